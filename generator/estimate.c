@@ -1,0 +1,243 @@
+/* estimate.c: which config should be fast, before anything is measured; and what a GEMM has to move and compute.
+ *
+ * The models of the families are rough: they are there to put good candidates first, not to predict a time. */
+#include "checked.h"
+#include "enumerate.h"
+#include "family.h"
+#include "legal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- The load of a routing ---- */
+
+static const uint32_t tile_rows[] = {16, 32, 64, 128};
+enum { TILE_ROWS_COUNT = sizeof tile_rows / sizeof tile_rows[0] };
+
+/* Expected tiles of an expert with a mean of `rows`, when each of `tokens` tokens picks it with the same chance. Integrates the
+ * spread (normal, by three points) so that a mean of one row and a half is not taken for two tiles of a row. */
+static double expected_tiles(double rows, double tokens, uint32_t tile)
+{
+    double chance = tokens > 0 ? rows / tokens : 0, spread = sqrt(rows * (1 - (chance < 1 ? chance : 1)));
+    double hit = 1 - pow(1 - (chance < 1 ? chance : 1), tokens); /* the expert has any row at all */
+    const double points[] = {-1.2247448714, 0, 1.2247448714}, shares[] = {0.2954089752, 0.4091820497, 0.2954089752};
+    double sum = 0;
+    for (int i = 0; i < 3; i++) {
+        double at = rows / (hit > 1e-9 ? hit : 1) + spread * 1.4142135624 * points[i];
+        double tiles = ceil((at - 0.5) / tile);
+        sum += shares[i] * (tiles < 1 ? 1 : tiles);
+    }
+    return hit * sum;
+}
+
+static void fill_load(const mj_problem *p, uint32_t token_count, const double *expert_rows, mj_load *load)
+{
+    double tokens = token_count, total = p->expert_total_count;
+    double uniform = total > 0 ? tokens * p->top_k / total : 0;
+    memset(load, 0, sizeof *load);
+    load->token_count = token_count;
+    for (uint32_t e = 0; e < p->expert_count; e++) {
+        double rows = expert_rows ? expert_rows[e] : uniform;
+        if (!(rows > 0)) {
+            continue;
+        }
+        rows = rows < tokens ? rows : tokens;
+        load->row_count += rows;
+        load->active_experts += 1 - pow(1 - rows / tokens, tokens);
+        for (int i = 0; i < TILE_ROWS_COUNT; i++) {
+            load->row_tiles[i] += expected_tiles(rows, tokens, tile_rows[i]);
+        }
+        if (!expert_rows) { /* all alike: once is enough */
+            double count = p->expert_count;
+            load->row_count *= count;
+            load->active_experts *= count;
+            for (int i = 0; i < TILE_ROWS_COUNT; i++) {
+                load->row_tiles[i] *= count;
+            }
+            break;
+        }
+    }
+    load->input_rows = load->row_count < tokens ? load->row_count : tokens;
+}
+
+double mj_estimate_us(const mj_kernel_desc *desc, const mj_device_shape *shape, uint32_t token_count,
+                      const double *expert_rows)
+{
+    const mj_family *family = mj_family_find(desc->space->family);
+    mj_derived derived;
+    mj_load load;
+    if (!family || mj_family_derive(desc, &derived, NULL) != MJ_OK) {
+        return INFINITY;
+    }
+    fill_load(desc->problem, token_count, expert_rows, &load);
+    return family->estimate_us(desc, &derived, shape, &load);
+}
+
+/* ---- Ranking ---- */
+
+typedef struct candidate {
+    double estimate_us;
+    const mj_space *space;
+    int32_t values[MJ_CONFIG_MAX];
+} candidate;
+
+typedef struct ranking {
+    const mj_family *family;
+    const mj_device_shape *shape;
+    mj_load load;
+    candidate *items;
+    size_t count, capacity;
+    bool failed; /* out of memory */
+} ranking;
+
+static bool keep_candidate(void *user, const mj_kernel_desc *desc, const mj_derived *derived)
+{
+    ranking *r = user;
+    if (r->count == r->capacity) {
+        size_t capacity = r->capacity ? 2 * r->capacity : 4096;
+        candidate *items = realloc(r->items, capacity * sizeof *items);
+        if (!items) {
+            r->failed = true;
+            return false;
+        }
+        r->items = items;
+        r->capacity = capacity;
+    }
+    candidate *c = &r->items[r->count++];
+    memset(c, 0, sizeof *c);
+    c->space = desc->space;
+    c->estimate_us = r->family->estimate_us(desc, derived, r->shape, &r->load);
+    for (uint32_t i = 0; i < desc->config->count; i++) {
+        c->values[i] = desc->config->params[i].value;
+    }
+    return true;
+}
+
+/* Ties by value, in the space's order, so that the order never depends on the sort. */
+static int compare_candidates(const void *a, const void *b)
+{
+    const candidate *x = a, *y = b;
+    if (x->estimate_us != y->estimate_us) {
+        return x->estimate_us < y->estimate_us ? -1 : 1;
+    }
+    if (x->space != y->space) {
+        return strcmp(x->space->family, y->space->family);
+    }
+    for (uint32_t i = 0; i < x->space->tunable_count; i++) {
+        if (x->values[i] != y->values[i]) {
+            return x->values[i] < y->values[i] ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+static void restore_config(const candidate *c, mj_config *out)
+{
+    *out = (mj_config){0};
+    for (uint32_t i = 0; i < c->space->tunable_count; i++) {
+        mj_config_set(out, c->space->tunables[i].name, c->values[i], NULL);
+    }
+}
+
+/* The best `capacity` that the spaces' rules accept. Those rules are slow, so without a tally they are asked only until enough
+ * are found. */
+static uint32_t take_best(const mj_spec *spec, mj_kernel_desc desc, ranking *r, mj_ranked *out, uint32_t capacity,
+                          mj_tally *tally)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < r->count && (tally || count < capacity); i++) {
+        mj_config config;
+        mj_derived derived;
+        mj_verdict verdict = {0};
+        restore_config(&r->items[i], &config);
+        desc.space = r->items[i].space;
+        desc.config = &config;
+        if (mj_family_derive(&desc, &derived, NULL) != MJ_OK) {
+            continue;
+        }
+        if (!mj_legal_space(spec, &desc, &derived, tally ? &verdict : NULL, false)) {
+            if (tally) {
+                mj_tally_refuse(tally, verdict.refusals[0].rule, 1);
+            }
+            continue;
+        }
+        if (tally) {
+            tally->legal_count++;
+        }
+        if (count < capacity) {
+            out[count++] = (mj_ranked){.config = config, .space = desc.space, .estimate_us = r->items[i].estimate_us};
+        }
+    }
+    return count;
+}
+
+/* A family is asked for by name, or is one of the arch's; the reference is kept for when nothing else is legal. */
+static mj_status walk_families(const mj_spec *spec, mj_kernel_desc desc, const char *family, bool reference, ranking *r,
+                               mj_tally *tally, mj_error *error)
+{
+    for (uint32_t i = 0; i < desc.arch->families.count; i++) {
+        const char *name = desc.arch->families.items[i];
+        bool is_reference = strcmp(name, mj_family_reference.name) == 0;
+        if (family ? strcmp(name, family) != 0 : is_reference != reference) {
+            continue;
+        }
+        r->family = mj_family_find(name);
+        if (!r->family || mj_spec_find_space(spec, name, &desc.space, NULL) != MJ_OK ||
+            !mj_list_has(&desc.space->ops, mj_op_name(desc.op))) {
+            continue;
+        }
+        mj_status status = mj_space_walk(&desc, keep_candidate, r, tally, error);
+        if (status == MJ_OK && r->failed) {
+            status = mj_fail(error, MJ_ERR_MEMORY, "no memory to rank %zu configs", r->count);
+        }
+        if (status != MJ_OK) {
+            return status;
+        }
+    }
+    return MJ_OK;
+}
+
+mj_status mj_estimate_rank(const mj_spec *spec, const mj_problem *problem, const mj_arch *arch, mj_op op,
+                           const char *family, const mj_device_shape *shape, uint32_t token_count,
+                           const double *expert_rows, mj_ranked *out, uint32_t capacity, uint32_t *count,
+                           mj_tally *tally, mj_error *error)
+{
+    mj_kernel_desc desc = {.problem = problem, .arch = arch, .op = op};
+    ranking r = {.shape = shape};
+    *count = 0;
+    if (tally) {
+        memset(tally, 0, sizeof *tally);
+    }
+    mj_status status = mj_problem_check(problem, error);
+    if (status == MJ_OK) {
+        status = mj_spec_find_scheme(spec, problem->scheme, &desc.scheme, error);
+    }
+    if (status != MJ_OK) {
+        return status;
+    }
+    fill_load(problem, token_count, expert_rows, &r.load);
+    for (int reference = 0; reference < (family ? 1 : 2) && *count == 0 && status == MJ_OK; reference++) {
+        r.count = 0;
+        status = walk_families(spec, desc, family, reference == 1, &r, tally, error);
+        if (status == MJ_OK && r.count > 0) {
+            qsort(r.items, r.count, sizeof *r.items, compare_candidates);
+            *count = take_best(spec, desc, &r, out, capacity, tally);
+        }
+    }
+    free(r.items);
+    return status;
+}
+
+mj_work mj_gemm_work(const mj_problem *problem, const mj_scheme *scheme, mj_op op, uint32_t token_count,
+                     uint64_t local_rows, uint32_t active_experts)
+{
+    mj_gemm_shape gemm = mj_problem_gemm(problem, op);
+    double rows = (double)local_rows, k = gemm.k, n = gemm.n, io_bytes = 2;
+    double input_rows =
+        op == MJ_OP_GEMM1 && rows > token_count ? token_count : rows; /* gemm1 reads a token's row once */
+    return (mj_work){
+        .bytes = (double)active_experts * n * k * scheme->weight_bits / 8 + (input_rows * k + rows * n) * io_bytes,
+        .operations = 2 * rows * n * k,
+    };
+}

@@ -1,0 +1,436 @@
+/* gen.h: the generator's interface: (problem, arch, family, config) -> (source, manifest), or why not.
+ *
+ * Pure C over libc; Lua is seen by spec*.c only. Nothing here opens a device, reads a clock or the environment
+ * (except the data folder named in mj_spec_options). The same input gives the same bytes in every process.
+ *
+ *     lua files --spec.c--> mj_spec --+
+ *     mj_problem, mj_config ----------+--> legal.c (may it be built?) --> generate.c (source + manifest)
+ *     templates --expand.c------------+                              `--> estimate.c (how fast, roughly?)
+ */
+#ifndef MOEJIT_GEN_H
+#define MOEJIT_GEN_H
+
+#include "moejit_types.h"
+
+/* Part of every cache and store key. Raise it when generated text changes for an unchanged input. */
+#define MJ_GENERATOR_VERSION 1
+
+/* ---- Growing string (strbuf.c). A failed append sets `failed`; check once at the end. ---- */
+typedef struct mj_strbuf {
+    char *text; /* NUL-terminated when bytes > 0; free with mj_strbuf_free */
+    size_t bytes;
+    size_t capacity_bytes;
+    bool failed; /* out of memory or past the 64 MiB cap */
+} mj_strbuf;
+
+void mj_strbuf_add(mj_strbuf *buffer, const char *text, size_t bytes);
+void mj_strbuf_addf(mj_strbuf *buffer, const char *format, ...) MJ_PRINTF(2, 3);
+void mj_strbuf_free(mj_strbuf *buffer);
+
+/* SHA-256 as 64 hex digits + NUL (sha256.c, FIPS 180-4). Keys and checksums, never secrets. */
+#define MJ_SHA256_HEX 65
+void mj_sha256_hex(const void *data, size_t bytes, char out[MJ_SHA256_HEX]);
+typedef struct mj_sha256 {
+    uint32_t state[8];
+    uint64_t total_bytes;
+    uint8_t block[64];
+    bool use_instructions; /* the processor's; tests clear it */
+} mj_sha256;
+void mj_sha256_start(mj_sha256 *hash);
+void mj_sha256_update(mj_sha256 *hash, const void *data, size_t bytes);
+void mj_sha256_finish(mj_sha256 *hash, char out[MJ_SHA256_HEX]);
+
+/* Checked products for sizes: false on overflow (checked.h has the inline forms). */
+
+/* Nearest of `count` names to `word` by edit distance, or NULL if none is near (nearest.c). */
+const char *mj_nearest_name(const char *word, const char *const *names, size_t count);
+
+/* ---- Data files (files.c): lua/ and templates/ embedded in the binary; a folder lies over them: its file of the same name
+ * replaces the embedded one, a new one joins. Read at open, constant afterwards, so threads may share a set. ---- */
+typedef struct mj_files mj_files;
+mj_status mj_files_open(const char *data_dir, mj_files **out, mj_error *error); /* NULL: the embedded ones alone */
+void mj_files_close(mj_files *files);
+/* `name` like "templates/mma.tmpl". The text lives as long as `files`. */
+mj_status mj_files_get(mj_files *files, const char *name, const char **text, size_t *bytes, mj_error *error);
+/* Names under a folder ("lua/arch/"), sorted bytewise. */
+mj_status mj_files_list(mj_files *files, const char *prefix, const char *const **names, size_t *count, mj_error *error);
+
+/* ---- What lua/ describes, as plain structs. Owned by the spec, valid until it is freed. ---- */
+#define MJ_LIST_MAX 24
+
+typedef struct mj_name_list {
+    uint32_t count;
+    char items[MJ_LIST_MAX][MJ_NAME_MAX];
+} mj_name_list;
+
+/* What a device can do; the figures of a typical device of that arch serve estimates with no device. */
+typedef struct mj_device_shape {
+    uint32_t sm_count;    /* multiprocessors; cpu: threads */
+    double memory_gbps;   /* 1e9 bytes/s, achievable */
+    double matrix_tflops; /* dense bf16, achievable */
+    double l2_bytes;      /* last-level cache */
+    double launch_us;     /* fixed cost of one launch inside a graph */
+} mj_device_shape;
+
+typedef struct mj_arch {
+    char name[MJ_NAME_MAX]; /* "sm_90a" */
+    char doc[160];
+    char vendor[MJ_NAME_MAX];         /* "nvidia", "amd", "cpu" */
+    char prelude[MJ_NAME_MAX];        /* "cuda", "hip", "host": templates/prelude/<name>.h */
+    char compile_target[MJ_NAME_MAX]; /* what the compiler is told: "sm_90a" */
+    uint32_t capability_major, capability_minor;
+    uint32_t warp_size;
+    uint32_t smem_block_bytes_max; /* opt-in maximum per block */
+    uint32_t smem_sm_bytes;
+    uint32_t smem_block_reserved_bytes; /* taken by the system per block */
+    uint32_t regs_sm, regs_thread_max;
+    uint32_t threads_block_max, threads_sm_max, blocks_sm_max;
+    mj_name_list features; /* "mma_bf16", "cp_async", "ldmatrix", ... */
+    mj_name_list families; /* families that may be built for it, best first */
+    char typical_device[64];
+    mj_device_shape typical;
+    char source[160]; /* where the figures come from */
+} mj_arch;
+
+/* A weight format, complete enough for every scheme of the design (formats beyond 16 bit come later). */
+typedef struct mj_packing { /* how codes sit in memory words along `axis` */
+    uint32_t word_bits;     /* 16: one bf16 per word; 32: eight nibbles */
+    uint32_t per_word;
+    uint32_t order[32]; /* order[i] = which element of the word's run sits at bit i*bits */
+    char axis[8];       /* "k" or "n" */
+} mj_packing;
+
+typedef struct mj_scale_spec { /* present if format[0] */
+    char format[MJ_NAME_MAX];  /* "f32", "bf16", "f16", "e8m0", "e4m3" */
+    uint32_t group_n, group_k; /* weights sharing one; 0 = the whole axis */
+    char order[8];             /* "nk": along k is contiguous; "kn": along n is */
+    mj_packing packing;        /* of packed codes (zero points); word_bits 0: one value per element */
+} mj_scale_spec;
+
+typedef struct mj_tolerance { /* see tuner/verify.h for how they are applied */
+    double element_rel;       /* |got-ref| <= element_rel*|ref| + element_rms*rms(row) */
+    double element_rms;
+    double row_norm; /* ||got-ref|| <= row_norm*||ref|| for every row */
+    char why[200];
+} mj_tolerance;
+
+typedef struct mj_scheme {
+    char name[MJ_NAME_MAX]; /* "bf16" */
+    char doc[160];
+    char weight_format[MJ_NAME_MAX]; /* "bf16", "f16", "e4m3", "int4", "e2m1", ... */
+    uint32_t weight_bits;
+    uint32_t decode_count; /* 0: an IEEE-like format decoded by name; else codes decode through the table */
+    double decode[256];
+    mj_packing packing;
+    mj_scale_spec scale, zero, global_scale;
+    int32_t zero_bias;                           /* added to a stored zero point */
+    char input_format[MJ_NAME_MAX];              /* what the GEMM multiplies: "bf16", "e4m3", "int8" */
+    char input_scale_kind[MJ_NAME_MAX];          /* "none", "tensor", "token", "group" */
+    char input_scale_format[MJ_NAME_MAX];        /* "" if none */
+    char input_global_scale_format[MJ_NAME_MAX]; /* one more scale for the whole input; "" if none */
+    uint32_t input_group_k;
+    bool input_scale_dynamic;
+    char io_format[MJ_NAME_MAX];         /* x, y and what lies between ops: "bf16", "f16" */
+    char accumulate_format[MJ_NAME_MAX]; /* "f32" */
+    uint32_t align_elems;                /* K must be a multiple for the fast families */
+    bool supported;                      /* false: described, but no family serves it in this version */
+    mj_tolerance tolerance;
+} mj_scheme;
+
+typedef struct mj_tunable {
+    char name[MJ_NAME_MAX];
+    char unit[MJ_NAME_MAX];
+    char doc[200];
+    uint32_t value_count;
+    int32_t values[32]; /* ascending */
+    int32_t default_value;
+} mj_tunable;
+
+typedef struct mj_space_rule { /* a pruning rule of a space; its body stays in Lua */
+    char name[48];
+    char reason[200];
+} mj_space_rule;
+
+typedef struct mj_space {
+    char family[MJ_NAME_MAX]; /* "mma" */
+    char doc[240];
+    char template_name[64]; /* "templates/mma.tmpl" */
+    mj_name_list ops;       /* names of ops it implements */
+    mj_name_list schemes;   /* schemes it serves; empty: every scheme */
+    mj_name_list needs;     /* arch features it needs */
+    uint32_t tunable_count;
+    mj_tunable tunables[MJ_CONFIG_MAX];
+    uint32_t rule_count;
+    mj_space_rule rules[32];
+} mj_space;
+
+typedef struct mj_model {
+    char name[64];      /* "mixtral-8x7b" */
+    char hf_ids[8][96]; /* Hugging Face ids it answers to */
+    uint32_t hf_id_count;
+    uint32_t expert_count, top_k, hidden, intermediate; /* of the whole layer, before TP and EP */
+    bool gated, bias;
+    mj_activation activation;
+    uint32_t shared_expert_count, shared_intermediate; /* described, not served in this version */
+    bool verified;                                     /* false: recalled, not read from the model's files */
+    char source[200];
+    char note[240];
+} mj_model;
+
+/* ---- The spec: everything lua/ says (spec.c). Immutable after load; not thread-safe (its Lua rules run on one state). ---- */
+typedef struct mj_spec mj_spec;
+
+typedef struct mj_spec_options {
+    const char *data_dir;          /* NULL: embedded */
+    size_t lua_memory_bytes_max;   /* 0: 64 MiB */
+    uint64_t lua_instructions_max; /* 0: 20 million per file */
+} mj_spec_options;
+
+/* All errors of all files are collected into `problems` (one per line, "file:line: key: text; did you mean ...?");
+ * `error` holds the first. Either may be NULL. */
+mj_status mj_spec_load(const mj_spec_options *options, mj_spec **out, mj_strbuf *problems, mj_error *error);
+void mj_spec_free(mj_spec *spec);
+mj_files *mj_spec_files(const mj_spec *spec);
+
+uint32_t mj_spec_arch_count(const mj_spec *spec);
+uint32_t mj_spec_scheme_count(const mj_spec *spec);
+uint32_t mj_spec_space_count(const mj_spec *spec);
+uint32_t mj_spec_model_count(const mj_spec *spec);
+const mj_arch *mj_spec_arch_at(const mj_spec *spec, uint32_t index); /* sorted by name */
+const mj_scheme *mj_spec_scheme_at(const mj_spec *spec, uint32_t index);
+const mj_space *mj_spec_space_at(const mj_spec *spec, uint32_t index);
+const mj_model *mj_spec_model_at(const mj_spec *spec, uint32_t index);
+/* By name; unknown: MJ_ERR_NOT_FOUND with the nearest name in the text. Models also answer to their hf_ids. */
+mj_status mj_spec_find_arch(const mj_spec *spec, const char *name, const mj_arch **out, mj_error *error);
+mj_status mj_spec_find_scheme(const mj_spec *spec, const char *name, const mj_scheme **out, mj_error *error);
+mj_status mj_spec_find_space(const mj_spec *spec, const char *family, const mj_space **out, mj_error *error);
+mj_status mj_spec_find_model(const mj_spec *spec, const char *name, const mj_model **out, mj_error *error);
+/* NVIDIA arch for a compute capability: the exact one, else the newest of the same major below it, else NULL. Code for a
+ * target that ends in 'a' runs on its own capability only, so such an arch matches exactly or not at all. */
+const mj_arch *mj_spec_arch_for_capability(const mj_spec *spec, uint32_t major, uint32_t minor);
+
+/* A model's layer on one rank. tp divides the intermediate size, ep the experts; both must divide. */
+mj_status mj_problem_from_model(const mj_model *model, uint32_t tp, uint32_t ep, const char *scheme, mj_problem *out,
+                                mj_error *error);
+
+/* ---- One kernel: what is to be built ---- */
+typedef struct mj_kernel_desc {
+    const mj_problem *problem;
+    const mj_arch *arch;
+    const mj_scheme *scheme;
+    const mj_space *space; /* the family */
+    mj_op op;
+    const mj_config *config;
+} mj_kernel_desc;
+
+/* ---- Arguments of kernels (op.c). Every kernel takes ONE struct by value; its fields are a subset of this list,
+ * in this order, as the op's row in op.c says. ORDER ARG. X(id, C type in the kernel, name, bytes) */
+#define MJ_ARG_LIST(X) \
+    X(MJ_ARG_INPUT, "const void *", "input", 8)     /* gemm1: x [M,H]; gemm2: rows [R,N] */ \
+    X(MJ_ARG_WEIGHTS, "const void *", "weights", 8) /* [E, n, k], k contiguous */ \
+    X(MJ_ARG_BIAS, "const void *", "bias", 8)       /* [E, n] in io_format, or null */ \
+    X(MJ_ARG_OUTPUT, "void *", "output", 8) \
+    X(MJ_ARG_EXPERT_OFFSETS, "mj_i32 *", "expert_offsets", 8)  /* [E+1] first sorted row of each expert */ \
+    X(MJ_ARG_SORTED_PAIRS, "mj_i32 *", "sorted_pairs", 8)      /* [pairs] sorted row -> pair = token*top_k+slot */ \
+    X(MJ_ARG_TOPK_IDS, "const mj_i32 *", "topk_ids", 8)        /* [M, top_k] local expert, or outside 0..E-1 */ \
+    X(MJ_ARG_TOPK_WEIGHTS, "const float *", "topk_weights", 8) /* [M, top_k] */ \
+    X(MJ_ARG_WEIGHT_SCALES, "const void *", "weight_scales", 8) \
+    X(MJ_ARG_WEIGHT_ZEROS, "const void *", "weight_zeros", 8) \
+    X(MJ_ARG_INPUT_SCALES, "const void *", "input_scales", 8) \
+    X(MJ_ARG_PARTIALS, "float *", "partials", 8)        /* split-K partial tiles */ \
+    X(MJ_ARG_COUNTERS, "mj_i32 *", "counters", 8)       /* one per tile, zero before and after */ \
+    X(MJ_ARG_REFERENCE, "const void *", "reference", 8) /* compare: what is right */ \
+    X(MJ_ARG_RESULT, "float *", "result", 8)            /* compare: 4 floats per row, see compare.tmpl */ \
+    X(MJ_ARG_ELEMENT_COUNT, "mj_i64", "element_count", 8) \
+    X(MJ_ARG_SEED, "mj_u64", "seed", 8) \
+    X(MJ_ARG_SCALE, "float", "scale", 4) \
+    X(MJ_ARG_TOKEN_COUNT, "mj_i32", "token_count", 4) /* M */ \
+    X(MJ_ARG_ROW_COUNT, "mj_i32", "row_count", 4) \
+    X(MJ_ARG_COLUMN_COUNT, "mj_i32", "column_count", 4) \
+    X(MJ_ARG_MODE, "mj_i32", "mode", 4)
+
+typedef enum mj_arg {
+#define MJ_ARG_ENUM(id, type, name, bytes) id,
+    MJ_ARG_LIST(MJ_ARG_ENUM)
+#undef MJ_ARG_ENUM
+        MJ_ARG_COUNT
+} mj_arg;
+
+typedef union mj_arg_value {
+    uint64_t pointer; /* device address */
+    int64_t i64;
+    uint64_t u64;
+    int32_t i32;
+    float f32;
+} mj_arg_value;
+
+const char *mj_arg_name(mj_arg arg);
+const char *mj_arg_type(mj_arg arg);
+uint32_t mj_arg_bytes(mj_arg arg);
+/* The op's arguments in struct order. */
+const mj_arg *mj_op_args(mj_op op, uint32_t *count);
+
+/* ---- Manifest (manifest.c): all that a launch needs, so that a warm plan needs no generator. ---- */
+typedef enum mj_grid_unit {                 /* ORDER GRID */
+                            MJ_GRID_ONE,    /* blocks = factor */
+                            MJ_GRID_TOKENS, /* blocks = factor * ceil(M / per_block) */
+                            MJ_GRID_PAIRS,  /* blocks = factor * ceil(M*top_k / per_block) */
+                            MJ_GRID_TILES, /* blocks = factor * row tiles (upper bound over every routing) of per_block rows */
+                            MJ_GRID_WORKERS, /* blocks = factor * sm_count */
+                            MJ_GRID_ROWS,    /* blocks = row_count argument (tuner's helpers) */
+                            MJ_GRID_UNIT_COUNT
+} mj_grid_unit;
+
+typedef struct mj_grid_rule {
+    mj_grid_unit unit;
+    uint32_t per_block;
+    uint32_t factor;
+    uint32_t blocks_per_sm_max; /* persistent kernels: cap at this times sm_count; 0: no cap */
+} mj_grid_rule;
+
+typedef struct mj_manifest {
+    char symbol[64];
+    mj_op op;
+    char family[MJ_NAME_MAX];
+    char arch[MJ_NAME_MAX];
+    char compile_target[MJ_NAME_MAX];
+    mj_problem problem;
+    mj_config config;
+    uint32_t block_threads;
+    uint32_t smem_bytes; /* dynamic shared memory of a launch */
+    mj_grid_rule grid;
+    uint32_t args_bytes;          /* the argument struct: op's args in order, naturally aligned */
+    uint32_t pointer_align_bytes; /* every pointer argument must be a multiple */
+    uint32_t tiles_per_row_tile;  /* column tiles; counters = row tiles * this if partial_tile_bytes */
+    uint32_t partial_tile_bytes;  /* all splits of one tile; 0: no partials, no counters */
+    char source_sha256[MJ_SHA256_HEX];
+} mj_manifest;
+
+/* Upper bound of sum over experts of ceil(rows_e / tile_rows) for M tokens, any routing. */
+uint64_t mj_row_tiles_max(const mj_problem *problem, uint32_t token_count, uint32_t tile_rows);
+/* Blocks of a launch for M tokens. */
+mj_status mj_manifest_blocks(const mj_manifest *manifest, uint32_t token_count, uint32_t sm_count, uint32_t *blocks,
+                             mj_error *error);
+/* Bytes of the two workspaces for M tokens; counters must be zero before the first launch and are left zero. */
+mj_status mj_manifest_workspace(const mj_manifest *manifest, uint32_t token_count, uint64_t *partial_bytes,
+                                uint64_t *counter_bytes, mj_error *error);
+/* Write the argument struct: `values` is indexed by mj_arg; `out` has manifest->args_bytes bytes. */
+void mj_manifest_pack_args(const mj_manifest *manifest, const mj_arg_value values[MJ_ARG_COUNT], void *out);
+
+/* ---- Families (family.c, family_*.c): what C must know of a template ---- */
+typedef struct mj_derived { /* computed once on the host, emitted, static_asserted in the source */
+    uint32_t block_threads;
+    uint32_t smem_bytes;
+    uint32_t regs_estimate; /* per thread */
+    uint32_t blocks_per_sm; /* by shared memory, threads and the register estimate */
+    mj_grid_rule grid;
+    uint32_t tile_m, tile_n, n_tiles, split_k;
+    uint32_t k_tiles_per_split;
+    uint32_t partial_tile_bytes;
+    uint32_t pointer_align_bytes;
+    uint32_t tunables[8]; /* the family's own: what it read from the config */
+    uint32_t var_count;   /* further template variables, e.g. smem offsets */
+    struct {
+        char name[MJ_NAME_MAX];
+        int64_t value;
+    } vars[32];
+} mj_derived;
+
+mj_status mj_family_derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error);
+
+/* GEMM shape of an op: n columns, k depth. gemm1: n = G*N, k = H; gemm2: n = H, k = N. */
+typedef struct mj_gemm_shape {
+    uint32_t n, k;
+} mj_gemm_shape;
+mj_gemm_shape mj_problem_gemm(const mj_problem *problem, mj_op op);
+
+/* ---- Legality (legal.c): the one predicate ---- */
+#define MJ_REFUSALS_MAX 24
+typedef struct mj_refusal {
+    char rule[48];
+    char reason[256]; /* one line: what, by how much */
+    double measured, limit;
+} mj_refusal;
+
+typedef struct mj_verdict {
+    uint32_t refusal_count;
+    mj_refusal refusals[MJ_REFUSALS_MAX];
+} mj_verdict;
+
+/* true: legal. `verdict` (may be NULL) lists every rule that refuses. Structural rules first, then the space's. */
+bool mj_legal(const mj_spec *spec, const mj_kernel_desc *desc, mj_verdict *verdict);
+/* All structural rule names, for tests and docs; returns how many were written. */
+uint32_t mj_legal_rule_names(const char **names, uint32_t capacity);
+/* Used by legal.c: evaluate space rule `index`; false = refuses. Lives in spec_rules.c. */
+bool mj_spec_rule_holds(const mj_spec *spec, const mj_kernel_desc *desc, const mj_derived *derived, uint32_t index,
+                        mj_refusal *refusal);
+
+/* ---- Generation ---- */
+typedef struct mj_kernel_source {
+    char *text; /* malloc'ed; mj_kernel_source_free */
+    size_t bytes;
+    size_t body_offset; /* text + body_offset: what follows the prelude, the same for device and host */
+    mj_manifest manifest;
+} mj_kernel_source;
+
+/* `prelude` NULL: the arch's own; "host" emulates a GPU kernel lane by lane. Illegal configs: MJ_ERR_ILLEGAL. */
+mj_status mj_generate(const mj_spec *spec, const mj_kernel_desc *desc, const char *prelude, mj_kernel_source *out,
+                      mj_error *error);
+void mj_kernel_source_free(mj_kernel_source *source);
+
+/* ---- Template expansion (expand.c); the language is described in templates/README.md ---- */
+typedef struct mj_template_var {
+    const char *name;
+    const char *value;
+    bool optional; /* false: a template that never names it is refused */
+} mj_template_var;
+mj_status mj_expand(mj_files *files, const char *root_name, const mj_template_var *vars, size_t var_count,
+                    mj_strbuf *out, mj_error *error);
+/* The same for a text at hand; `root_name` names it in messages, and `files` serves its includes. */
+mj_status mj_expand_text(mj_files *files, const char *root_name, const char *text, size_t bytes,
+                         const mj_template_var *vars, size_t var_count, mj_strbuf *out, mj_error *error);
+
+/* ---- Enumeration and estimate ---- */
+/* The family's default values; then, if illegal for this desc, the first legal config. */
+mj_status mj_space_default(const mj_spec *spec, const mj_kernel_desc *desc_without_config, mj_config *out,
+                           mj_error *error);
+/* Calls `visit` with every legal config in a fixed order; it returns false to stop. Counts what was refused by first
+ * refusing rule when `tally` is not NULL. */
+typedef struct mj_tally {
+    uint64_t candidate_count, legal_count;
+    uint32_t rule_count;
+    struct {
+        char rule[48];
+        uint64_t count;
+    } rules[64];
+} mj_tally;
+mj_status mj_space_enumerate(const mj_spec *spec, const mj_kernel_desc *desc_without_config,
+                             bool (*visit)(void *user, const mj_config *config), void *user, mj_tally *tally,
+                             mj_error *error);
+
+/* Expected time in us of one launch for M tokens; `expert_rows` is the expected rows of each of the E experts,
+ * or NULL for uniform routing. A model, fitted roughly, never a measurement. */
+double mj_estimate_us(const mj_kernel_desc *desc, const mj_device_shape *shape, uint32_t token_count,
+                      const double *expert_rows);
+
+typedef struct mj_ranked {
+    mj_config config;
+    const mj_space *space;
+    double estimate_us;
+} mj_ranked;
+/* The `capacity` best legal configs over every family of the arch that implements the op and serves the scheme,
+ * best first; ties by config text. `family` NULL: all (reference only if nothing else is legal). */
+mj_status mj_estimate_rank(const mj_spec *spec, const mj_problem *problem, const mj_arch *arch, mj_op op,
+                           const char *family, const mj_device_shape *shape, uint32_t token_count,
+                           const double *expert_rows, mj_ranked *out, uint32_t capacity, uint32_t *count,
+                           mj_tally *tally, mj_error *error);
+
+/* floor = max(bytes / B, operations / P), in us; `active_experts` and `rows` as routed. */
+typedef struct mj_work {
+    double bytes;      /* weights of active experts + distinct input rows + output written */
+    double operations; /* 2 * rows * n * k */
+} mj_work;
+mj_work mj_gemm_work(const mj_problem *problem, const mj_scheme *scheme, mj_op op, uint32_t token_count,
+                     uint64_t local_rows, uint32_t active_experts);
+
+#endif

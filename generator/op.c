@@ -1,0 +1,84 @@
+/* op.c: the ops of a layer and the arguments of their kernels. */
+#include "gen.h"
+
+#include <string.h>
+
+typedef struct op_row {
+    const char *name;
+    uint32_t arg_count;
+    mj_arg args[14]; /* ascending: the order of the argument struct */
+} op_row;
+
+#define GEMM_ARGS \
+    { \
+        MJ_ARG_INPUT, MJ_ARG_WEIGHTS, MJ_ARG_BIAS, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS, \
+            MJ_ARG_TOPK_WEIGHTS, MJ_ARG_WEIGHT_SCALES, MJ_ARG_WEIGHT_ZEROS, MJ_ARG_INPUT_SCALES, MJ_ARG_PARTIALS, \
+            MJ_ARG_COUNTERS, MJ_ARG_TOKEN_COUNT \
+    }
+
+static const op_row rows[] = {
+    /* ORDER OP */
+    {"tables", 4, {MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS, MJ_ARG_TOPK_IDS, MJ_ARG_TOKEN_COUNT}},
+    {"gemm1", 13, GEMM_ARGS},
+    {"activation", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_TOKEN_COUNT}},
+    {"gemm2", 13, GEMM_ARGS},
+    {"combine", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_TOPK_IDS, MJ_ARG_TOKEN_COUNT}},
+    {"fill", 5, {MJ_ARG_OUTPUT, MJ_ARG_ELEMENT_COUNT, MJ_ARG_SEED, MJ_ARG_SCALE, MJ_ARG_MODE}},
+    {"compare",
+     6,
+     {MJ_ARG_OUTPUT, MJ_ARG_REFERENCE, MJ_ARG_RESULT, MJ_ARG_ROW_COUNT, MJ_ARG_COLUMN_COUNT, MJ_ARG_MODE}},
+    {"stream", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_ELEMENT_COUNT, MJ_ARG_MODE}},
+};
+_Static_assert(sizeof rows / sizeof rows[0] == MJ_OP_COUNT, "one row per op");
+
+typedef struct arg_row {
+    const char *type, *name;
+    uint32_t bytes;
+} arg_row;
+
+static const arg_row args[] = {/* ORDER ARG */
+#define ARG_ROW(id, type, name, bytes) {type, name, bytes},
+                               MJ_ARG_LIST(ARG_ROW)
+#undef ARG_ROW
+};
+
+const char *mj_op_name(mj_op op)
+{
+    return (unsigned)op < MJ_OP_COUNT ? rows[op].name : "unknown";
+}
+
+mj_status mj_op_parse(const char *name, mj_op *out, mj_error *error)
+{
+    const char *names[MJ_OP_COUNT];
+    for (int i = 0; i < MJ_OP_COUNT; i++) {
+        names[i] = rows[i].name;
+        if (strcmp(name, rows[i].name) == 0) {
+            *out = (mj_op)i;
+            return MJ_OK;
+        }
+    }
+    const char *near = mj_nearest_name(name, names, MJ_OP_COUNT);
+    return mj_fail(error, MJ_ERR_NOT_FOUND, "no op \"%s\"%s%s%s", name, near ? "; did you mean \"" : "",
+                   near ? near : "", near ? "\"?" : "");
+}
+
+const mj_arg *mj_op_args(mj_op op, uint32_t *count)
+{
+    *count = rows[op].arg_count;
+    return rows[op].args;
+}
+
+const char *mj_arg_name(mj_arg arg)
+{
+    return args[arg].name;
+}
+
+const char *mj_arg_type(mj_arg arg)
+{
+    return args[arg].type;
+}
+
+uint32_t mj_arg_bytes(mj_arg arg)
+{
+    return args[arg].bytes;
+}

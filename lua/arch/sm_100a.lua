@@ -1,0 +1,30 @@
+-- sm_100a: Blackwell data centre, B200, GB200. Such code runs on 10.0 only.
+return {
+    doc = "Blackwell data centre: B200, GB200",
+    vendor = "nvidia",
+    prelude = "cuda",
+    compile_target = "sm_100a",
+    capability_major = 10,
+    capability_minor = 0,
+    warp_size = 32,
+    smem_block_bytes_max = 227 * 1024,
+    smem_sm_bytes = 228 * 1024,
+    smem_block_reserved_bytes = 1024,
+    regs_sm = 65536,
+    regs_thread_max = 255,
+    threads_block_max = 1024,
+    threads_sm_max = 2048,
+    blocks_sm_max = 32,
+    features = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix", "mma_e4m3", "tma", "cluster", "tcgen05", "setmaxnreg" },
+    families = { "mma", "reference", "simple" },
+    typical_device = "B200",
+    typical = {
+        sm_count = 148,
+        memory_gbps = 7200,
+        matrix_tflops = 1600,
+        l2_bytes = 126 * 2 ^ 20,
+        launch_us = 1.5,
+    },
+    source = "CUDA C++ Programming Guide, table of compute capabilities; typical: about 0.9 and 0.75 "
+        .. "of the data sheet: 8000 GB/s, 2250 TFLOP/s",
+}

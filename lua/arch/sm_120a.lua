@@ -1,0 +1,30 @@
+-- sm_120a: Blackwell, GeForce 50 and RTX PRO 6000. Such code runs on 12.0 only.
+return {
+    doc = "Blackwell: RTX 50, RTX PRO 6000",
+    vendor = "nvidia",
+    prelude = "cuda",
+    compile_target = "sm_120a",
+    capability_major = 12,
+    capability_minor = 0,
+    warp_size = 32,
+    smem_block_bytes_max = 99 * 1024,
+    smem_sm_bytes = 100 * 1024,
+    smem_block_reserved_bytes = 1024,
+    regs_sm = 65536,
+    regs_thread_max = 255,
+    threads_block_max = 1024,
+    threads_sm_max = 1536,
+    blocks_sm_max = 24,
+    features = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix", "mma_e4m3", "mma_e2m1", "tma", "cluster" },
+    families = { "mma", "reference", "simple" },
+    typical_device = "GeForce RTX 5090",
+    typical = {
+        sm_count = 170,
+        memory_gbps = 1620,
+        matrix_tflops = 190,
+        l2_bytes = 96 * 2 ^ 20,
+        launch_us = 1.5,
+    },
+    source = "CUDA C++ Programming Guide, table of compute capabilities; typical: about 0.9 and 0.75 "
+        .. "of the data sheet: 1792 GB/s, 209 TFLOP/s with f32 sums",
+}

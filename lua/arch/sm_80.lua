@@ -1,0 +1,30 @@
+-- sm_80: Ampere, A100 and A30.
+return {
+    doc = "Ampere data centre: A100, A30",
+    vendor = "nvidia",
+    prelude = "cuda",
+    compile_target = "sm_80",
+    capability_major = 8,
+    capability_minor = 0,
+    warp_size = 32,
+    smem_block_bytes_max = 163 * 1024,
+    smem_sm_bytes = 164 * 1024,
+    smem_block_reserved_bytes = 1024,
+    regs_sm = 65536,
+    regs_thread_max = 255,
+    threads_block_max = 1024,
+    threads_sm_max = 2048,
+    blocks_sm_max = 32,
+    features = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix" },
+    families = { "mma", "reference", "simple" },
+    typical_device = "A100-SXM4-80GB",
+    typical = {
+        sm_count = 108,
+        memory_gbps = 1800,
+        matrix_tflops = 250,
+        l2_bytes = 40 * 2 ^ 20,
+        launch_us = 2.0,
+    },
+    source = "CUDA C++ Programming Guide, table of compute capabilities; typical: about 0.9 and 0.75 "
+        .. "of the data sheet: 2039 GB/s, 312 TFLOP/s",
+}

@@ -1,0 +1,30 @@
+-- sm_86: Ampere, GeForce 30 and A10, A40.
+return {
+    doc = "Ampere: A10, A40, RTX 30",
+    vendor = "nvidia",
+    prelude = "cuda",
+    compile_target = "sm_86",
+    capability_major = 8,
+    capability_minor = 6,
+    warp_size = 32,
+    smem_block_bytes_max = 99 * 1024,
+    smem_sm_bytes = 100 * 1024,
+    smem_block_reserved_bytes = 1024,
+    regs_sm = 65536,
+    regs_thread_max = 255,
+    threads_block_max = 1024,
+    threads_sm_max = 1536,
+    blocks_sm_max = 16,
+    features = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix" },
+    families = { "mma", "reference", "simple" },
+    typical_device = "GeForce RTX 3090",
+    typical = {
+        sm_count = 82,
+        memory_gbps = 860,
+        matrix_tflops = 65,
+        l2_bytes = 6 * 2 ^ 20,
+        launch_us = 2.0,
+    },
+    source = "CUDA C++ Programming Guide, table of compute capabilities; typical: about 0.9 and 0.75 "
+        .. "of the data sheet: 936 GB/s, 71 TFLOP/s with f32 sums",
+}

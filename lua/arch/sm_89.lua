@@ -1,0 +1,30 @@
+-- sm_89: Ada, L4, L40S, GeForce 40.
+return {
+    doc = "Ada: L4, L40S, RTX 40",
+    vendor = "nvidia",
+    prelude = "cuda",
+    compile_target = "sm_89",
+    capability_major = 8,
+    capability_minor = 9,
+    warp_size = 32,
+    smem_block_bytes_max = 99 * 1024,
+    smem_sm_bytes = 100 * 1024,
+    smem_block_reserved_bytes = 1024,
+    regs_sm = 65536,
+    regs_thread_max = 255,
+    threads_block_max = 1024,
+    threads_sm_max = 1536,
+    blocks_sm_max = 24,
+    features = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix", "mma_e4m3" },
+    families = { "mma", "reference", "simple" },
+    typical_device = "L40S",
+    typical = {
+        sm_count = 142,
+        memory_gbps = 780,
+        matrix_tflops = 260,
+        l2_bytes = 96 * 2 ^ 20,
+        launch_us = 2.0,
+    },
+    source = "CUDA C++ Programming Guide, table of compute capabilities; typical: about 0.9 and 0.75 "
+        .. "of the data sheet: 864 GB/s, 362 TFLOP/s",
+}

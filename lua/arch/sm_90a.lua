@@ -1,0 +1,30 @@
+-- sm_90a: Hopper, H100, H200, GH200. The `a` keeps wgmma; such code runs on 9.0 only.
+return {
+    doc = "Hopper: H100, H200, GH200",
+    vendor = "nvidia",
+    prelude = "cuda",
+    compile_target = "sm_90a",
+    capability_major = 9,
+    capability_minor = 0,
+    warp_size = 32,
+    smem_block_bytes_max = 227 * 1024,
+    smem_sm_bytes = 228 * 1024,
+    smem_block_reserved_bytes = 1024,
+    regs_sm = 65536,
+    regs_thread_max = 255,
+    threads_block_max = 1024,
+    threads_sm_max = 2048,
+    blocks_sm_max = 32,
+    features = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix", "mma_e4m3", "tma", "cluster", "wgmma", "setmaxnreg" },
+    families = { "mma", "reference", "simple" },
+    typical_device = "H200",
+    typical = {
+        sm_count = 132,
+        memory_gbps = 4630,
+        matrix_tflops = 681,
+        l2_bytes = 60 * 2 ^ 20,
+        launch_us = 1.5,
+    },
+    source = "CUDA C++ Programming Guide, table of compute capabilities; typical: measured on an H200 "
+        .. "(read and copy kernels, 8192^3 product)",
+}

@@ -1,0 +1,268 @@
+/* manifest_json.c: configs and manifests as JSON and back. A manifest comes from a file, so every figure a launch rests on is
+ * checked here. */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "gen.h"
+#include "json.h"
+#include "store.h"
+
+enum { POINTER_ALIGN_MAX = 4096, BLOCK_THREADS_MAX = 4096 };
+
+/* ---- Config ----------------------------------------------------------------------------------- */
+
+mj_json *mj_config_to_json(const mj_config *config)
+{
+    mj_json *object = mj_json_object();
+    for (uint32_t i = 0; object && i < config->count; i++) {
+        if (!mj_json_add_int(object, config->params[i].name, config->params[i].value)) {
+            mj_json_free(object);
+            return NULL;
+        }
+    }
+    return object;
+}
+
+mj_status mj_config_from_json(const mj_json *value, mj_config *out, mj_error *error)
+{
+    if (!mj_json_is_object(value)) {
+        return mj_fail(error, MJ_ERR_FORMAT, "a config is an object of names and whole numbers");
+    }
+    mj_config config = {0};
+    for (const mj_json *child = mj_json_first(value); child; child = mj_json_next(child)) {
+        const char *name = mj_json_key(child);
+        int64_t number = 0;
+        if (config.count == MJ_CONFIG_MAX) {
+            return mj_fail(error, MJ_ERR_FORMAT, "more than %d values", MJ_CONFIG_MAX);
+        }
+        if (!name[0] || strlen(name) >= MJ_NAME_MAX ||
+            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name)) {
+            return mj_fail(error, MJ_ERR_FORMAT, "\"%.60s\" is no name of a config's value", name);
+        }
+        mj_status status = mj_json_read_int(value, name, INT32_MIN, INT32_MAX, &number, error);
+        if (status != MJ_OK) {
+            return status;
+        }
+        mj_param *param = &config.params[config.count++];
+        snprintf(param->name, sizeof param->name, "%s", name);
+        param->value = (int32_t)number;
+    }
+    *out = config;
+    return MJ_OK;
+}
+
+/* ---- Manifest --------------------------------------------------------------------------------- */
+
+/* ORDER GRID */
+static const char *const grid_names[MJ_GRID_UNIT_COUNT] = {"one", "tokens", "pairs", "tiles", "workers", "rows"};
+
+static mj_json *grid_to_json(const mj_grid_rule *grid)
+{
+    mj_json *object = mj_json_object();
+    bool good = grid->unit < MJ_GRID_UNIT_COUNT && mj_json_add_string(object, "unit", grid_names[grid->unit]) &&
+                mj_json_add_int(object, "per_block", grid->per_block) &&
+                mj_json_add_int(object, "factor", grid->factor) &&
+                mj_json_add_int(object, "blocks_per_sm_max", grid->blocks_per_sm_max);
+    if (!good) {
+        mj_json_free(object);
+        return NULL;
+    }
+    return object;
+}
+
+mj_json *mj_manifest_to_json(const mj_manifest *manifest)
+{
+    char problem[512];
+    if (mj_problem_print(&manifest->problem, problem, sizeof problem, NULL) != MJ_OK) {
+        return NULL;
+    }
+    mj_json *object = mj_json_object();
+    bool good = mj_json_add_string(object, "symbol", manifest->symbol) &&
+                mj_json_add_string(object, "op", mj_op_name(manifest->op)) &&
+                mj_json_add_string(object, "family", manifest->family) &&
+                mj_json_add_string(object, "arch", manifest->arch) &&
+                mj_json_add_string(object, "compile_target", manifest->compile_target) &&
+                mj_json_add_string(object, "problem", problem) &&
+                mj_json_add(object, "config", mj_config_to_json(&manifest->config)) &&
+                mj_json_add_int(object, "block_threads", manifest->block_threads) &&
+                mj_json_add_int(object, "smem_bytes", manifest->smem_bytes) &&
+                mj_json_add(object, "grid", grid_to_json(&manifest->grid)) &&
+                mj_json_add_int(object, "args_bytes", manifest->args_bytes) &&
+                mj_json_add_int(object, "pointer_align_bytes", manifest->pointer_align_bytes) &&
+                mj_json_add_int(object, "tiles_per_row_tile", manifest->tiles_per_row_tile) &&
+                mj_json_add_int(object, "partial_tile_bytes", manifest->partial_tile_bytes) &&
+                mj_json_add_string(object, "source_sha256", manifest->source_sha256);
+    if (!good) {
+        mj_json_free(object);
+        return NULL;
+    }
+    return object;
+}
+
+static mj_status read_u32(const mj_json *object, const char *key, uint32_t min, uint32_t max, uint32_t *out,
+                          mj_error *error)
+{
+    int64_t value = 0;
+    mj_status status = mj_json_read_int(object, key, min, max, &value, error);
+    *out = status == MJ_OK ? (uint32_t)value : 0;
+    return status;
+}
+
+static mj_status read_grid(const mj_json *object, mj_grid_rule *out, mj_error *error)
+{
+    char unit[MJ_NAME_MAX];
+    mj_status status = mj_json_read_string(object, "unit", unit, sizeof unit, error);
+    if (status != MJ_OK) {
+        return status;
+    }
+    uint32_t at = 0;
+    while (at < MJ_GRID_UNIT_COUNT && strcmp(unit, grid_names[at]) != 0) {
+        at++;
+    }
+    if (at == MJ_GRID_UNIT_COUNT) {
+        return mj_fail(error, MJ_ERR_FORMAT, "unit: unknown \"%s\"", unit);
+    }
+    out->unit = (mj_grid_unit)at;
+    const struct {
+        const char *key;
+        uint32_t min;
+        uint32_t *out;
+    } rows[] = {
+        {"per_block", out->unit == MJ_GRID_ONE || out->unit == MJ_GRID_WORKERS ? 0 : 1, &out->per_block},
+        {"factor", 0, &out->factor},
+        {"blocks_per_sm_max", 0, &out->blocks_per_sm_max},
+    };
+    for (size_t i = 0; status == MJ_OK && i < sizeof rows / sizeof *rows; i++) {
+        status = read_u32(object, rows[i].key, rows[i].min, INT32_MAX, rows[i].out, error);
+    }
+    return status;
+}
+
+static bool is_identifier(const char *text)
+{
+    if (!isalpha((unsigned char)text[0]) && text[0] != '_') {
+        return false;
+    }
+    for (; *text; text++) {
+        if (!isalnum((unsigned char)*text) && *text != '_') {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool mj_is_sha256_hex(const char *text)
+{
+    return strlen(text) == MJ_SHA256_HEX - 1 && strspn(text, "0123456789abcdef") == MJ_SHA256_HEX - 1;
+}
+
+/* The struct that mj_manifest_pack_args writes: a smaller args_bytes would let it write past the caller's buffer. */
+static uint32_t args_struct_bytes(mj_op op)
+{
+    uint32_t count = 0, bytes = 0, align = 1;
+    const mj_arg *args = mj_op_args(op, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t size = mj_arg_bytes(args[i]);
+        bytes = (bytes + size - 1) / size * size + size;
+        align = size > align ? size : align;
+    }
+    return (bytes + align - 1) / align * align;
+}
+
+static mj_status check_manifest(const mj_manifest *manifest, mj_error *error)
+{
+    uint32_t align = manifest->pointer_align_bytes, args_bytes = args_struct_bytes(manifest->op);
+    if (!is_identifier(manifest->symbol)) {
+        return mj_fail(error, MJ_ERR_FORMAT, "symbol: \"%s\" is no C name", manifest->symbol);
+    }
+    if (align & (align - 1)) {
+        return mj_fail(error, MJ_ERR_FORMAT, "pointer_align_bytes: %u is no power of two", align);
+    }
+    if (manifest->args_bytes != args_bytes) {
+        return mj_fail(error, MJ_ERR_FORMAT, "args_bytes: %u, but %s takes %u", manifest->args_bytes,
+                       mj_op_name(manifest->op), args_bytes);
+    }
+    if (!mj_is_sha256_hex(manifest->source_sha256)) {
+        return mj_fail(error, MJ_ERR_FORMAT, "source_sha256: not 64 hex digits");
+    }
+    return MJ_OK;
+}
+
+static mj_status read_words(const mj_json *value, mj_manifest *out, mj_error *error)
+{
+    char op[MJ_NAME_MAX], problem[512];
+    const struct {
+        const char *key;
+        char *out;
+        size_t bytes;
+    } rows[] = {
+        {"symbol", out->symbol, sizeof out->symbol},
+        {"op", op, sizeof op},
+        {"family", out->family, sizeof out->family},
+        {"arch", out->arch, sizeof out->arch},
+        {"compile_target", out->compile_target, sizeof out->compile_target},
+        {"problem", problem, sizeof problem},
+        {"source_sha256", out->source_sha256, sizeof out->source_sha256},
+    };
+    mj_status status = MJ_OK;
+    for (size_t i = 0; status == MJ_OK && i < sizeof rows / sizeof *rows; i++) {
+        status = mj_json_read_string(value, rows[i].key, rows[i].out, rows[i].bytes, error);
+    }
+    if (status == MJ_OK && mj_op_parse(op, &out->op, error) != MJ_OK) {
+        status = mj_fail(error, MJ_ERR_FORMAT, "op: unknown \"%s\"", op);
+    }
+    if (status != MJ_OK) {
+        return status;
+    }
+    mj_error why = {0};
+    if (mj_problem_parse(problem, &out->problem, &why) != MJ_OK || mj_problem_check(&out->problem, &why) != MJ_OK) {
+        return mj_fail(error, MJ_ERR_FORMAT, "problem: %.800s", why.text);
+    }
+    return MJ_OK;
+}
+
+mj_status mj_manifest_from_json(const mj_json *value, mj_manifest *out, mj_error *error)
+{
+    mj_manifest manifest = {0};
+    mj_json *object = NULL;
+    if (!mj_json_is_object(value)) {
+        return mj_fail(error, MJ_ERR_FORMAT, "a manifest is an object");
+    }
+    mj_status status = read_words(value, &manifest, error);
+    const struct {
+        const char *key;
+        uint32_t min, max;
+        uint32_t *out;
+    } rows[] = {
+        {"block_threads", 1, BLOCK_THREADS_MAX, &manifest.block_threads},
+        {"smem_bytes", 0, INT32_MAX, &manifest.smem_bytes},
+        {"args_bytes", 0, 4096, &manifest.args_bytes},
+        {"pointer_align_bytes", 1, POINTER_ALIGN_MAX, &manifest.pointer_align_bytes},
+        {"tiles_per_row_tile", 0, INT32_MAX, &manifest.tiles_per_row_tile},
+        {"partial_tile_bytes", 0, INT32_MAX, &manifest.partial_tile_bytes},
+    };
+    for (size_t i = 0; status == MJ_OK && i < sizeof rows / sizeof *rows; i++) {
+        status = read_u32(value, rows[i].key, rows[i].min, rows[i].max, rows[i].out, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_json_read_object(value, "config", &object, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_json_within(error, mj_config_from_json(object, &manifest.config, error), "config.");
+    }
+    if (status == MJ_OK) {
+        status = mj_json_read_object(value, "grid", &object, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_json_within(error, read_grid(object, &manifest.grid, error), "grid.");
+    }
+    if (status == MJ_OK) {
+        status = check_manifest(&manifest, error);
+    }
+    if (status == MJ_OK) {
+        *out = manifest;
+    }
+    return status;
+}

@@ -1,0 +1,47 @@
+/* pack.h: precompiled packs: kernels of one problem for one arch, with the table that says which serves how many tokens.
+ *
+ * A folder written by mj_pack_write (pack_writer.h):
+ *     pack.json                       the table, below, and the list of files
+ *     <nnn>_<op>_<family>.cubin|.so   binaries
+ *     <nnn>_<op>_<family>.json        their manifests
+ *     moejit_pack_<name>.c            all of it as one C file: const mj_pack *moejit_pack_<name>(void)
+ *
+ * The table (mj_pack.rows_json):
+ *     { "moejit_pack": 1, "generator": 1, "problem": "E=8/8,...", "arch": "sm_90a", "compiler": "nvrtc 13.0",
+ *       "identity": { "device", "arch", "sm_count", "memory_bytes", "driver", "compiler", "generator" },   if verified somewhere
+ *       "ops": { "tables": {use}, "activation": {use}, "combine": {use} },
+ *       "rows": { "1": { "gemm1": {use}, "gemm2": {use} }, "16": ... } }
+ *     use = { "variant": index, "verified": bool, "time_us_median": number }
+ * A pack of another generator version is refused: argument structs may differ.
+ */
+#ifndef MOEJIT_PACK_H
+#define MOEJIT_PACK_H
+
+#include "context.h"
+#include "store.h"
+
+#define MJ_PACK_VARIANTS_MAX 1024
+
+typedef struct mj_pack_table { /* the head of rows_json; mj_pack_table_free */
+    mj_json *root;
+    mj_problem problem;
+    char problem_text[256];
+    char arch[MJ_NAME_MAX];
+    char compiler[96];
+    bool has_identity;
+    mj_identity identity;
+} mj_pack_table;
+
+typedef struct mj_pack_use {
+    uint32_t variant;
+    bool verified;
+    double time_us_median;
+} mj_pack_use;
+
+mj_status mj_pack_table_parse(const char *rows_json, mj_pack_table *out, mj_error *error);
+void mj_pack_table_free(mj_pack_table *table);
+mj_status mj_pack_use_read(const mj_json *use, uint32_t variant_count, mj_pack_use *out, mj_error *error);
+/* Everything a plan relies on: versions, checksums, manifests, indices. */
+mj_status mj_pack_check(const mj_pack *pack, mj_error *error);
+
+#endif

@@ -1,0 +1,58 @@
+#include "workspace.h"
+
+#include <inttypes.h>
+
+mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest, uint32_t token_count, mj_error *error)
+{
+    uint64_t partial_bytes = 0, counter_bytes = 0;
+    mj_status status = mj_manifest_workspace(manifest, token_count, &partial_bytes, &counter_bytes, error);
+    if (status != MJ_OK) {
+        return status;
+    }
+    if (partial_bytes > workspace->partial_bytes) {
+        workspace->partial_bytes = partial_bytes;
+    }
+    if (counter_bytes > workspace->counter_bytes) {
+        workspace->counter_bytes = counter_bytes;
+    }
+    return MJ_OK;
+}
+
+/* Appends a region of a * b * c bytes. */
+static bool place(uint64_t *end, uint64_t *offset, uint64_t a, uint64_t b, uint64_t c)
+{
+    uint64_t bytes, raised;
+    if (__builtin_mul_overflow(a, b, &bytes) || __builtin_mul_overflow(bytes, c, &bytes) ||
+        __builtin_add_overflow(*end, bytes, &raised) ||
+        __builtin_add_overflow(raised, MJ_WORKSPACE_ALIGN - 1, &raised)) {
+        return false;
+    }
+    *offset = *end;
+    *end = raised / MJ_WORKSPACE_ALIGN * MJ_WORKSPACE_ALIGN;
+    return true;
+}
+
+mj_status mj_workspace_place(mj_workspace *workspace, const mj_problem *problem, uint32_t max_tokens, mj_error *error)
+{
+    uint64_t pairs = (uint64_t)max_tokens * problem->top_k;
+    uint64_t gates = problem->gated ? 2 : 1;
+    uint64_t end = 0;
+    if (pairs > INT32_MAX) {
+        return mj_fail(error, MJ_ERR_CAPACITY,
+                       "max_tokens %" PRIu32 " times top-k %" PRIu32 " is more than %d token-expert pairs", max_tokens,
+                       problem->top_k, INT32_MAX);
+    }
+    bool fits = place(&end, &workspace->counters, workspace->counter_bytes, 1, 1) &&
+                place(&end, &workspace->expert_offsets, (uint64_t)problem->expert_count + 1, sizeof(int32_t), 1) &&
+                place(&end, &workspace->sorted_pairs, pairs, sizeof(int32_t), 1) &&
+                place(&end, &workspace->gemm1_output, pairs, gates * problem->intermediate, MJ_IO_BYTES) &&
+                place(&end, &workspace->activation, pairs, problem->intermediate, MJ_IO_BYTES) &&
+                place(&end, &workspace->pair_rows, pairs, problem->hidden, MJ_IO_BYTES) &&
+                place(&end, &workspace->partials, workspace->partial_bytes, 1, 1);
+    if (!fits || end > SIZE_MAX) {
+        return mj_fail(error, MJ_ERR_CAPACITY, "the workspace of %" PRIu32 " tokens is larger than any memory",
+                       max_tokens);
+    }
+    workspace->bytes = end;
+    return MJ_OK;
+}

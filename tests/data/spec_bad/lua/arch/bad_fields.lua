@@ -1,0 +1,28 @@
+-- Wrong on purpose; test_spec.c names each line.
+return {
+    doc = "not a device",
+    vendor = "nvidea",
+    prelude = "cuda",
+    compile_target = "sm_80",
+    capability_major = 8,
+    capability_minor = 0.5,
+    warp_sise = 32,
+    warp_size = 1000,
+    smem_block_bytes_max = "much",
+    smem_sm_bytes = 1024,
+    regs_sm = 65536,
+    regs_thread_max = 255,
+    threads_block_max = -1,
+    threads_sm_max = 2048,
+    blocks_sm_max = 1e300,
+    features = { "mma_bf16", 7 },
+    families = { "mma", "reference", n = 2 },
+    typical_device = "",
+    typical = {
+        sm_count = 1,
+        memory_gbps = 1 / 0,
+        matrix_tflops = 1,
+        l2_byte = 1024,
+        launch_us = 1,
+    },
+}

@@ -1,0 +1,4 @@
+return {
+    experts = 8,
+    top_k = = 2,
+}

@@ -1,0 +1,2 @@
+os.exit(1)
+return {}

@@ -1,0 +1,50 @@
+#!/bin/bash
+# emit_test.sh BUILD NOGEN: what BUILD emits is served by NOGEN (MOEJIT_GENERATOR=OFF) with every compiler refused.
+set -u
+build=$1
+nogen=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export HOME=$work XDG_CACHE_HOME=$work/cache XDG_DATA_HOME=$work/data XDG_STATE_HOME=$work/state
+
+check() { # name, code, output
+    if [ "$2" -eq 0 ]; then
+        echo "ok $1"
+    else
+        echo "FAIL $1: $(echo "$3" | tail -n 4 | tr '\n' ' ')"
+    fi
+}
+
+# A small layer: its config.json names everything that a problem needs.
+cat >"$work/config.json" <<'JSON'
+{"num_local_experts": 8, "num_experts_per_tok": 2, "hidden_size": 256, "intermediate_size": 512, "hidden_act": "silu"}
+JSON
+
+emit() { # arch
+    output=$("$build/moejit" emit --model "$work/config.json" --arch "$1" --batch 1 16 --out "$work/$1" 2>&1)
+}
+
+emit cpu
+check emits_for_cpu $? "$output"
+source=$(ls "$work"/cpu/*.c 2>/dev/null)
+symbol=$(sed -nE 's/^const mj_pack \*(moejit_pack_[A-Za-z0-9_]+)\(void\);$/\1/p' "$source" | head -1)
+output=$(gcc -std=c11 -Wall -Wextra -Werror -Igenerator -Iruntime "-DPACK=$symbol" -o "$work/serve" \
+    tests/examples/serve_pack.c "$source" -L"$nogen" -lmoejit -Wl,-rpath,"$(realpath "$nogen")" 2>&1)
+check generated_file_compiles $? "$output"
+
+# A new home, so no cache; no NVRTC and no C compiler.
+output=$(env -i HOME="$work/other" PATH=/nowhere MOEJIT_NVRTC=/nowhere/libnvrtc.so MOEJIT_CC=/nowhere/cc "$work/serve" cpu 256 512 2>&1)
+check serves_without_generator_or_compiler $? "$output"
+
+# Another problem than the pack's is refused, not served by accident.
+output=$(env -i HOME="$work/other" "$work/serve" cpu 256 1024 2>&1)
+check refuses_another_problem $((!$?)) "served a problem that the pack does not hold: $output"
+
+if [ -n "${MOEJIT_NVRTC:-}" ]; then
+    emit sm_90a
+    check emits_for_an_absent_gpu $? "$output"
+    check writes_cubins "$([ -n "$(ls "$work"/sm_90a/*.cubin 2>/dev/null)" ]; echo $?)" "$(ls "$work/sm_90a" 2>&1)"
+else
+    echo "SKIP emits_for_an_absent_gpu: no NVRTC"
+    echo "SKIP writes_cubins: no NVRTC"
+fi

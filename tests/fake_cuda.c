@@ -1,0 +1,492 @@
+/* fake_cuda.c: a driver library without a GPU. Device memory is host memory; kernels are counted, not run. */
+#define _GNU_SOURCE
+#include "fake_cuda.h"
+
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+enum { RULES_MAX = 32, NAMES_MAX = 64, STACK_MAX = 16, TOTAL_MIB = 1024 };
+enum {
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    INVALID_DEVICE = 101,
+    INVALID_CONTEXT = 201,
+    NOT_FOUND = 500,
+    CAPTURING = 900
+};
+
+typedef struct rule {
+    char function[64];
+    int nth, result;
+} rule;
+typedef struct counter {
+    char name[64];
+    long count;
+} counter;
+
+typedef struct fake_stream {
+    int capturing;
+    long captured;
+} fake_stream;
+typedef struct fake_event {
+    double ms;
+} fake_event;
+typedef struct fake_graph {
+    long launches;
+} fake_graph;
+
+static struct {
+    pthread_mutex_t lock;
+    int ready, devices, mode, capability, free_mib, sticky;
+    int rule_count, counter_count, retained[8];
+    rule rules[RULES_MAX];
+    counter counters[NAMES_MAX];
+    long live, graph_launches, smem, argument;
+    double clock_ms;
+} fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static char contexts[8]; /* their addresses are the contexts */
+static __thread const void *stack[STACK_MAX];
+static __thread int stack_count;
+
+static int read_rule(const char *text)
+{
+    static const struct {
+        const char *name;
+        int *value;
+    } settings[] = {{"devices", &fake.devices},
+                    {"mode", &fake.mode},
+                    {"capability", &fake.capability},
+                    {"free_mib", &fake.free_mib}};
+    char name[64];
+    int nth = 0, result = 0;
+    if (sscanf(text, " %63[A-Za-z0-9_]@%d=%d", name, &nth, &result) != 3) {
+        nth = 0;
+        if (sscanf(text, " %63[A-Za-z0-9_]=%d", name, &result) != 2) {
+            return 0;
+        }
+    }
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        if (strcmp(name, settings[i].name) == 0) {
+            *settings[i].value = result;
+            return 1;
+        }
+    }
+    if (fake.rule_count == RULES_MAX) {
+        return 0;
+    }
+    rule *r = &fake.rules[fake.rule_count++];
+    *r = (rule){.nth = nth, .result = result};
+    memcpy(r->function, name, sizeof name);
+    return 1;
+}
+
+static int read_script(const char *script)
+{
+    while (script && *script) {
+        char text[128];
+        size_t bytes = strcspn(script, ";");
+        snprintf(text, sizeof text, "%.*s", (int)(bytes < 127 ? bytes : 127), script);
+        if (text[0] && !read_rule(text)) {
+            return 0;
+        }
+        script += bytes + (script[bytes] == ';');
+    }
+    return 1;
+}
+
+static void make_ready(void)
+{
+    if (!fake.ready) {
+        fake.ready = fake.devices = 1;
+        fake.capability = 90;
+        fake.free_mib = TOTAL_MIB;
+        read_script(getenv("FAKE_CUDA"));
+    }
+}
+
+EXPORT void fake_cuda_reset(void)
+{
+    pthread_mutex_lock(&fake.lock);
+    fake.ready = fake.mode = fake.sticky = fake.rule_count = fake.counter_count = 0;
+    fake.graph_launches = fake.smem = fake.argument = 0;
+    make_ready();
+    pthread_mutex_unlock(&fake.lock);
+}
+
+EXPORT int fake_cuda_script(const char *script)
+{
+    pthread_mutex_lock(&fake.lock);
+    make_ready();
+    int good = read_script(script);
+    pthread_mutex_unlock(&fake.lock);
+    return good;
+}
+
+EXPORT long fake_cuda_count(const char *name)
+{
+    const struct {
+        const char *name;
+        long value;
+    } values[] = {{"live", fake.live},
+                  {"pushed", stack_count},
+                  {"smem", fake.smem},
+                  {"argument", fake.argument},
+                  {"graph_launches", fake.graph_launches}};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        if (strcmp(name, values[i].name) == 0) {
+            return values[i].value;
+        }
+    }
+    for (int i = 0; i < fake.counter_count; i++) {
+        if (strcmp(fake.counters[i].name, name) == 0) {
+            return fake.counters[i].count;
+        }
+    }
+    return 0;
+}
+
+static long count_call(const char *function)
+{
+    for (int i = 0; i < fake.counter_count; i++) {
+        if (strcmp(fake.counters[i].name, function) == 0) {
+            return ++fake.counters[i].count;
+        }
+    }
+    if (fake.counter_count < NAMES_MAX) {
+        counter *c = &fake.counters[fake.counter_count++];
+        snprintf(c->name, sizeof c->name, "%s", function);
+        c->count = 1;
+    }
+    return 1;
+}
+
+/* Counts the call; what the script or an earlier sticky result has for it. needs: a context must be current. */
+static int begin(const char *function, int needs)
+{
+    pthread_mutex_lock(&fake.lock);
+    make_ready();
+    long nth = count_call(function);
+    int result = needs ? fake.sticky : 0;
+    for (int i = 0; i < fake.rule_count && result == 0; i++) {
+        const rule *r = &fake.rules[i];
+        result = strcmp(r->function, function) == 0 && (r->nth == 0 || r->nth == nth) ? r->result : 0;
+    }
+    if (result >= 700 && result < 800) {
+        fake.sticky = result;
+    }
+    if (result == 0 && needs && stack_count == 0) {
+        result = INVALID_CONTEXT;
+    }
+    pthread_mutex_unlock(&fake.lock);
+    return result;
+}
+
+#define ENTER(needs) \
+    int result = begin(__func__, needs); \
+    if (result != 0) { \
+        return result; \
+    }
+
+static void *make(size_t bytes)
+{
+    fake.live++;
+    return calloc(1, bytes ? bytes : 1);
+}
+static int drop(void *object)
+{
+    fake.live -= object != NULL;
+    free(object);
+    return 0;
+}
+
+/* ---- Devices and contexts ---- */
+EXPORT int cuInit(unsigned flags)
+{
+    ENTER(0) return flags ? INVALID_VALUE : 0;
+}
+EXPORT int cuDriverGetVersion(int *version)
+{
+    ENTER(0) *version = 13000;
+    return 0;
+}
+EXPORT int cuGetErrorName(int code, const char **text)
+{
+    *text = code == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : code == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_FAKE";
+    return 0;
+}
+EXPORT int cuGetErrorString(int code, const char **text)
+{
+    *text = "a fake driver's text";
+    return code == 999 ? INVALID_VALUE : 0;
+}
+EXPORT int cuDeviceGetCount(int *count)
+{
+    ENTER(0) *count = fake.devices;
+    return 0;
+}
+EXPORT int cuDeviceGet(int *device, int ordinal)
+{
+    ENTER(0)
+    *device = ordinal;
+    return ordinal < 0 || ordinal >= fake.devices ? INVALID_DEVICE : 0;
+}
+EXPORT int cuDeviceGetName(char *name, int bytes, int device)
+{
+    ENTER(0) snprintf(name, (size_t)bytes, "Fake GPU %d", device);
+    return 0;
+}
+EXPORT int cuDeviceTotalMem_v2(size_t *bytes, int device)
+{
+    ENTER(0)(void) device;
+    *bytes = (size_t)TOTAL_MIB << 20;
+    return 0;
+}
+EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device)
+{
+    ENTER(0)
+    (void)device;
+    *value = attribute == 13   ? 1980000
+             : attribute == 16 ? 132
+             : attribute == 20 ? fake.mode
+             : attribute == 38 ? 50 << 20
+             : attribute == 75 ? fake.capability / 10
+             : attribute == 76 ? fake.capability % 10
+             : attribute == 97 ? 232448
+                               : 0;
+    return 0;
+}
+EXPORT int cuDevicePrimaryCtxRetain(void **context, int device)
+{
+    ENTER(0)
+    fake.live++;
+    fake.retained[device]++;
+    *context = &contexts[device];
+    return 0;
+}
+EXPORT int cuDevicePrimaryCtxRelease_v2(int device)
+{
+    ENTER(0) fake.live--;
+    fake.retained[device]--;
+    return 0;
+}
+EXPORT int cuCtxGetCurrent(const void **context)
+{
+    ENTER(0) *context = stack_count ? stack[stack_count - 1] : NULL;
+    return 0;
+}
+EXPORT int cuCtxPushCurrent_v2(const void *context)
+{
+    ENTER(0)
+    if (!context || stack_count == STACK_MAX) {
+        return INVALID_CONTEXT;
+    }
+    stack[stack_count++] = context;
+    return 0;
+}
+EXPORT int cuCtxPopCurrent_v2(const void **context)
+{
+    ENTER(0)
+    if (stack_count == 0) {
+        return INVALID_CONTEXT;
+    }
+    *context = stack[--stack_count];
+    return 0;
+}
+
+/* ---- Kernels ---- */
+EXPORT int cuModuleLoadData(void **module, const void *image)
+{
+    ENTER(1)
+    if (memcmp(image, "\177ELF", 4) != 0) {
+        return 200;
+    }
+    *module = make(1);
+    return 0;
+}
+EXPORT int cuModuleUnload(void *module)
+{
+    ENTER(1) return drop(module);
+}
+EXPORT int cuModuleGetFunction(void **function, void *module, const char *name)
+{
+    ENTER(1)
+    *function = module;
+    return strncmp(name, "absent", 6) == 0 ? NOT_FOUND : 0;
+}
+EXPORT int cuFuncGetAttribute(int *value, int attribute, void *function)
+{
+    ENTER(1)
+    (void)function;
+    *value = attribute == 0 ? 1024 : attribute == 1 ? 16 : attribute == 3 ? 8 : attribute == 4 ? 40 : 0;
+    return 0;
+}
+EXPORT int cuFuncSetAttribute(void *function, int attribute, int value)
+{
+    ENTER(1)
+    (void)function;
+    fake.smem = value;
+    return attribute != 8 || value > 232448 ? INVALID_VALUE : 0;
+}
+EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                          unsigned smem, fake_stream *stream, void **params, void **extra)
+{
+    ENTER(1)
+    (void)smem;
+    if (!function || !params || extra || !gx || gy != 1 || gz != 1 || bx > 1024 || by != 1 || bz != 1) {
+        return INVALID_VALUE;
+    }
+    int word = 0;
+    memcpy(&word, params[0], sizeof word);
+    fake.argument = word;
+    fake.clock_ms += 0.25;
+    if (stream && stream->capturing) {
+        stream->captured++;
+    }
+    return 0;
+}
+
+/* ---- Memory ---- */
+EXPORT int cuMemAlloc_v2(unsigned long long *out, size_t bytes)
+{
+    ENTER(1)
+    if (bytes == 0) {
+        return INVALID_VALUE;
+    }
+    if (bytes > (size_t)fake.free_mib << 20) {
+        return OUT_OF_MEMORY;
+    }
+    *out = (uintptr_t)make(bytes);
+    return 0;
+}
+EXPORT int cuMemFree_v2(unsigned long long pointer)
+{
+    ENTER(1) return drop((void *)(uintptr_t)pointer);
+}
+EXPORT int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t bytes, void *stream)
+{
+    ENTER(1)
+    (void)stream;
+    memcpy((void *)(uintptr_t)to, from, bytes);
+    return 0;
+}
+EXPORT int cuMemcpyDtoHAsync_v2(void *to, unsigned long long from, size_t bytes, void *stream)
+{
+    ENTER(1)
+    (void)stream;
+    memcpy(to, (void *)(uintptr_t)from, bytes);
+    return 0;
+}
+EXPORT int cuMemsetD8Async(unsigned long long to, unsigned char value, size_t bytes, void *stream)
+{
+    ENTER(1)
+    (void)stream;
+    memset((void *)(uintptr_t)to, value, bytes);
+    return 0;
+}
+EXPORT int cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes)
+{
+    ENTER(1)
+    *free_bytes = (size_t)fake.free_mib << 20;
+    *total_bytes = (size_t)TOTAL_MIB << 20;
+    return 0;
+}
+
+/* ---- Streams, events, graphs ---- */
+EXPORT int cuStreamCreate(void **stream, unsigned flags)
+{
+    ENTER(1)(void) flags;
+    *stream = make(sizeof(fake_stream));
+    return 0;
+}
+EXPORT int cuStreamDestroy_v2(void *stream)
+{
+    ENTER(1) return drop(stream);
+}
+EXPORT int cuStreamSynchronize(fake_stream *stream)
+{
+    ENTER(1) return stream && stream->capturing ? CAPTURING : 0;
+}
+EXPORT int cuEventCreate(void **event, unsigned flags)
+{
+    ENTER(1)(void) flags;
+    *event = make(sizeof(fake_event));
+    return 0;
+}
+EXPORT int cuEventDestroy_v2(void *event)
+{
+    ENTER(1) return drop(event);
+}
+EXPORT int cuEventRecord(fake_event *event, void *stream)
+{
+    ENTER(1)(void) stream;
+    event->ms = fake.clock_ms;
+    return 0;
+}
+EXPORT int cuEventSynchronize(void *event)
+{
+    ENTER(1) return event ? 0 : INVALID_VALUE;
+}
+/* Only the newer name: the backend must find it as its second choice. */
+EXPORT int cuEventElapsedTime_v2(float *ms, const fake_event *start, const fake_event *stop)
+{
+    ENTER(1)
+    *ms = (float)(stop->ms - start->ms);
+    return 0;
+}
+EXPORT int cuStreamBeginCapture_v2(fake_stream *stream, int mode)
+{
+    ENTER(1)
+    if (!stream || stream->capturing || mode < 0 || mode > 2) {
+        return CAPTURING;
+    }
+    stream->capturing = 1;
+    stream->captured = 0;
+    return 0;
+}
+EXPORT int cuStreamEndCapture(fake_stream *stream, fake_graph **graph)
+{
+    ENTER(1)
+    *graph = NULL;
+    if (!stream || !stream->capturing) {
+        return CAPTURING;
+    }
+    stream->capturing = 0;
+    *graph = make(sizeof **graph);
+    (*graph)->launches = stream->captured;
+    return 0;
+}
+#ifndef FAKE_CUDA_OLD
+EXPORT int cuGraphInstantiateWithFlags(fake_graph **executable, const fake_graph *graph, unsigned long long flags)
+{
+    ENTER(1)
+    (void)flags;
+    *executable = make(sizeof **executable);
+    **executable = *graph;
+    return 0;
+}
+#endif
+EXPORT int cuGraphUpload(void *executable, void *stream)
+{
+    ENTER(1)(void) stream;
+    return executable ? 0 : INVALID_VALUE;
+}
+EXPORT int cuGraphLaunch(const fake_graph *executable, void *stream)
+{
+    ENTER(1)
+    (void)stream;
+    fake.graph_launches += executable->launches;
+    fake.clock_ms += 0.25 * (double)executable->launches;
+    return 0;
+}
+EXPORT int cuGraphDestroy(void *graph)
+{
+    ENTER(1) return drop(graph);
+}
+EXPORT int cuGraphExecDestroy(void *executable)
+{
+    ENTER(1) return drop(executable);
+}

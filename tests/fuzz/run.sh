@@ -1,0 +1,37 @@
+#!/bin/bash
+# run.sh BUILD SECONDS: runs every fuzz target of BUILD/fuzz for SECONDS, two at a time, and prints its executions.
+# Seeds: tests/fuzz/corpus_<target without fuzz_>/, where there are any. Finds stay in BUILD/fuzz/<target>.found/.
+set -u
+build=$1
+seconds=$2
+
+fuzz_one() {
+    local name=$1 log=$build/fuzz/$1.log code=0
+    local corpus=$build/fuzz/$name.corpus found=$build/fuzz/$name.found seeds=tests/fuzz/corpus_${name#fuzz_}
+    mkdir -p "$corpus" "$found"
+    [ -d "$seeds" ] || seeds=
+    # shellcheck disable=SC2086
+    HOME=$found TMPDIR=$found timeout $((seconds + 120)) "$build/fuzz/$name" -max_total_time="$seconds" -rss_limit_mb=2048 \
+        -timeout=10 -print_final_stats=1 -artifact_prefix="$found/" "$corpus" $seeds >"$log" 2>&1 || code=$?
+    local count
+    count=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
+    if [ $code -ne 0 ]; then
+        echo "FAIL $name: $(grep -E 'ERROR|runtime error|SUMMARY|ALARM' "$log" | head -n 2 | tr '\n' ' ') input in $found"
+    elif [ "${count:-0}" -lt 1000 ]; then
+        echo "FAIL $name: only ${count:-0} executions in $seconds s"
+    else
+        echo "ok $name"
+        echo "   $name: $count executions in $seconds s"
+    fi
+}
+
+cd "$(dirname "$0")/../.." || exit 1
+targets=$(find "$build/fuzz" -maxdepth 1 -name 'fuzz_*' -type f -executable -printf '%f\n' | sort)
+[ -n "$targets" ] || echo "FAIL fuzz: no target was built"
+for name in $targets; do
+    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do
+        wait -n
+    done
+    fuzz_one "$name" &
+done
+wait

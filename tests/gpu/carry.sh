@@ -1,0 +1,15 @@
+#!/bin/bash
+# carry.sh BUILD TO: copies what runs of a build folder, for a GPU machine without the packages to build it. Put TO where it has
+# the same way to the source tree as BUILD, e.g. beside it; the tests read golden files and data from the tree.
+set -eu
+build=$1
+to=$2
+rm -rf "$to"
+mkdir -p "$to/tests"
+cp -a "$build"/moejit "$build"/moejit-worker "$build"/moejit-compile "$build"/bench_* "$build"/lib*.so* "$to/"
+cp -a "$build"/tests/list.txt "$build"/tests/lib*.so "$to/tests/"
+while read -r name; do
+    cp -a "$build/tests/$name" "$to/tests/"
+done <"$build/tests/list.txt"
+find "$to" -type f -perm -u+x -exec strip --strip-unneeded {} +
+du -sh "$to"

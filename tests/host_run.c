@@ -1,0 +1,620 @@
+/* host_run.c: compile, load, run, compare. */
+#define _GNU_SOURCE
+#include "host_run.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "reference.h"
+#include "verify.h"
+
+enum { TIME_LIMIT_SECONDS = 60, GUARD_BYTES = 256, WHY_BYTES = 300, SMEM_ALIGN = 128 };
+
+typedef struct host_block { /* as templates/prelude/host.h has it */
+    int32_t block, grid;
+    void *smem;
+    uint64_t seed;
+} host_block;
+typedef void host_entry(const host_block *block, const void *args);
+
+/* The child's report, in memory shared with the parent. */
+typedef struct report {
+    host_result result;
+    char why[WHY_BYTES];
+} report;
+
+typedef struct run {
+    const mj_kernel_desc *desc;
+    const mj_manifest *manifest;
+    host_entry *entry;
+    report *report;
+    uint64_t random;
+} run;
+
+const char *host_result_name(host_result result)
+{
+    static const char *const names[] = {"right", "wrong", "crashed", "hung", "does not compile", "harness broken"};
+    return names[result];
+}
+
+static bool wrong(run *r, const char *format, ...) MJ_PRINTF(2, 3);
+static bool wrong(run *r, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(r->report->why, sizeof r->report->why, format, args);
+    va_end(args);
+    r->report->result = HOST_WRONG;
+    return false;
+}
+
+static uint32_t below(run *r, uint32_t limit)
+{
+    r->random = r->random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((r->random >> 33) % limit);
+}
+
+/* ---- Buffers between guard zones ---- */
+
+typedef struct buffer {
+    unsigned char *memory; /* guard, data, guard */
+    void *data;
+    size_t bytes;
+} buffer;
+
+static buffer buffer_new(size_t bytes, int fill)
+{
+    size_t all = (bytes + 2 * GUARD_BYTES + 255) / 256 * 256;
+    buffer b = {.memory = aligned_alloc(256, all), .bytes = bytes};
+    if (!b.memory) {
+        _exit(99);
+    }
+    memset(b.memory, 0xa5, all);
+    b.data = b.memory + GUARD_BYTES;
+    memset(b.data, fill, bytes);
+    return b;
+}
+
+static bool buffer_guarded(const buffer *b)
+{
+    const unsigned char *behind = (const unsigned char *)b->data + b->bytes;
+    for (int i = 0; i < GUARD_BYTES; i++) {
+        if (b->memory[i] != 0xa5 || behind[i] != 0xa5) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static buffer buffer_random(const char *format, uint64_t count, uint64_t seed, float scale)
+{
+    buffer b = buffer_new(count * mj_ref_format_bytes(format), 0);
+    for (uint64_t i = 0; i < count; i++) {
+        mj_ref_store(format, b.data, i, mj_ref_fill(seed, i, scale));
+    }
+    return b;
+}
+
+/* ---- Running a kernel ---- */
+
+static void shuffle(run *r, int32_t *order, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        order[i] = (int32_t)i;
+    }
+    for (uint32_t i = count; i > 1; i--) {
+        uint32_t at = below(r, i);
+        int32_t keep = order[at];
+        order[at] = order[i - 1];
+        order[i - 1] = keep;
+    }
+}
+
+/* Blocks one after the other, in any order: no kernel may rely on one. */
+static void launch(run *r, const mj_arg_value values[MJ_ARG_COUNT], uint32_t blocks)
+{
+    uint64_t args[MJ_ARG_COUNT] = {0};
+    buffer smem = buffer_new((r->manifest->smem_bytes + SMEM_ALIGN) / SMEM_ALIGN * SMEM_ALIGN, 0xff);
+    int32_t *order = malloc((blocks + 1) * sizeof *order);
+    if (!order) {
+        _exit(99);
+    }
+    shuffle(r, order, blocks);
+    mj_manifest_pack_args(r->manifest, values, args);
+    for (uint32_t i = 0; i < blocks; i++) {
+        host_block block = {.block = order[i], .grid = (int32_t)blocks, .smem = smem.data, .seed = below(r, 1u << 30)};
+        r->entry(&block, args);
+    }
+    if (!buffer_guarded(&smem)) {
+        wrong(r, "wrote outside its shared memory");
+    }
+    free(order);
+    free(smem.memory);
+}
+
+static uint32_t blocks_of(run *r, uint32_t tokens)
+{
+    uint32_t blocks = 0;
+    if (mj_manifest_blocks(r->manifest, tokens, 2, &blocks, NULL) != MJ_OK) {
+        _exit(99);
+    }
+    return blocks;
+}
+
+/* ---- Routings ---- */
+
+typedef enum routing { RAGGED, ONE_EXPERT, LAST_EXPERT, HOLES, NOBODY } routing;
+typedef struct routing_case {
+    const char *name;
+    uint32_t tokens;
+    routing kind;
+} routing_case;
+
+static const routing_case routings[] = {
+    {"one token", 1, RAGGED},
+    {"ragged, empty experts", 3, RAGGED},
+    {"other ranks' experts", 37, HOLES},
+    {"all on one expert", 70, ONE_EXPERT},
+    {"all on the last expert", 17, LAST_EXPERT},
+    {"no local expert", 5, NOBODY},
+    {"many", 64, RAGGED},
+};
+enum { ROUTING_COUNT = sizeof routings / sizeof routings[0] };
+
+/* Distinct experts per token. */
+static void route(run *r, const routing_case *c, int32_t *ids)
+{
+    const mj_problem *p = r->desc->problem;
+    for (uint32_t m = 0; m < c->tokens; m++) {
+        int32_t *mine = ids + (size_t)m * p->top_k;
+        for (uint32_t s = 0; s < p->top_k; s++) {
+            bool again = true;
+            while (again) {
+                mine[s] = (int32_t)below(r, p->expert_count);
+                again = false;
+                for (uint32_t t = 0; t < s; t++) {
+                    again = again || mine[t] == mine[s];
+                }
+            }
+        }
+        for (uint32_t s = 0; s < p->top_k; s++) {
+            bool hole = c->kind == NOBODY || (c->kind == HOLES && below(r, 3) == 0);
+            if (c->kind == ONE_EXPERT || c->kind == LAST_EXPERT) {
+                hole = s > 0;
+                mine[s] = c->kind == ONE_EXPERT ? 1 : (int32_t)p->expert_count - 1;
+            }
+            mine[s] = hole ? (below(r, 2) ? -1 : (int32_t)p->expert_count + (int32_t)below(r, 5)) : mine[s];
+        }
+    }
+}
+
+typedef struct layer { /* the data of one case */
+    const routing_case *routing;
+    buffer ids, weights_of_pairs, offsets, pairs;
+    uint32_t pair_count, rows;
+} layer;
+
+static layer layer_new(run *r, const routing_case *c)
+{
+    const mj_problem *p = r->desc->problem;
+    layer l = {.routing = c, .pair_count = c->tokens * p->top_k};
+    l.ids = buffer_new(l.pair_count * sizeof(int32_t), 0);
+    l.offsets = buffer_new((p->expert_count + 1) * sizeof(int32_t), 0);
+    l.pairs = buffer_new(l.pair_count * sizeof(int32_t), 0xff);
+    l.weights_of_pairs = buffer_new(l.pair_count * sizeof(float), 0);
+    route(r, c, l.ids.data);
+    for (uint32_t i = 0; i < l.pair_count; i++) {
+        ((float *)l.weights_of_pairs.data)[i] = 0.2f + 0.01f * (float)below(r, 80);
+    }
+    l.rows = (uint32_t)mj_ref_tables(p, l.ids.data, c->tokens, l.offsets.data, l.pairs.data);
+    return l;
+}
+
+static void layer_free(layer *l)
+{
+    free(l->ids.memory);
+    free(l->weights_of_pairs.memory);
+    free(l->offsets.memory);
+    free(l->pairs.memory);
+}
+
+static void layer_args(const layer *l, mj_arg_value values[MJ_ARG_COUNT])
+{
+    values[MJ_ARG_EXPERT_OFFSETS].pointer = (uintptr_t)l->offsets.data;
+    values[MJ_ARG_SORTED_PAIRS].pointer = (uintptr_t)l->pairs.data;
+    values[MJ_ARG_TOPK_IDS].pointer = (uintptr_t)l->ids.data;
+    values[MJ_ARG_TOPK_WEIGHTS].pointer = (uintptr_t)l->weights_of_pairs.data;
+    values[MJ_ARG_TOKEN_COUNT].i32 = (int32_t)l->routing->tokens;
+}
+
+/* One row of io_format values against doubles; rows that nobody owns must still be the fill. */
+static bool row_right(run *r, const layer *l, const void *output, uint64_t row, uint32_t columns, const double *want)
+{
+    double *got = calloc(columns, sizeof *got);
+    if (!got) {
+        _exit(99);
+    }
+    for (uint32_t c = 0; c < columns; c++) {
+        got[c] = mj_ref_load(r->desc->scheme->io_format, output, row * columns + c);
+    }
+    uint32_t bad = mj_tolerance_check(&r->desc->scheme->tolerance, got, want, columns);
+    double got_bad = bad == UINT32_MAX ? 0 : got[bad];
+    free(got);
+    return bad == UINT32_MAX ||
+           wrong(r, "%s: row %u column %u is %g, not %g", l->routing->name, (unsigned)row, bad, got_bad, want[bad]);
+}
+
+static bool row_untouched(run *r, const layer *l, const void *output, uint64_t row, uint32_t columns)
+{
+    const unsigned char *bytes = (const unsigned char *)output + row * columns * 2;
+    for (uint32_t i = 0; i < columns * 2; i++) {
+        if (bytes[i] != 0xff) {
+            return wrong(r, "%s: row %u is nobody's and was written", l->routing->name, (unsigned)row);
+        }
+    }
+    return true;
+}
+
+/* ---- GEMMs ---- */
+
+typedef struct gemm_data {
+    buffer input, weights, bias, partials, counters;
+} gemm_data;
+
+static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const buffer *output)
+{
+    const mj_problem *p = r->desc->problem;
+    mj_gemm_shape shape = mj_problem_gemm(p, r->desc->op);
+    const int32_t *pairs = l->pairs.data;
+    double *want = calloc(shape.n, sizeof *want);
+    bool *owned = calloc(l->pair_count + 1, sizeof *owned), right = want && owned;
+    for (uint32_t row = 0; row < l->rows && right; row++) {
+        uint32_t out_row = r->desc->op == MJ_OP_GEMM1 ? row : (uint32_t)pairs[row];
+        owned[out_row] = true;
+        mj_error error = {0};
+        if (mj_ref_gemm_row(p, r->desc->scheme, r->desc->op, d->input.data, d->weights.data,
+                            p->bias ? d->bias.data : NULL, l->offsets.data, pairs, l->weights_of_pairs.data, row, want,
+                            &error) != MJ_OK) {
+            _exit(99);
+        }
+        right = row_right(r, l, output->data, out_row, shape.n, want);
+    }
+    for (uint32_t row = 0; row < l->pair_count && right; row++) {
+        right = owned[row] || row_untouched(r, l, output->data, row, shape.n);
+    }
+    free(want);
+    free(owned);
+    if (right && (!buffer_guarded(output) || !buffer_guarded(&d->partials) || !buffer_guarded(&d->counters))) {
+        right = wrong(r, "%s: wrote outside its buffers", l->routing->name);
+    }
+    for (size_t i = 0; i < d->counters.bytes / sizeof(int32_t) && right; i++) {
+        right =
+            ((int32_t *)d->counters.data)[i] == 0 || wrong(r, "%s: counter %zu was not left zero", l->routing->name, i);
+    }
+    return right;
+}
+
+static bool gemm_case(run *r, const routing_case *c)
+{
+    const mj_problem *p = r->desc->problem;
+    const char *io = r->desc->scheme->io_format;
+    mj_gemm_shape shape = mj_problem_gemm(p, r->desc->op);
+    layer l = layer_new(r, c);
+    uint64_t input_rows = r->desc->op == MJ_OP_GEMM1 ? c->tokens : l.pair_count, partial_bytes = 0, counter_bytes = 0;
+    mj_manifest_workspace(r->manifest, c->tokens, &partial_bytes, &counter_bytes, NULL);
+    gemm_data d = {
+        .input = buffer_random(io, input_rows * shape.k, 1, 1.0f),
+        .weights =
+            buffer_random(r->desc->scheme->weight_format, (uint64_t)p->expert_count * shape.n * shape.k, 2, 0.1f),
+        .bias = buffer_random(io, (uint64_t)p->expert_count * shape.n, 3, 2.0f),
+        .partials = buffer_new(partial_bytes, 0xff),
+        .counters = buffer_new(counter_bytes, 0),
+    };
+    mj_arg_value values[MJ_ARG_COUNT] = {0};
+    layer_args(&l, values);
+    values[MJ_ARG_INPUT].pointer = (uintptr_t)d.input.data;
+    values[MJ_ARG_WEIGHTS].pointer = (uintptr_t)d.weights.data;
+    values[MJ_ARG_BIAS].pointer = (uintptr_t)(p->bias ? d.bias.data : NULL);
+    values[MJ_ARG_PARTIALS].pointer = (uintptr_t)d.partials.data;
+    values[MJ_ARG_COUNTERS].pointer = (uintptr_t)d.counters.data;
+    bool right = true;
+    buffer outputs[2];
+    for (int pass = 0; pass < 2; pass++) { /* the second finds the workspace as the first left it */
+        outputs[pass] = buffer_new((size_t)l.pair_count * shape.n * 2, 0xff);
+        values[MJ_ARG_OUTPUT].pointer = (uintptr_t)outputs[pass].data;
+        if (right) {
+            launch(r, values, blocks_of(r, c->tokens));
+            right = r->report->result == HOST_RIGHT && gemm_output_right(r, &l, &d, &outputs[pass]);
+        }
+    }
+    if (right && memcmp(outputs[0].data, outputs[1].data, outputs[0].bytes) != 0) {
+        right = wrong(r, "%s: the second run gives other bits", c->name);
+    }
+    free(outputs[0].memory);
+    free(outputs[1].memory);
+    free(d.input.memory);
+    free(d.weights.memory);
+    free(d.bias.memory);
+    free(d.partials.memory);
+    free(d.counters.memory);
+    layer_free(&l);
+    return right;
+}
+
+/* ---- The simple ops ---- */
+
+static bool tables_case(run *r, const routing_case *c)
+{
+    layer l = layer_new(r, c);
+    buffer offsets = buffer_new(l.offsets.bytes, 0xff), pairs = buffer_new(l.pairs.bytes, 0xff);
+    mj_arg_value values[MJ_ARG_COUNT] = {0};
+    layer_args(&l, values);
+    values[MJ_ARG_EXPERT_OFFSETS].pointer = (uintptr_t)offsets.data;
+    values[MJ_ARG_SORTED_PAIRS].pointer = (uintptr_t)pairs.data;
+    launch(r, values, blocks_of(r, c->tokens));
+    bool right = r->report->result == HOST_RIGHT;
+    if (right && memcmp(offsets.data, l.offsets.data, offsets.bytes) != 0) {
+        right = wrong(r, "%s: expert offsets differ", c->name);
+    }
+    if (right && memcmp(pairs.data, l.pairs.data, l.rows * sizeof(int32_t)) != 0) {
+        right = wrong(r, "%s: sorted pairs differ", c->name);
+    }
+    if (right && (!buffer_guarded(&offsets) || !buffer_guarded(&pairs))) {
+        right = wrong(r, "%s: wrote outside its buffers", c->name);
+    }
+    free(offsets.memory);
+    free(pairs.memory);
+    layer_free(&l);
+    return right;
+}
+
+static void activation_row(const run *r, const buffer *input, uint32_t row, double *want)
+{
+    const mj_problem *p = r->desc->problem;
+    uint32_t gates = p->gated ? 2 : 1;
+    for (uint32_t c = 0; c < p->intermediate; c++) {
+        uint64_t at = (uint64_t)row * gates * p->intermediate + c;
+        double gate = mj_ref_load(r->desc->scheme->io_format, input->data, at);
+        double up = p->gated ? mj_ref_load(r->desc->scheme->io_format, input->data, at + p->intermediate) : 0;
+        want[c] = mj_ref_activation(p->activation, p->gated, gate, up);
+    }
+}
+
+static void combine_row(const run *r, const layer *l, const buffer *input, uint32_t token, double *want)
+{
+    const mj_problem *p = r->desc->problem;
+    memset(want, 0, p->hidden * sizeof *want);
+    for (uint32_t s = 0; s < p->top_k; s++) {
+        uint64_t pair = (uint64_t)token * p->top_k + s;
+        int32_t id = ((const int32_t *)l->ids.data)[pair];
+        for (uint32_t c = 0; c < p->hidden && id >= 0 && id < (int32_t)p->expert_count; c++) {
+            want[c] += mj_ref_load(r->desc->scheme->io_format, input->data, pair * p->hidden + c);
+        }
+    }
+}
+
+/* Rows of no local pair hold NaN in combine's input: nobody wrote them. */
+static void spoil_foreign_rows(const run *r, const layer *l, buffer *input)
+{
+    const mj_problem *p = r->desc->problem;
+    for (uint32_t pair = 0; pair < l->pair_count; pair++) {
+        int32_t id = ((const int32_t *)l->ids.data)[pair];
+        if (id < 0 || id >= (int32_t)p->expert_count) {
+            memset((char *)input->data + (size_t)pair * p->hidden * 2, 0xff, (size_t)p->hidden * 2);
+        }
+    }
+}
+
+static bool rowwise_case(run *r, const routing_case *c)
+{
+    const mj_problem *p = r->desc->problem;
+    bool combine = r->desc->op == MJ_OP_COMBINE;
+    layer l = layer_new(r, c);
+    uint32_t in_columns = combine ? p->hidden : p->intermediate * (p->gated ? 2 : 1);
+    uint32_t columns = combine ? p->hidden : p->intermediate, rows = combine ? c->tokens : l.rows;
+    buffer input = buffer_random(r->desc->scheme->io_format, (uint64_t)l.pair_count * in_columns, 5, 4.0f);
+    buffer output = buffer_new((size_t)(combine ? c->tokens : l.pair_count) * columns * 2, 0xff);
+    mj_arg_value values[MJ_ARG_COUNT] = {0};
+    double *want = calloc(columns, sizeof *want);
+    layer_args(&l, values);
+    values[MJ_ARG_INPUT].pointer = (uintptr_t)input.data;
+    values[MJ_ARG_OUTPUT].pointer = (uintptr_t)output.data;
+    if (combine) {
+        spoil_foreign_rows(r, &l, &input);
+    }
+    launch(r, values, blocks_of(r, c->tokens));
+    bool right = want && r->report->result == HOST_RIGHT;
+    for (uint32_t row = 0; row < rows && right; row++) {
+        combine ? combine_row(r, &l, &input, row, want) : activation_row(r, &input, row, want);
+        right = row_right(r, &l, output.data, row, columns, want);
+    }
+    for (uint32_t row = rows; !combine && row < l.pair_count && right; row++) {
+        right = row_untouched(r, &l, output.data, row, columns);
+    }
+    right = right && (buffer_guarded(&output) || wrong(r, "%s: wrote outside its buffer", c->name));
+    free(want);
+    free(input.memory);
+    free(output.memory);
+    layer_free(&l);
+    return right;
+}
+
+static bool fill_case(run *r, const routing_case *c)
+{
+    static const char *const formats[] = {"bf16", "f16", "f32"};
+    for (int mode = 0; mode < 3; mode++) {
+        uint64_t count = 1000 + c->tokens;
+        buffer output = buffer_new(count * mj_ref_format_bytes(formats[mode]), 0xff);
+        buffer want = buffer_random(formats[mode], count, 99, 0.5f);
+        mj_arg_value values[MJ_ARG_COUNT] = {0};
+        values[MJ_ARG_OUTPUT].pointer = (uintptr_t)output.data;
+        values[MJ_ARG_ELEMENT_COUNT].i64 = (int64_t)count;
+        values[MJ_ARG_SEED].u64 = 99;
+        values[MJ_ARG_SCALE].f32 = 0.5f;
+        values[MJ_ARG_MODE].i32 = mode;
+        launch(r, values, blocks_of(r, 1));
+        bool same = memcmp(output.data, want.data, want.bytes) == 0 && buffer_guarded(&output);
+        free(output.memory);
+        free(want.memory);
+        if (!same) {
+            return wrong(r, "fill: %s data differ from the host's", formats[mode]);
+        }
+    }
+    return true;
+}
+
+enum { COMPARE_ROWS = 4, COMPARE_COLUMNS = 301 };
+
+/* Rows: equal, one element off, one NaN, one infinite. */
+static bool compare_case(run *r, const routing_case *c)
+{
+    const char *io = r->desc->scheme->io_format;
+    uint32_t bad_column = 7 + c->tokens;
+    buffer want = buffer_random(io, COMPARE_ROWS * COMPARE_COLUMNS, 4, 1.0f);
+    buffer got = buffer_random(io, COMPARE_ROWS * COMPARE_COLUMNS, 4, 1.0f);
+    buffer result = buffer_new(COMPARE_ROWS * 4 * sizeof(float), 0xff);
+    const double spoilt[COMPARE_ROWS] = {0, 100, (double)NAN, (double)INFINITY};
+    for (uint32_t row = 1; row < COMPARE_ROWS; row++) {
+        mj_ref_store(io, got.data, row * COMPARE_COLUMNS + bad_column, spoilt[row]);
+    }
+    mj_arg_value values[MJ_ARG_COUNT] = {0};
+    values[MJ_ARG_OUTPUT].pointer = (uintptr_t)got.data;
+    values[MJ_ARG_REFERENCE].pointer = (uintptr_t)want.data;
+    values[MJ_ARG_RESULT].pointer = (uintptr_t)result.data;
+    values[MJ_ARG_ROW_COUNT].i32 = COMPARE_ROWS;
+    values[MJ_ARG_COLUMN_COUNT].i32 = COMPARE_COLUMNS;
+    values[MJ_ARG_MODE].i32 = strcmp(io, "bf16") == 0 ? 0 : 1;
+    launch(r, values, COMPARE_ROWS);
+    const float *out = result.data;
+    bool right = r->report->result == HOST_RIGHT;
+    for (uint32_t row = 0; row < COMPARE_ROWS && right; row++) {
+        const float *at = out + 4 * row;
+        right = isfinite(at[1]) && at[1] > 100 && at[1] < 1000; /* 301 squares around one */
+        right = right && (row == 0 ? at[0] == 0 && at[2] == 0 : at[3] == (float)bad_column);
+        right = right && (row != 1 || (at[2] > 90 && at[2] < 110)) && (row < 2 || (isinf(at[2]) && at[2] > 0));
+        right = right || wrong(r, "compare: row %u gives %g %g %g %g", row, (double)at[0], (double)at[1], (double)at[2],
+                               (double)at[3]);
+    }
+    right = right && (buffer_guarded(&result) || wrong(r, "compare: wrote outside its buffer"));
+    free(want.memory);
+    free(got.memory);
+    free(result.memory);
+    return right;
+}
+
+static bool stream_case(run *r, const routing_case *c)
+{
+    uint64_t vectors = 3000 + c->tokens;
+    buffer input = buffer_random("f32", vectors * 4, 6, 1.0f), output = buffer_new(vectors * 16, 0);
+    mj_arg_value values[MJ_ARG_COUNT] = {0};
+    values[MJ_ARG_INPUT].pointer = (uintptr_t)input.data;
+    values[MJ_ARG_OUTPUT].pointer = (uintptr_t)output.data;
+    values[MJ_ARG_ELEMENT_COUNT].i64 = (int64_t)vectors;
+    values[MJ_ARG_MODE].i32 = 1;
+    launch(r, values, blocks_of(r, 1));
+    bool right = memcmp(output.data, input.data, input.bytes) == 0 && buffer_guarded(&output);
+    free(input.memory);
+    free(output.memory);
+    return right || wrong(r, "stream: the copy differs");
+}
+
+static bool (*const op_cases[MJ_OP_COUNT])(run *r, const routing_case *c) = {
+    [MJ_OP_TABLES] = tables_case,   [MJ_OP_GEMM1] = gemm_case,      [MJ_OP_ACTIVATION] = rowwise_case,
+    [MJ_OP_GEMM2] = gemm_case,      [MJ_OP_COMBINE] = rowwise_case, [MJ_OP_FILL] = fill_case,
+    [MJ_OP_COMPARE] = compare_case, [MJ_OP_STREAM] = stream_case,
+};
+
+/* ---- The child ---- */
+
+static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *library, report *out)
+{
+    run r = {.desc = desc, .manifest = manifest, .report = out, .random = 12345};
+    struct rlimit no_core = {0, 0};
+    setrlimit(RLIMIT_CORE, &no_core);
+    int quiet = open("/dev/null", O_WRONLY);
+    dup2(quiet, 2); /* the prelude's faults go to stderr */
+    alarm(TIME_LIMIT_SECONDS);
+    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    r.entry = handle ? (host_entry *)(uintptr_t)dlsym(handle, manifest->symbol) : NULL;
+    if (!r.entry) {
+        snprintf(out->why, sizeof out->why, "%s", dlerror());
+        out->result = HOST_BROKEN;
+        _exit(0);
+    }
+    out->result = HOST_RIGHT;
+    for (int i = 0; i < ROUTING_COUNT; i++) {
+        if (!op_cases[desc->op](&r, &routings[i])) {
+            _exit(0);
+        }
+    }
+    _exit(0);
+}
+
+static host_result compile(const char *text, char *library, size_t bytes)
+{
+    const char *folder = getenv("TMPDIR");
+    char source[4096], command[9000];
+    snprintf(library, bytes, "%s/moejit-host-XXXXXX", folder ? folder : "/tmp");
+    int file = mkstemp(library);
+    if (file < 0) {
+        return HOST_BROKEN;
+    }
+    close(file);
+    snprintf(source, sizeof source, "%s.c", library);
+    FILE *out = fopen(source, "w");
+    if (!out || fputs(text, out) < 0 || fclose(out) != 0) {
+        return HOST_BROKEN;
+    }
+    snprintf(command, sizeof command, "cc -std=gnu11 -O1 -w -shared -fPIC -o '%s' '%s' -lm 2>/dev/null", library,
+             source);
+    int code = system(command);
+    unlink(source);
+    return code == 0 ? HOST_RIGHT : HOST_NO_COMPILE;
+}
+
+static host_result wait_for(pid_t child, const report *shared)
+{
+    int status = 0;
+    if (waitpid(child, &status, 0) != child) {
+        return HOST_BROKEN;
+    }
+    if (WIFSIGNALED(status)) {
+        return WTERMSIG(status) == SIGALRM ? HOST_HUNG : HOST_CRASHED;
+    }
+    return WEXITSTATUS(status) == 0 ? shared->result : HOST_BROKEN;
+}
+
+host_result host_check(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *text, char *why,
+                       size_t why_bytes)
+{
+    char library[4000];
+    snprintf(why, why_bytes, "%s", "");
+    report *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+        return HOST_BROKEN;
+    }
+    shared->result = HOST_BROKEN;
+    host_result result = compile(text, library, sizeof library);
+    if (result == HOST_RIGHT) {
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0) {
+            run_child(desc, manifest, library, shared);
+        }
+        result = child < 0 ? HOST_BROKEN : wait_for(child, shared);
+        snprintf(why, why_bytes, "%s", shared->why);
+    }
+    unlink(library);
+    munmap(shared, sizeof *shared);
+    return result;
+}

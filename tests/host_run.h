@@ -1,0 +1,25 @@
+/* host_run.h: runs a generated source on the CPU, under the host prelude, and compares with tuner/reference.c.
+ *
+ * Everything happens in a child process with a time limit, so a source that crashes, hangs or spoils memory is an outcome like
+ * any other. */
+#ifndef MOEJIT_HOST_RUN_H
+#define MOEJIT_HOST_RUN_H
+
+#include "gen.h"
+
+typedef enum host_result {
+    HOST_RIGHT,
+    HOST_WRONG,   /* values, guard bytes, counters */
+    HOST_CRASHED, /* a signal; the prelude's own faults too */
+    HOST_HUNG,
+    HOST_NO_COMPILE,
+    HOST_BROKEN, /* the harness itself failed: never a verdict on the source */
+} host_result;
+const char *host_result_name(host_result result);
+
+/* Compiles `text` (made with prelude "host") and runs it on every case of its op: for a GEMM ragged, empty-expert, single-token
+ * and one-expert routings, twice each. `why` gets one line. */
+host_result host_check(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *text, char *why,
+                       size_t why_bytes);
+
+#endif

@@ -1,0 +1,46 @@
+#!/bin/bash
+# run.sh BUILD PASS [FILTER]: runs the test executables of BUILD/tests/list.txt, two at a time, and adds their lines to
+# BUILD/tests/results.txt as "ok|FAIL|SKIP PASS EXECUTABLE/CASE: text". FILTER: only executables whose name contains it.
+# A test that ends with an error but no FAIL line (a crash, a sanitizer's report, a time-out) becomes one.
+set -u
+build=$(realpath "$1") # a home must be absolute
+pass=$2
+filter=${3:-}
+jobs=${MOEJIT_TEST_JOBS:-$(nproc)}
+limit_seconds=${MOEJIT_TEST_SECONDS:-900}
+
+run_one() { # executable
+    local log=$build/tests/$1.log code=0 start=$SECONDS
+    # A home of its own: no test reads or leaves state in the user's.
+    local home=$build/tests/$1.home
+    rm -rf "$home" && mkdir -p "$home"
+    HOME=$home XDG_CACHE_HOME=$home/cache XDG_DATA_HOME=$home/data XDG_STATE_HOME=$home/state TMPDIR=$home \
+        timeout -k 10 "$limit_seconds" "$build/tests/$1" >"$log" 2>&1 </dev/null || code=$?
+    if [ $code -ne 0 ] && ! grep -q '^FAIL ' "$log"; then
+        echo "FAIL $1: ended with code $code: $(tail -n 3 "$log" | tr '\n' ' ')" >>"$log"
+    elif ! grep -qE '^(ok|FAIL|SKIP) ' "$log"; then
+        echo "FAIL $1: ran no case" >>"$log"
+    fi
+    sed -nE "s#^(ok|FAIL|SKIP) ([^ ]+)#\1 $pass $1/\2#p" "$log" >"$log.lines"
+    printf '   %-28s %4d ok  %3ds%s\n' "$1" "$(grep -c '^ok ' "$log")" $((SECONDS - start)) \
+        "$(grep -qE '^FAIL ' "$log" && echo '  FAILED')"
+    grep '^FAIL ' "$log" | sed 's/^/      /' | head -20
+    rm -rf "$home"
+}
+
+names=$(grep -F -- "$filter" "$build/tests/list.txt")
+: >"$build/tests/results.txt"
+running=0
+for name in $names; do
+    run_one "$name" &
+    running=$((running + 1))
+    if [ $running -ge "$jobs" ]; then
+        wait -n
+        running=$((running - 1))
+    fi
+done
+wait
+for name in $names; do
+    cat "$build/tests/$name.log.lines"
+done >"$build/tests/results.txt"
+! grep -q '^FAIL' "$build/tests/results.txt"

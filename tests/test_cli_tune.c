@@ -1,0 +1,220 @@
+/* test_cli_tune.c: tune, bench, verify, emit and a sweep from end to end, on a layer of a few kilobytes on the CPU. */
+#define _GNU_SOURCE
+#include <signal.h>
+
+#include "cli.h"
+#include "cli_run.h"
+
+#define LAYER "--problem E=4/4,topk=2,H=64,N=32,gated=1,act=silu,bias=0,scheme=bf16,layout=default"
+#define SMALL LAYER " --device cpu --family reference"
+
+/* The parsed stdout of the last run; NULL: not JSON. */
+static mj_json *last_json(void)
+{
+    mj_json *root = NULL;
+    mj_json_parse(cli_last.out, strlen(cli_last.out), "stdout", &root, NULL);
+    return root;
+}
+
+static const char *text_at(const mj_json *object, const char *key)
+{
+    const mj_json *value = mj_json_get(object, key);
+    return mj_json_is_string(value) ? mj_json_value_string(value) : "";
+}
+
+static bool true_at(const mj_json *object, const char *key)
+{
+    const mj_json *value = mj_json_get(object, key);
+    return mj_json_is_bool(value) && mj_json_value_bool(value);
+}
+
+/* Every row: family, config, a verified time, where it comes from. */
+static bool rows_are_whole(const mj_json *root, const char *family, const char *origin, bool from_store)
+{
+    const mj_json *rows = mj_json_get(root, "rows");
+    bool good = mj_json_count(rows) == 2;
+    for (const mj_json *row = mj_json_first(rows); row; row = mj_json_next(row)) {
+        good = good && (!family || strcmp(text_at(row, "family"), family) == 0) && mj_json_get(row, "config") &&
+               mj_json_value_number(mj_json_get(row, "tflops")) > 0 &&
+               mj_json_value_number(mj_json_get(row, "gbps")) > 0 &&
+               mj_json_value_number(mj_json_get(row, "time_us_median")) > 0 && true_at(row, "verified") &&
+               strcmp(text_at(row, "origin"), origin) == 0 && true_at(row, "from_store") == from_store;
+    }
+    return good;
+}
+
+TEST(tunes_saves_and_skips)
+{
+    CHECK_INT(cli_run_words("tune " SMALL " --batch 1 --effort quick --json")->code, CLI_OK);
+    mj_json *root = last_json();
+    bool good = root && rows_are_whole(root, "reference", "store", false) && true_at(root, "saved");
+    char path[900];
+    snprintf(path, sizeof path, "%s", root ? text_at(root, "store") : "");
+    mj_json_free(root);
+    CHECK(good);
+    CHECK(access(path, R_OK) == 0);
+    CHECK_CONTAINS(path, cli_home);
+
+    /* one family is not the whole space: only what a plain tune measured is skipped, and shown with its figures */
+    for (int skips = 0; skips < 2; skips++) {
+        CHECK_INT(cli_run_words("tune " LAYER " --device cpu --batch 1 --effort quick --json")->code, CLI_OK);
+        root = last_json();
+        good = good && root && rows_are_whole(root, NULL, "store", skips);
+        mj_json_free(root);
+    }
+    root = NULL;
+    mj_json_free(root);
+    CHECK(good);
+    CHECK_CONTAINS(cli_last.err, "skipped");
+}
+
+TEST(reports_a_table)
+{
+    CHECK_INT(cli_run_words("tune -q " SMALL " --batch 1 --effort quick --force")->code, CLI_OK);
+    static const char *const parts[] = {
+        "device ",         "ceilings ",      "problem ", "seed ",    "gemm1 us",
+        "gemm2 us",        "TFLOP/s",        "GB/s",     "roofline", "tried / refused / failed",
+        "gemm1 reference", "gemm2 reference"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        CHECK_CONTAINS(cli_last.out, parts[i]);
+    }
+    CHECK_STRING(cli_last.err, "");
+}
+
+TEST(bench_names_its_source)
+{
+    CHECK_INT(cli_run_words("bench " LAYER " --device cpu --batch 1 --json")->code, CLI_OK);
+    mj_json *root = last_json();
+    bool good = root && rows_are_whole(root, "reference", "store", false);
+    mj_json_free(root);
+    CHECK(good);
+    CHECK_INT(
+        cli_run_words("bench -q --problem E=2/2,topk=1,H=64,N=32,gated=1,act=silu,bias=0,scheme=fp16,layout=default "
+                      "--device cpu --batch 2")
+            ->code,
+        CLI_OK);
+    CHECK_CONTAINS(cli_last.out, "[estimate, verified");
+}
+
+TEST(verifies_one_config)
+{
+    CHECK_INT(cli_run_words("verify -q " SMALL " --config threads=1 --batch 1 5 --routing balanced,hot16")->code,
+              CLI_OK);
+    CHECK_CONTAINS(cli_last.out, "8 of 8 outputs agree");
+}
+
+TEST(emits_what_was_tuned)
+{
+    CHECK_INT(cli_run_words("emit " LAYER " --arch cpu --batch 1 --out pack")->code, CLI_OK);
+    CHECK_CONTAINS(cli_last.out, "2 of 2 GEMM rows as tuned");
+    char path[700];
+    snprintf(path, sizeof path, "%s/pack/pack.json", cli_home);
+    CHECK(access(path, R_OK) == 0);
+    snprintf(path, sizeof path, "%s/pack/moejit_pack_layer_tp1_ep1_cpu.c", cli_home);
+    CHECK(access(path, R_OK) == 0);
+}
+
+TEST(emits_one_c_file_on_stdout)
+{
+    CHECK_INT(cli_run_words("emit " LAYER " --arch cpu --batch 1 --family reference --gemm 2 --config threads=1")->code,
+              CLI_OK);
+    CHECK_CONTAINS(cli_last.out, "moejit_pack_layer_tp1_ep1_cpu(void)");
+    CHECK_CONTAINS(cli_last.err, "stdout: 5 kernels");
+}
+
+/* Skipped and named; nothing is saved over it, and the exit code says so. */
+TEST(a_store_of_another_version_is_left_alone)
+{
+    char command[1400];
+    snprintf(command, sizeof command,
+             "cd '%s' && mkdir -p other && cp .local/share/moejit/E=4,*.json other && "
+             "sed -i 's/\"moejit_store\": *1/\"moejit_store\": 99/' other/*.json && grep -q 'moejit_store.: 99' "
+             "other/*.json",
+             cli_home);
+    CHECK_INT(cli_shell(command), 0);
+    const cli_run_result *got = cli_run_words("tune " SMALL " --batch 1 --effort quick --save-dir other");
+    CHECK_CONTAINS(got->err, "skipped");
+    CHECK_CONTAINS(got->err, "dtype=bf16.moejit.json");
+    CHECK_INT(got->code, CLI_NOT_SAVED);
+    snprintf(command, sizeof command, "grep -q 'moejit_store.: 99' '%s'/other/*.json", cli_home);
+    CHECK_INT(cli_shell(command), 0);
+}
+
+TEST(sweeps_a_restricted_space)
+{
+    cli_put_file("sweep.lua",
+                 "local p = moe.problem{experts = 4, top_k = 2, hidden = 64, intermediate = 32}\n"
+                 "local s = moe.space('reference')\n"
+                 "local seen = 0\n"
+                 "s:require('counts', function(c) seen = seen + 1 return c.threads == 1 end)\n"
+                 "local r = moe.tune(s, p, {tokens = 3, device = 'cpu', effort = 'quick', quiet = true})\n"
+                 "assert(seen > 0 and #r.rows == 2 and not r.interrupted)\n"
+                 "assert(r.best[3].uniform.gemm2.config.threads == 1)\n"
+                 "assert(r.best[3].uniform.gemm1.time_us_median > 0)\n"
+                 "r:print()\n"
+                 "r:save('deep/result.json')\n"
+                 "local v = moe.verify(p, {tokens = 2, device = 'cpu', family = 'reference', quiet = true})\n"
+                 "assert(v.rows[1].result == 'ok')\n"
+                 "s:require('none', function(c) return error('broken rule') end)\n"
+                 "moe.tune(s, p, {tokens = 3, device = 'cpu', effort = 'quick', quiet = true, force = true})\n");
+    const cli_run_result *got = cli_run_words("run sweep.lua");
+    CHECK_CONTAINS(got->err, "sweep.lua:13: broken rule");
+    CHECK(cli_one_line(got->err));
+    CHECK_INT(got->code, CLI_FAILED);
+    CHECK_CONTAINS(got->out, "tried / refused / failed");
+    char path[700];
+    snprintf(path, sizeof path, "%s/deep/result.json", cli_home);
+    CHECK(access(path, R_OK) == 0);
+}
+
+TEST(nothing_legal_is_a_failure)
+{
+    const cli_run_result *got = cli_run_words("tune -q " LAYER " --device cpu --family mma --batch 1");
+    CHECK_INT(got->code, CLI_FAILED);
+    CHECK(cli_one_line(got->err));
+}
+
+TEST(an_interrupt_ends_cleanly)
+{
+    char command[2048];
+    snprintf(command, sizeof command,
+             "cd '%s' && { '%s/moejit' tune -q " LAYER
+             " --device cpu --effort full --batch 7 8 9 --force >int.out 2>int.err & "
+             "pid=$!; sleep 1; kill -INT $pid; wait $pid; }",
+             cli_home, check_build_dir());
+    /* a shell without job control starts background jobs with SIGINT ignored; the command sets its own handler */
+    CHECK_INT(cli_shell(command), CLI_INTERRUPTED);
+    char path[700];
+    size_t bytes;
+    snprintf(path, sizeof path, "%s/int.err", cli_home);
+    char *text = cli_slurp(path, &bytes);
+    bool said = strstr(text, "interrupted") && cli_one_line(text);
+    free(text);
+    CHECK(said);
+}
+
+TEST(a_spent_budget_has_its_code)
+{
+    CHECK_INT(cli_run_words("tune -q " LAYER " --device cpu --effort full --batch 7 8 9 --force --budget 1s")->code,
+              CLI_PARTIAL);
+    CHECK_CONTAINS(cli_last.err, "budget");
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_BEGIN(argc, argv);
+    cli_set_home();
+    RUN(tunes_saves_and_skips);
+    RUN(reports_a_table);
+    RUN(bench_names_its_source);
+    RUN(verifies_one_config);
+    RUN(emits_what_was_tuned);
+    RUN(emits_one_c_file_on_stdout);
+    RUN(a_store_of_another_version_is_left_alone);
+    RUN(sweeps_a_restricted_space);
+    RUN(nothing_legal_is_a_failure);
+    RUN(an_interrupt_ends_cleanly);
+    RUN(a_spent_budget_has_its_code);
+    cli_clean_home();
+    return CHECK_END();
+}

@@ -1,0 +1,175 @@
+/* Estimates: sane orders, not times; the work of a GEMM. */
+#include "gen_fixture.h"
+
+#include <time.h>
+
+static const char mixtral[] = "E=8,topk=2,H=4096,N=7168", qwen[] = "E=128,topk=8,H=2048,N=768";
+
+static double milliseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static uint32_t rank(const char *problem_text, const char *arch_name, mj_op op, const char *family, uint32_t tokens,
+                     mj_ranked *out, uint32_t capacity, mj_tally *tally)
+{
+    mj_problem problem;
+    const mj_arch *arch = NULL;
+    uint32_t count = 0;
+    mj_error error = {0};
+    if (mj_problem_parse(problem_text, &problem, &error) != MJ_OK ||
+        mj_spec_find_arch(fixture_spec, arch_name, &arch, &error) != MJ_OK ||
+        mj_estimate_rank(fixture_spec, &problem, arch, op, family, &arch->typical, tokens, NULL, out, capacity, &count,
+                         tally, &error) != MJ_OK) {
+        check_fail(__FILE__, __LINE__, "%s", error.text);
+    }
+    return count;
+}
+
+static int32_t param(const mj_ranked *ranked, const char *name)
+{
+    int32_t value = -1;
+    mj_config_get(&ranked->config, name, &value);
+    return value;
+}
+
+TEST(tiles_grow_with_rows)
+{
+    mj_ranked small[8], large[8];
+    for (int op = MJ_OP_GEMM1; op <= MJ_OP_GEMM2; op += MJ_OP_GEMM2 - MJ_OP_GEMM1) {
+        CHECK_INT(rank(mixtral, "sm_90a", (mj_op)op, NULL, 1, small, 8, NULL), 8);
+        CHECK_INT(rank(mixtral, "sm_90a", (mj_op)op, NULL, 4096, large, 8, NULL), 8);
+        for (int i = 0; i < 8; i++) {
+            CHECK_STRING(small[i].space->family, "mma");
+            CHECK_INT(param(&small[i], "tile_m"), 16);
+            CHECK(param(&large[i], "tile_m") >= 64);
+            CHECK(param(&large[i], "tile_m") * param(&large[i], "tile_n") >= 64 * 128);
+            CHECK_INT(param(&large[i], "split_k"), 1);
+        }
+        CHECK(large[0].estimate_us > 10 * small[0].estimate_us);
+    }
+}
+
+TEST(few_blocks_are_split)
+{
+    mj_ranked best[1];
+    CHECK_INT(rank("E=8,topk=1,H=512,N=8192", "sm_90a", MJ_OP_GEMM2, "mma", 1, best, 1, NULL), 1);
+    fixture f;
+    CHECK(fixture_kernel(&f, "E=8,topk=1,H=512,N=8192", "sm_90a", "mma", MJ_OP_GEMM2,
+                         "tile_m=16,tile_n=128,tile_k=128,stages=4"));
+    double whole = mj_estimate_us(&f.desc, &f.arch.typical, 1, NULL);
+    mj_config_set(&f.config, "split_k", 8, NULL); /* 4 blocks, or 32 */
+    double split = mj_estimate_us(&f.desc, &f.arch.typical, 1, NULL);
+    CHECK(split < whole);
+    mj_config_set(&f.config, "split_k", 1, NULL);
+    double many_whole = mj_estimate_us(&f.desc, &f.arch.typical, 4096, NULL);
+    mj_config_set(&f.config, "split_k", 8, NULL);
+    CHECK(mj_estimate_us(&f.desc, &f.arch.typical, 4096, NULL) > many_whole);
+}
+
+TEST(ranks_are_ordered_and_repeatable)
+{
+    mj_ranked first[64], again[64];
+    uint32_t count = rank(qwen, "sm_90a", MJ_OP_GEMM1, NULL, 64, first, 64, NULL);
+    mj_tally tally;
+    CHECK_INT(count, 64);
+    CHECK_INT(rank(qwen, "sm_90a", MJ_OP_GEMM1, NULL, 64, again, 64, &tally), 64);
+    CHECK(tally.legal_count >= 64 && tally.candidate_count > tally.legal_count);
+    for (uint32_t i = 0; i < count; i++) {
+        fixture f;
+        CHECK(mj_config_equal(&first[i].config, &again[i].config));
+        CHECK(i == 0 || first[i].estimate_us >= first[i - 1].estimate_us);
+        CHECK(fixture_kernel(&f, qwen, "sm_90a", "mma", MJ_OP_GEMM1, ""));
+        f.desc.config = &first[i].config;
+        CHECK(mj_legal(fixture_spec, &f.desc, NULL));
+        CHECK(mj_estimate_us(&f.desc, &f.arch.typical, 64, NULL) == first[i].estimate_us);
+    }
+}
+
+TEST(every_arch_has_every_op)
+{
+    for (uint32_t a = 0; a < mj_spec_arch_count(fixture_spec); a++) {
+        for (int op = 0; op < MJ_OP_COUNT; op++) {
+            mj_ranked best;
+            const char *arch = mj_spec_arch_at(fixture_spec, a)->name;
+            if (rank(qwen, arch, (mj_op)op, NULL, 16, &best, 1, NULL) != 1) {
+                check_fail(__FILE__, __LINE__, "%s has no %s", arch, mj_op_name((mj_op)op));
+            } else {
+                CHECK(best.estimate_us > 0 && best.estimate_us < 1e6);
+            }
+        }
+    }
+}
+
+TEST(reference_only_when_nothing_else_is_legal)
+{
+    mj_ranked best[4];
+    CHECK(rank(mixtral, "sm_90a", MJ_OP_GEMM1, NULL, 16, best, 1, NULL) == 1);
+    CHECK_STRING(best[0].space->family, "mma");
+    CHECK(rank("E=8,topk=2,H=4095,N=7168", "sm_90a", MJ_OP_GEMM1, NULL, 16, best, 1, NULL) == 1); /* odd depth */
+    CHECK_STRING(best[0].space->family, "reference");
+    CHECK(rank(mixtral, "sm_90a", MJ_OP_GEMM1, "reference", 16, best, 4, NULL) == 4);
+    CHECK_INT(rank("E=8,topk=2,H=4095,N=7168", "sm_90a", MJ_OP_GEMM1, "mma", 16, best, 1, NULL), 0);
+}
+
+TEST(skew_costs_tiles)
+{
+    fixture f;
+    double hot[128] = {0}, even[128];
+    CHECK(fixture_kernel(&f, qwen, "sm_90a", "mma", MJ_OP_GEMM1, "tile_m=16,tile_n=128,tile_k=64"));
+    for (int e = 0; e < 128; e++) {
+        even[e] = 4;
+    }
+    hot[0] = hot[1] = hot[2] = hot[3] = hot[4] = hot[5] = hot[6] = hot[7] = 64;
+    double us_even = mj_estimate_us(&f.desc, &f.arch.typical, 64, even),
+           us_hot = mj_estimate_us(&f.desc, &f.arch.typical, 64, hot);
+    CHECK(us_hot < us_even); /* eight experts' weights instead of 128 */
+    double us_none = mj_estimate_us(&f.desc, &f.arch.typical, 64, NULL);
+    CHECK(us_none > 0.9 * us_even && us_none < 1.1 * us_even);
+}
+
+TEST(ranking_is_fast)
+{
+    mj_ranked best[4];
+    double least = 1e9;
+    for (int i = 0; i < 5; i++) {
+        double start = milliseconds();
+        CHECK(rank(mixtral, "sm_90a", MJ_OP_GEMM1, NULL, 64, best, 4, NULL) == 4);
+        double took = milliseconds() - start;
+        least = took < least ? took : least;
+    }
+    CHECK(least < 1000); /* far above what it takes, also under a sanitizer */
+}
+
+TEST(work_of_a_gemm)
+{
+    fixture f;
+    CHECK(fixture_kernel(&f, mixtral, "sm_90a", "mma", MJ_OP_GEMM1, ""));
+    mj_work work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM1, 16, 32, 7);
+    CHECK(work.operations == 2.0 * 32 * 14336 * 4096);
+    CHECK(work.bytes == 2.0 * (7.0 * 14336 * 4096 + 16.0 * 4096 + 32.0 * 14336)); /* 16 distinct rows */
+    work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM2, 16, 32, 7);
+    CHECK(work.bytes == 2.0 * (7.0 * 4096 * 7168 + 32.0 * 7168 + 32.0 * 4096));
+    work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM1, 16, 3, 1); /* expert parallel: fewer rows than tokens */
+    CHECK(work.bytes == 2.0 * (14336.0 * 4096 + 3.0 * 4096 + 3.0 * 14336));
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_BEGIN(argc, argv);
+    if (!fixture_open()) {
+        return 1;
+    }
+    RUN(tiles_grow_with_rows);
+    RUN(few_blocks_are_split);
+    RUN(ranks_are_ordered_and_repeatable);
+    RUN(every_arch_has_every_op);
+    RUN(reference_only_when_nothing_else_is_legal);
+    RUN(skew_costs_tiles);
+    RUN(ranking_is_fast);
+    RUN(work_of_a_gemm);
+    mj_spec_free(fixture_spec);
+    return CHECK_END();
+}

@@ -1,0 +1,201 @@
+/* Generation: what a source consists of, that it is the same in every process and for every prelude, and what is refused. */
+#include "gen_fixture.h"
+
+#include <unistd.h>
+
+static const struct {
+    const char *problem, *arch, *family;
+    mj_op op;
+    const char *config;
+} kernels[] = {
+    {"E=8,topk=2,H=4096,N=7168", "sm_90a", "mma", MJ_OP_GEMM1, "tile_m=16,tile_n=64,tile_k=128"},
+    {"E=8,topk=2,H=4096,N=7168", "sm_80", "mma", MJ_OP_GEMM2, "tile_m=32,tile_n=128,tile_k=64,split_k=2"},
+    {"E=128,topk=8,H=2048,N=768,scheme=fp16,bias=1", "sm_90a", "mma", MJ_OP_GEMM2, ""},
+    {"E=128,topk=8,H=2048,N=768,bias=1", "sm_90a", "reference", MJ_OP_GEMM1, ""},
+    {"E=128,topk=8,H=2048,N=768,scheme=fp16", "cpu", "reference", MJ_OP_GEMM2, "threads=1"},
+    {"E=128,topk=8,H=2048,N=768", "cpu", "cpu", MJ_OP_GEMM1, ""},
+    {"E=32,topk=4,H=2880,N=2880,act=swigluoai,bias=1", "sm_90a", "simple", MJ_OP_ACTIVATION, ""},
+    {"E=32,topk=4,H=2880,N=2880,act=relu2,gated=0", "cpu", "simple", MJ_OP_ACTIVATION, "threads=1"},
+    {"E=32,topk=4,H=2880,N=2880", "sm_80", "simple", MJ_OP_TABLES, ""},
+    {"E=32,topk=4,H=2880,N=2880", "sm_80", "simple", MJ_OP_COMBINE, ""},
+    {"E=32,topk=4,H=2880,N=2880", "sm_80", "simple", MJ_OP_FILL, ""},
+    {"E=32,topk=4,H=2880,N=2880", "sm_80", "simple", MJ_OP_COMPARE, ""},
+    {"E=32,topk=4,H=2880,N=2880", "sm_80", "simple", MJ_OP_STREAM, ""},
+};
+enum { KERNEL_COUNT = sizeof kernels / sizeof kernels[0] };
+
+static bool make(int i, const char *prelude, mj_kernel_source *source)
+{
+    fixture f;
+    mj_error error = {0};
+    if (!fixture_kernel(&f, kernels[i].problem, kernels[i].arch, kernels[i].family, kernels[i].op, kernels[i].config)) {
+        return false;
+    }
+    if (mj_generate(fixture_spec, &f.desc, prelude, source, &error) != MJ_OK) {
+        check_fail(__FILE__, __LINE__, "kernel %d: %s", i, error.text);
+        return false;
+    }
+    return true;
+}
+
+TEST(source_and_manifest_agree)
+{
+    for (int i = 0; i < KERNEL_COUNT; i++) {
+        mj_kernel_source source;
+        char text[128], hash[MJ_SHA256_HEX];
+        CHECK(make(i, NULL, &source));
+        const mj_manifest *manifest = &source.manifest;
+        CHECK_INT(strlen(source.text), source.bytes);
+        snprintf(text, sizeof text, "#define MJ_BLOCK_THREADS %u\n", manifest->block_threads);
+        CHECK_CONTAINS(source.text, text);
+        snprintf(text, sizeof text, "#define MJ_SMEM_BYTES %u\n", manifest->smem_bytes);
+        CHECK_CONTAINS(source.text, text);
+        snprintf(text, sizeof text, "MJ_ENTRY(%s)", manifest->symbol);
+        CHECK_CONTAINS(source.text + source.body_offset, text);
+        snprintf(text, sizeof text, "sizeof(mj_args) == %u", manifest->args_bytes);
+        CHECK_CONTAINS(source.text + source.body_offset, text);
+        CHECK_CONTAINS(source.text, "Do not edit");
+        CHECK_CONTAINS(source.text, "moejit gen --problem E=");
+        CHECK(!strstr(source.text, "@{"));
+        const char *marker = "/* ---- body ---- */\n";
+        CHECK(source.body_offset > strlen(marker));
+        CHECK(strncmp(source.text + source.body_offset - strlen(marker), marker, strlen(marker)) == 0);
+        CHECK(strstr(source.text, marker) + strlen(marker) == source.text + source.body_offset); /* the only one */
+        mj_sha256_hex(source.text, source.bytes, hash);
+        CHECK_STRING(manifest->source_sha256, hash);
+        CHECK_STRING(manifest->arch, kernels[i].arch);
+        CHECK_STRING(manifest->family, kernels[i].family);
+        CHECK_INT(manifest->op, kernels[i].op);
+        uint32_t blocks = 0;
+        CHECK_STATUS(mj_manifest_blocks(manifest, 4, 10, &blocks, NULL), MJ_OK);
+        CHECK(blocks > 0);
+        mj_kernel_source_free(&source);
+        CHECK(source.text == NULL);
+    }
+}
+
+TEST(body_does_not_depend_on_the_prelude)
+{
+    for (int i = 0; i < KERNEL_COUNT; i++) {
+        mj_kernel_source device, host;
+        CHECK(make(i, NULL, &device));
+        CHECK(make(i, "host", &host));
+        CHECK_STRING(host.text + host.body_offset, device.text + device.body_offset);
+        CHECK_STRING(host.manifest.symbol, device.manifest.symbol);
+        if (strcmp(kernels[i].arch, "cpu") != 0) {
+            CHECK_CONTAINS(host.text, " --prelude host");
+            CHECK(strcmp(host.manifest.source_sha256, device.manifest.source_sha256) != 0);
+        }
+        mj_kernel_source_free(&device);
+        mj_kernel_source_free(&host);
+    }
+}
+
+TEST(symbols_differ)
+{
+    char symbols[KERNEL_COUNT][64];
+    for (int i = 0; i < KERNEL_COUNT; i++) {
+        mj_kernel_source source;
+        CHECK(make(i, NULL, &source));
+        snprintf(symbols[i], sizeof symbols[i], "%s", source.manifest.symbol);
+        mj_kernel_source_free(&source);
+        for (int j = 0; j < i; j++) {
+            CHECK(strcmp(symbols[i], symbols[j]) != 0);
+        }
+    }
+}
+
+/* The hashes of all kernels, one per line. */
+static bool hash_all(mj_strbuf *out)
+{
+    for (int i = 0; i < KERNEL_COUNT; i++) {
+        mj_kernel_source source;
+        if (!make(i, NULL, &source)) {
+            return false;
+        }
+        mj_strbuf_addf(out, "%s\n", source.manifest.source_sha256);
+        mj_kernel_source_free(&source);
+    }
+    return true;
+}
+
+TEST(another_process_writes_the_same)
+{
+    mj_strbuf mine = {0}, theirs = {0};
+    char self[512], command[600], line[128];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    CHECK(length > 0);
+    self[length] = '\0';
+    CHECK(hash_all(&mine));
+    snprintf(command, sizeof command, "LC_ALL=C '%s' --hashes", self);
+    FILE *pipe = popen(command, "r");
+    CHECK(pipe);
+    while (fgets(line, sizeof line, pipe)) {
+        mj_strbuf_add(&theirs, line, strlen(line));
+    }
+    CHECK_INT(pclose(pipe), 0);
+    CHECK_STRING(theirs.text, mine.text);
+    mj_strbuf_free(&mine);
+    mj_strbuf_free(&theirs);
+}
+
+TEST(order_of_a_config_does_not_matter)
+{
+    fixture f;
+    mj_kernel_source a, b;
+    mj_error error = {0};
+    CHECK(make(0, NULL, &a));
+    CHECK(fixture_kernel(&f, kernels[0].problem, kernels[0].arch, kernels[0].family, kernels[0].op, kernels[0].config));
+    for (uint32_t i = 0; i < f.config.count / 2; i++) {
+        mj_param keep = f.config.params[i];
+        f.config.params[i] = f.config.params[f.config.count - 1 - i];
+        f.config.params[f.config.count - 1 - i] = keep;
+    }
+    CHECK_STATUS(mj_generate(fixture_spec, &f.desc, NULL, &b, &error), MJ_OK);
+    CHECK_STRING(b.text, a.text);
+    mj_kernel_source_free(&a);
+    mj_kernel_source_free(&b);
+}
+
+TEST(what_is_refused)
+{
+    fixture f;
+    mj_kernel_source source;
+    mj_error error = {0};
+    CHECK(fixture_kernel(&f, "E=8,topk=2,H=4096,N=7168", "sm_90a", "mma", MJ_OP_GEMM1,
+                         "tile_m=128,tile_n=256,tile_k=256"));
+    CHECK_STATUS(mj_generate(fixture_spec, &f.desc, NULL, &source, &error), MJ_ERR_ILLEGAL);
+    CHECK_CONTAINS(error.text, "rule smem_block");
+    CHECK(source.text == NULL);
+    CHECK(fixture_kernel(&f, "E=8,topk=2,H=4096,N=7168", "sm_90a", "mma", MJ_OP_GEMM1, ""));
+    CHECK_STATUS(mj_generate(fixture_spec, &f.desc, "metal", &source, &error), MJ_ERR_NOT_FOUND);
+    f.problem.top_k = 9;
+    CHECK_STATUS(mj_generate(fixture_spec, &f.desc, NULL, &source, &error), MJ_ERR_ARGUMENT);
+    mj_config_set(&f.config, "tile_q", 4, NULL);
+    f.problem.top_k = 2;
+    CHECK_STATUS(mj_generate(fixture_spec, &f.desc, NULL, &source, &error), MJ_ERR_ILLEGAL);
+    CHECK_CONTAINS(error.text, "config_names");
+}
+
+int main(int argc, char **argv)
+{
+    if (!fixture_open()) {
+        return 1;
+    }
+    if (argc > 1 && strcmp(argv[1], "--hashes") == 0) {
+        mj_strbuf hashes = {0};
+        bool made = hash_all(&hashes) && fputs(hashes.text, stdout) >= 0;
+        mj_strbuf_free(&hashes);
+        mj_spec_free(fixture_spec);
+        return !made;
+    }
+    CHECK_BEGIN(argc, argv);
+    RUN(source_and_manifest_agree);
+    RUN(body_does_not_depend_on_the_prelude);
+    RUN(symbols_differ);
+    RUN(another_process_writes_the_same);
+    RUN(order_of_a_config_does_not_matter);
+    RUN(what_is_refused);
+    mj_spec_free(fixture_spec);
+    return CHECK_END();
+}

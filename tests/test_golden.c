@@ -1,0 +1,277 @@
+/* Golden sources: what the generator writes for a dozen kernels, under tests/golden; the prelude's text is left out of them.
+ * Each is also compiled for its arch and run under the host prelude.
+ *
+ * After a wanted change:  MOEJIT_UPDATE_GOLDEN=1 <build>/tests/test_golden  and read the difference before committing it. */
+#include <unistd.h>
+
+#include "gen_fixture.h"
+#include "host_run.h"
+#include "nvrtc.h"
+
+static const struct golden {
+    const char *name, *problem, *arch, *family;
+    mj_op op;
+    const char *config;
+} goldens[] = {
+    {"mma_gemm1_sm_90a", "E=5,topk=2,H=264,N=88,bias=1", "sm_90a", "mma", MJ_OP_GEMM1,
+     "tile_m=32,tile_n=64,tile_k=64,stages=3,warps_m=1,warps_n=2,group_m=1,split_k=1"},
+    {"mma_gemm2_sm_80", "E=40,topk=2,H=168,N=264,scheme=fp16", "sm_80", "mma", MJ_OP_GEMM2,
+     "tile_m=16,tile_n=64,tile_k=64,stages=3,warps_m=1,warps_n=2,group_m=1,split_k=1"},
+    {"mma_gemm1_split_sm_89", "E=5,topk=2,H=264,N=88", "sm_89", "mma", MJ_OP_GEMM1,
+     "tile_m=16,tile_n=64,tile_k=64,stages=3,warps_m=1,warps_n=2,group_m=1,split_k=2"},
+    {"mma_gemm2_grouped_sm_120a", "E=5,topk=2,H=168,N=200", "sm_120a", "mma", MJ_OP_GEMM2,
+     "tile_m=64,tile_n=64,tile_k=64,stages=3,warps_m=2,warps_n=2,group_m=8,split_k=1"},
+    {"mma_gemm2_deep_sm_100a", "E=3,topk=3,H=112,N=520,bias=1", "sm_100a", "mma", MJ_OP_GEMM2,
+     "tile_m=16,tile_n=64,tile_k=128,stages=4,warps_m=1,warps_n=4,group_m=1,split_k=1"},
+    {"reference_gemm1_sm_86", "E=5,topk=2,H=51,N=33,bias=1,scheme=fp16", "sm_86", "reference", MJ_OP_GEMM1,
+     "threads=64"},
+    {"reference_gemm2_cpu", "E=5,topk=2,H=51,N=33,bias=1", "cpu", "reference", MJ_OP_GEMM2, "threads=1"},
+    {"cpu_gemm1_cpu", "E=5,topk=2,H=264,N=88,bias=1", "cpu", "cpu", MJ_OP_GEMM1, ""},
+    {"cpu_gemm2_cpu", "E=5,topk=2,H=168,N=200,scheme=fp16", "cpu", "cpu", MJ_OP_GEMM2, ""},
+    {"tables_sm_90a", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_TABLES, "threads=64"},
+    {"activation_sm_90a", "E=5,topk=2,H=64,N=40,act=swigluoai", "sm_90a", "simple", MJ_OP_ACTIVATION, "threads=64"},
+    {"activation_cpu", "E=5,topk=2,H=64,N=37,act=relu2,gated=0", "cpu", "simple", MJ_OP_ACTIVATION, "threads=1"},
+    {"combine_sm_80", "E=5,topk=3,H=72,N=64", "sm_80", "simple", MJ_OP_COMBINE, "threads=128"},
+    {"fill_sm_90a", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_FILL, "threads=64"},
+    {"compare_sm_90a", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_COMPARE, "threads=128"},
+    {"stream_sm_90a", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_STREAM, "threads=64"},
+};
+enum { GOLDEN_COUNT = sizeof goldens / sizeof goldens[0] };
+
+static bool make(int i, const char *prelude, fixture *f, mj_kernel_source *source)
+{
+    const struct golden *g = &goldens[i];
+    mj_error error = {0};
+    if (!fixture_kernel(f, g->problem, g->arch, g->family, g->op, g->config)) {
+        return false;
+    }
+    if (mj_generate(fixture_spec, &f->desc, prelude, source, &error) != MJ_OK) {
+        check_fail(__FILE__, __LINE__, "%s: %s", g->name, error.text);
+        return false;
+    }
+    return true;
+}
+
+/* The source without the text between "#line 1 prelude" and the body's marker. */
+static void cut_prelude(const mj_kernel_source *source, mj_strbuf *out)
+{
+    const char *prelude = strstr(source->text, "#line 1 \"templates/prelude/");
+    const char *line_end = prelude ? strchr(prelude, '\n') : NULL, *body = source->text + source->body_offset;
+    if (line_end && line_end < body) {
+        mj_strbuf_add(out, source->text, (size_t)(line_end + 1 - source->text));
+        mj_strbuf_addf(out, "... the prelude ...\n");
+    }
+    mj_strbuf_add(out, body, strlen(body));
+}
+
+static bool read_text(const char *path, mj_strbuf *out)
+{
+    char block[4096];
+    size_t got = 0;
+    FILE *file = fopen(path, "r");
+    while (file && (got = fread(block, 1, sizeof block, file)) > 0) {
+        mj_strbuf_add(out, block, got);
+    }
+    return file && fclose(file) == 0 && !out->failed;
+}
+
+static bool write_text(const char *path, const mj_strbuf *text)
+{
+    FILE *file = fopen(path, "w");
+    return file && fwrite(text->text, 1, text->bytes, file) == text->bytes && fclose(file) == 0;
+}
+
+static void report_difference(const char *name, const char *want, const char *got)
+{
+    int line = 1;
+    while (*want && *want == *got) {
+        line += *want == '\n';
+        want++;
+        got++;
+    }
+    check_fail(__FILE__, __LINE__,
+               "%s.c.txt differs at line %d: wanted \"%.60s\", generated \"%.60s\"; if the change is wanted: "
+               "MOEJIT_UPDATE_GOLDEN=1",
+               name, line, want, got);
+}
+
+TEST(sources_are_as_committed)
+{
+    const char *update = getenv("MOEJIT_UPDATE_GOLDEN");
+    for (int i = 0; i < GOLDEN_COUNT; i++) {
+        char path[512];
+        fixture f;
+        mj_kernel_source source;
+        mj_strbuf got = {0}, want = {0};
+        CHECK(make(i, NULL, &f, &source));
+        cut_prelude(&source, &got);
+        snprintf(path, sizeof path, "%s/tests/golden/%s.c.txt", MJ_TEST_SOURCE_DIR, goldens[i].name);
+        if (update && strcmp(update, "1") == 0) {
+            CHECK(write_text(path, &got));
+        }
+        if (!read_text(path, &want)) {
+            check_fail(__FILE__, __LINE__, "%s cannot be read", path);
+        } else if (want.bytes != got.bytes || memcmp(want.text, got.text, got.bytes) != 0) {
+            report_difference(goldens[i].name, want.text ? want.text : "", got.text);
+        }
+        mj_strbuf_free(&got);
+        mj_strbuf_free(&want);
+        mj_kernel_source_free(&source);
+    }
+}
+
+/* The command in a source's banner prints that source. */
+TEST(commands_recreate_the_sources)
+{
+    for (int i = 0; i < GOLDEN_COUNT; i++) {
+        fixture f;
+        mj_kernel_source source;
+        mj_strbuf command = {0}, got = {0};
+        char block[4096];
+        size_t bytes = 0;
+        CHECK(make(i, i % 2 ? "host" : NULL, &f, &source));
+        const char *words = strstr(source.text, "moejit gen "), *end = words ? strchr(words, '\n') : NULL;
+        CHECK(end);
+        mj_strbuf_addf(&command, "%s/%.*s", MJ_TEST_BUILD_DIR, (int)(end - words), words);
+        FILE *pipe = popen(command.text, "r");
+        CHECK(pipe);
+        while ((bytes = fread(block, 1, sizeof block, pipe)) > 0) {
+            mj_strbuf_add(&got, block, bytes);
+        }
+        CHECK_INT(pclose(pipe), 0);
+        if (got.bytes != source.bytes || memcmp(got.text, source.text, got.bytes) != 0) {
+            check_fail(__FILE__, __LINE__, "%s prints another source", command.text);
+        }
+        mj_strbuf_free(&command);
+        mj_strbuf_free(&got);
+        mj_kernel_source_free(&source);
+    }
+}
+
+TEST(sources_run_under_the_host_prelude)
+{
+    for (int i = 0; i < GOLDEN_COUNT; i++) {
+        fixture f;
+        mj_kernel_source source;
+        char why[300];
+        CHECK(make(i, "host", &f, &source));
+        host_result result = host_check(&f.desc, &source.manifest, source.text, why, sizeof why);
+        if (result != HOST_RIGHT) {
+            check_fail(__FILE__, __LINE__, "%s: %s: %s", goldens[i].name, host_result_name(result), why);
+        }
+        mj_kernel_source_free(&source);
+    }
+}
+
+static mj_nvrtc *nvrtc;
+
+static bool compiles(const char *name, const mj_kernel_source *source)
+{
+    mj_compiled compiled = {0};
+    mj_error error = {0};
+    mj_status status = mj_nvrtc_compile(nvrtc, source->manifest.compile_target, source->text, &compiled, &error);
+    if (status != MJ_OK) {
+        check_fail(__FILE__, __LINE__, "%s: %s", name, error.text);
+    } else if (compiled.attributes.local_bytes > 0 || compiled.attributes.regs_thread == 0) {
+        check_fail(__FILE__, __LINE__, "%s: %u registers, %u bytes of local memory", name,
+                   compiled.attributes.regs_thread, compiled.attributes.local_bytes);
+        status = MJ_ERR_COMPILE;
+    } else if (compiled.attributes.static_smem_bytes != 0) {
+        check_fail(__FILE__, __LINE__, "%s: %u bytes of shared memory beside the manifest's", name,
+                   compiled.attributes.static_smem_bytes);
+        status = MJ_ERR_COMPILE;
+    }
+    mj_compiled_free(&compiled);
+    return status == MJ_OK;
+}
+
+TEST(sources_compile_for_their_arch)
+{
+    if (!nvrtc) {
+        SKIP("no NVRTC");
+    }
+    for (int i = 0; i < GOLDEN_COUNT; i++) {
+        fixture f;
+        mj_kernel_source source;
+        CHECK(make(i, NULL, &f, &source));
+        if (strcmp(f.arch.vendor, "nvidia") == 0) {
+            compiles(goldens[i].name, &source); /* cpu: the host's run compiled it */
+        }
+        mj_kernel_source_free(&source);
+    }
+}
+
+/* ---- Random legal configs: no spills, and no shared memory but the manifest's ---- */
+
+typedef struct sample {
+    mj_config *configs;
+    uint32_t count, capacity, seen;
+    uint64_t random;
+} sample;
+
+static bool take(void *user, const mj_config *config) /* every config with the same chance */
+{
+    sample *s = user;
+    s->random = s->random * 6364136223846793005u + 1442695040888963407u;
+    uint32_t at = s->count < s->capacity ? s->count++ : (uint32_t)((s->random >> 33) % (s->seen + 1));
+    if (at < s->capacity) {
+        s->configs[at] = *config;
+    }
+    s->seen++;
+    return true;
+}
+
+static const struct {
+    const char *problem, *arch;
+    mj_op op;
+} sampled[] = {
+    {"E=8,topk=2,H=4096,N=7168", "sm_90a", MJ_OP_GEMM1},
+    {"E=128,topk=8,H=2048,N=768,scheme=fp16,bias=1", "sm_80", MJ_OP_GEMM2},
+    {"E=512,topk=10,H=2048,N=512", "sm_90a", MJ_OP_GEMM1},
+    {"E=32,topk=4,H=2880,N=1440,bias=1", "sm_80", MJ_OP_GEMM1},
+};
+enum { SAMPLED_COUNT = sizeof sampled / sizeof sampled[0] };
+
+TEST(random_legal_configs_do_not_spill)
+{
+    const char *full = getenv("MOEJIT_TEST_FULL");
+    mj_config configs[64];
+    if (!nvrtc) {
+        SKIP("no NVRTC");
+    }
+    for (int i = 0; i < SAMPLED_COUNT; i++) {
+        fixture f;
+        sample s = { /* 100 in all, 240 in a full run */
+            .configs = configs, .capacity = full && strcmp(full, "1") == 0 ? 60 : 25, .random = 2024 + (uint64_t)i};
+        CHECK(fixture_kernel(&f, sampled[i].problem, sampled[i].arch, "mma", sampled[i].op, ""));
+        CHECK_STATUS(mj_space_enumerate(fixture_spec, &f.desc, take, &s, NULL, NULL), MJ_OK);
+        CHECK_INT(s.count, s.capacity);
+        for (uint32_t c = 0; c < s.count; c++) {
+            char text[300];
+            mj_kernel_source source;
+            mj_error error = {0};
+            f.desc.config = &configs[c];
+            CHECK_STATUS(mj_generate(fixture_spec, &f.desc, NULL, &source, &error), MJ_OK);
+            mj_config_print(&configs[c], text, sizeof text, NULL);
+            compiles(text, &source);
+            mj_kernel_source_free(&source);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_BEGIN(argc, argv);
+    if (!fixture_open()) {
+        return 1;
+    }
+    mj_nvrtc_open(NULL, &nvrtc, NULL);
+    RUN(sources_are_as_committed);
+    RUN(commands_recreate_the_sources);
+    RUN(sources_run_under_the_host_prelude);
+    RUN(sources_compile_for_their_arch);
+    RUN(random_legal_configs_do_not_spill);
+    mj_nvrtc_close(nvrtc);
+    mj_spec_free(fixture_spec);
+    return CHECK_END();
+}

@@ -1,0 +1,440 @@
+/* Legality: for every rule a config just inside passes, and the one just outside is refused by that rule's name. */
+#include "gen_fixture.h"
+
+static const char layer[] = "E=8,topk=2,H=4096,N=7168";
+static const char good[] = "tile_m=16,tile_n=64,tile_k=64,stages=4,warps_m=1,warps_n=4,group_m=1,split_k=1";
+
+/* ---- Rules that hang on one fact: a base kernel, and a change to each side of the limit ---- */
+
+typedef struct edge {
+    const char *rule, *family;
+    mj_op op;
+    const char *arch, *config;
+    void (*inside)(fixture *f); /* NULL: the base is inside */
+    void (*outside)(fixture *f);
+} edge;
+
+static void set(fixture *f, const char *name, int32_t value)
+{
+    mj_config_set(&f->config, name, value, NULL);
+}
+
+static mj_derived derived_of(fixture *f)
+{
+    mj_derived derived = {0};
+    mj_family_derive(&f->desc, &derived, NULL);
+    return derived;
+}
+
+static void op_outside(fixture *f)
+{
+    f->desc.op = MJ_OP_COMBINE;
+}
+static void family_outside(fixture *f)
+{
+    f->arch.families.count = 0;
+}
+static void feature_outside(fixture *f)
+{
+    f->arch.features.items[0][0] = 'X';
+}
+static void scheme_name_outside(fixture *f)
+{
+    snprintf(f->scheme.name, sizeof f->scheme.name, "fp16");
+}
+static void supported_outside(fixture *f)
+{
+    f->scheme.supported = false;
+}
+static void served_outside(fixture *f)
+{
+    snprintf(f->scheme.name, sizeof f->scheme.name, "new");
+    snprintf(f->problem.scheme, sizeof f->problem.scheme, "new");
+}
+static void format_outside(fixture *f)
+{
+    snprintf(f->scheme.weight_format, sizeof f->scheme.weight_format, "e4m3");
+}
+static void layout_outside(fixture *f)
+{
+    snprintf(f->problem.layout, sizeof f->problem.layout, "packed");
+}
+static void names_outside(fixture *f)
+{
+    set(f, "tile_q", 1);
+}
+static void value_outside(fixture *f)
+{
+    set(f, "tile_m", 48);
+}
+static void derivable_inside(fixture *f)
+{
+    set(f, "group_m", 4096);
+}
+static void derivable_outside(fixture *f)
+{
+    set(f, "group_m", 4097);
+}
+static void smem_inside(fixture *f)
+{
+    f->arch.smem_block_bytes_max = derived_of(f).smem_bytes;
+}
+static void smem_outside(fixture *f)
+{
+    f->arch.smem_block_bytes_max = derived_of(f).smem_bytes - 1;
+}
+static void threads_inside(fixture *f)
+{
+    f->arch.threads_block_max = derived_of(f).block_threads;
+}
+static void threads_outside(fixture *f)
+{
+    f->arch.threads_block_max = derived_of(f).block_threads - 1;
+}
+static void warp_outside(fixture *f)
+{
+    set(f, "threads", 1);
+}
+static void host_inside(fixture *f)
+{
+    set(f, "threads", 1);
+}
+static void host_outside(fixture *f)
+{
+    set(f, "threads", 64);
+}
+static void regs_inside(fixture *f)
+{
+    f->arch.regs_thread_max = derived_of(f).regs_estimate;
+}
+static void regs_outside(fixture *f)
+{
+    f->arch.regs_thread_max = derived_of(f).regs_estimate - 1;
+}
+static void block_regs_inside(fixture *f)
+{
+    f->arch.regs_sm = derived_of(f).regs_estimate * derived_of(f).block_threads;
+}
+static void block_regs_outside(fixture *f)
+{
+    f->arch.regs_sm = derived_of(f).regs_estimate * derived_of(f).block_threads - 1;
+}
+static void warp_rows_outside(fixture *f)
+{
+    set(f, "warps_m", 2);
+}
+static void warp_columns_outside(fixture *f)
+{
+    set(f, "warps_n", 8);
+}
+static void chunks_inside(fixture *f)
+{
+    set(f, "tile_k", 32);
+}
+static void chunks_outside(fixture *f)
+{
+    set(f, "tile_k", 16);
+}
+static void stages_inside(fixture *f)
+{
+    set(f, "stages", 2);
+}
+static void stages_outside(fixture *f)
+{
+    set(f, "stages", 1);
+}
+static void depth_inside(fixture *f)
+{
+    f->problem.hidden = 4088;
+}
+static void depth_outside(fixture *f)
+{
+    f->problem.hidden = 4095;
+}
+static void copy_chunks_outside(fixture *f)
+{
+    set(f, "tile_k", 2048);
+}
+static void copy_rows_outside(fixture *f)
+{
+    set(f, "tile_k", 32); /* 128 threads copy 32 rows at once */
+    set(f, "tile_n", 48);
+}
+static void passes_inside(fixture *f)
+{
+    set(f, "tile_m", 64);
+    set(f, "tile_k", 128);
+    set(f, "warps_n", 1);
+}
+static void passes_outside(fixture *f)
+{
+    passes_inside(f);
+    set(f, "tile_m", 128);
+}
+static void split_inside(fixture *f)
+{
+    f->problem.hidden = 192; /* 3 steps: parts of 2 and 1 */
+    set(f, "split_k", 2);
+}
+static void split_outside(fixture *f)
+{
+    f->problem.hidden = 320; /* 5 steps in parts of 2: the fourth part is empty */
+    set(f, "split_k", 4);
+}
+static void vectors_inside(fixture *f)
+{
+    set(f, "tile_k", 512);
+}
+static void vectors_outside(fixture *f)
+{
+    set(f, "tile_k", 528);
+}
+static void experts_inside(fixture *f)
+{
+    f->problem.expert_count = f->problem.expert_total_count = 1024;
+}
+static void experts_outside(fixture *f)
+{
+    f->problem.expert_count = f->problem.expert_total_count = 1025;
+}
+
+static const edge edges[] = {
+    {"op_served", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, op_outside},
+    {"family_of_arch", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, family_outside},
+    {"arch_features", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, feature_outside},
+    {"scheme_of_problem", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, scheme_name_outside},
+    {"scheme_supported", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, supported_outside},
+    {"scheme_of_space", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, served_outside},
+    {"weight_format", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, format_outside},
+    {"weight_layout", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, layout_outside},
+    {"config_names", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, names_outside},
+    {"value_in_space", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, value_outside},
+    {"derivable", "mma", MJ_OP_GEMM1, "sm_90a", good, derivable_inside, derivable_outside},
+    {"smem_block", "mma", MJ_OP_GEMM1, "sm_90a", good, smem_inside, smem_outside},
+    {"threads_block", "mma", MJ_OP_GEMM1, "sm_90a", good, threads_inside, threads_outside},
+    {"threads_warp", "simple", MJ_OP_COMBINE, "sm_90a", "threads=64", NULL, warp_outside},
+    {"threads_host", "simple", MJ_OP_COMBINE, "cpu", "", host_inside, host_outside},
+    {"regs_thread", "mma", MJ_OP_GEMM1, "sm_90a", good, regs_inside, regs_outside},
+    {"regs_block", "mma", MJ_OP_GEMM1, "sm_90a", good, block_regs_inside, block_regs_outside},
+    {"warp_rows", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, warp_rows_outside},
+    {"warp_columns", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, warp_columns_outside},
+    {"step_chunks", "mma", MJ_OP_GEMM1, "sm_90a", good, chunks_inside, chunks_outside},
+    {"stages_least", "mma", MJ_OP_GEMM1, "sm_90a", good, stages_inside, stages_outside},
+    {"depth_aligned", "mma", MJ_OP_GEMM1, "sm_90a", good, depth_inside, depth_outside},
+    {"copy_chunks", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, copy_chunks_outside},
+    {"copy_rows", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, copy_rows_outside},
+    {"copy_passes", "mma", MJ_OP_GEMM1, "sm_90a", good, passes_inside, passes_outside},
+    {"split_steps", "mma", MJ_OP_GEMM1, "sm_90a", good, split_inside, split_outside},
+    {"lane_experts", "mma", MJ_OP_GEMM1, "sm_90a", good, experts_inside, experts_outside},
+    {"cpu_whole_vectors", "cpu", MJ_OP_GEMM1, "cpu", "", vectors_inside, vectors_outside},
+};
+enum { EDGE_COUNT = sizeof edges / sizeof edges[0] };
+
+static bool side_is_refused(const edge *e, void (*change)(fixture *f), mj_verdict *verdict, bool *legal)
+{
+    fixture f;
+    if (!fixture_kernel(&f, layer, e->arch, e->family, e->op, e->config)) {
+        return false;
+    }
+    if (change) {
+        change(&f);
+    }
+    *legal = mj_legal(fixture_spec, &f.desc, verdict);
+    return verdict_names(verdict, e->rule);
+}
+
+TEST(one_step_inside_and_one_outside)
+{
+    for (int i = 0; i < EDGE_COUNT; i++) {
+        mj_verdict verdict;
+        bool legal = false;
+        if (side_is_refused(&edges[i], edges[i].inside, &verdict, &legal)) {
+            check_fail(__FILE__, __LINE__, "rule %s refuses what is inside", edges[i].rule);
+        }
+        CHECK(legal == (verdict.refusal_count == 0));
+        if (!side_is_refused(&edges[i], edges[i].outside, &verdict, &legal) || legal) {
+            check_fail(__FILE__, __LINE__, "rule %s does not refuse what is outside", edges[i].rule);
+        }
+        for (uint32_t r = 0; r < verdict.refusal_count; r++) {
+            CHECK(verdict.refusals[r].reason[0] && !strchr(verdict.refusals[r].reason, '\n'));
+        }
+    }
+}
+
+TEST(every_structural_rule_has_its_edge)
+{
+    const char *names[128];
+    uint32_t count = mj_legal_rule_names(names, 128);
+    CHECK(count > 20 && count <= 128);
+    for (uint32_t i = 0; i < count; i++) {
+        bool found = false;
+        for (int e = 0; e < EDGE_COUNT; e++) {
+            found = found || strcmp(edges[e].rule, names[i]) == 0;
+        }
+        if (!found) {
+            check_fail(__FILE__, __LINE__, "rule %s has no edge in this test", names[i]);
+        }
+        for (uint32_t j = 0; j < i; j++) {
+            CHECK(strcmp(names[i], names[j]) != 0);
+        }
+    }
+    CHECK_INT(mj_legal_rule_names(NULL, 0), count);
+}
+
+/* ---- Rules of the spaces: neighbours in the space, one value apart, of which one is legal and that rule refuses the other ---- */
+
+typedef struct hunt {
+    fixture f;
+    bool *found; /* per rule of the space */
+    uint32_t left;
+    uint32_t visited;
+} hunt;
+
+static void try_neighbour(hunt *h, mj_config *config, uint32_t at, int32_t value)
+{
+    mj_verdict verdict;
+    int32_t keep = config->params[at].value;
+    config->params[at].value = value;
+    h->f.desc.config = config;
+    mj_legal(fixture_spec, &h->f.desc, &verdict);
+    for (uint32_t r = 0; r < h->f.space->rule_count; r++) {
+        if (!h->found[r] && verdict_names(&verdict, h->f.space->rules[r].name)) {
+            h->found[r] = true;
+            h->left--;
+        }
+    }
+    config->params[at].value = keep;
+}
+
+static bool visit(void *user, const mj_config *legal)
+{
+    hunt *h = user;
+    mj_config config = *legal;
+    if (h->visited++ % 5 != 0) { /* a sample is enough, and five times as fast */
+        return true;
+    }
+    for (uint32_t i = 0; i < config.count && h->left > 0; i++) {
+        const mj_tunable *tunable = &h->f.space->tunables[i];
+        for (uint32_t v = 0; v < tunable->value_count; v++) {
+            if (tunable->values[v] == legal->params[i].value) {
+                if (v > 0) {
+                    try_neighbour(h, &config, i, tunable->values[v - 1]);
+                }
+                if (v + 1 < tunable->value_count) {
+                    try_neighbour(h, &config, i, tunable->values[v + 1]);
+                }
+            }
+        }
+    }
+    return h->left > 0;
+}
+
+TEST(every_rule_of_a_space_has_its_edge)
+{
+    static const char *const layers[] = {"E=128,topk=8,H=2048,N=768", "E=8,topk=2,H=4096,N=7168",
+                                         "E=8,topk=2,H=2880,N=1440", "E=4,topk=1,H=1024,N=200"};
+    for (uint32_t s = 0; s < mj_spec_space_count(fixture_spec); s++) {
+        const mj_space *space = mj_spec_space_at(fixture_spec, s);
+        bool found[32] = {false};
+        hunt h = {.found = found, .left = space->rule_count};
+        for (size_t l = 0; l < 2 * sizeof layers / sizeof layers[0] && h.left > 0; l++) {
+            mj_tally tally;
+            const char *arch = strcmp(space->family, "cpu") == 0 ? "cpu" : l % 2 ? "sm_80" : "sm_90a";
+            CHECK(fixture_kernel(&h.f, layers[l / 2], arch, space->family, MJ_OP_GEMM1, ""));
+            h.visited = 0;
+            CHECK_STATUS(mj_space_enumerate(fixture_spec, &h.f.desc, visit, &h, &tally, NULL), MJ_OK);
+        }
+        for (uint32_t r = 0; r < space->rule_count; r++) {
+            if (!found[r]) {
+                check_fail(__FILE__, __LINE__, "space %s: no legal config has a neighbour that %s refuses",
+                           space->family, space->rules[r].name);
+            }
+        }
+    }
+}
+
+/* ---- The walk ---- */
+
+static bool count_config(void *user, const mj_config *config)
+{
+    (void)config;
+    return ++*(uint32_t *)user != 10;
+}
+
+TEST(tally_adds_up)
+{
+    fixture f;
+    mj_tally tally;
+    uint32_t seen = 1000; /* past the stop */
+    CHECK(fixture_kernel(&f, "E=128,topk=8,H=2048,N=768", "sm_90a", "mma", MJ_OP_GEMM2, ""));
+    CHECK_STATUS(mj_space_enumerate(fixture_spec, &f.desc, count_config, &seen, &tally, NULL), MJ_OK);
+    uint64_t sum = tally.legal_count;
+    for (uint32_t i = 0; i < tally.rule_count; i++) {
+        sum += tally.rules[i].count;
+    }
+    CHECK_INT(sum, tally.candidate_count);
+    CHECK_INT(seen - 1000, tally.legal_count);
+    CHECK(tally.legal_count > 100);
+    seen = 0;
+    CHECK_STATUS(mj_space_enumerate(fixture_spec, &f.desc, count_config, &seen, NULL, NULL), MJ_OK);
+    CHECK_INT(seen, 10);
+}
+
+TEST(default_is_legal_or_replaced)
+{
+    fixture f;
+    mj_config config;
+    mj_error error = {0};
+    mj_verdict verdict;
+    CHECK(fixture_kernel(&f, layer, "sm_90a", "mma", MJ_OP_GEMM1, ""));
+    CHECK_STATUS(mj_space_default(fixture_spec, &f.desc, &config, &error), MJ_OK);
+    f.desc.config = &config;
+    CHECK(mj_legal(fixture_spec, &f.desc, &verdict));
+    CHECK(fixture_kernel(&f, layer, "cpu", "simple", MJ_OP_TABLES, "")); /* 256 threads are not the host's */
+    CHECK_STATUS(mj_space_default(fixture_spec, &f.desc, &config, &error), MJ_OK);
+    CHECK_INT(config.params[0].value, 1);
+    CHECK(fixture_kernel(&f, "E=8,topk=2,H=4095,N=7168", "sm_90a", "mma", MJ_OP_GEMM1, ""));
+    CHECK_STATUS(mj_space_default(fixture_spec, &f.desc, &config, &error), MJ_ERR_ILLEGAL);
+    CHECK_CONTAINS(error.text, "depth_aligned");
+}
+
+/* Numbers that no space holds must be refused, not overflow. */
+TEST(hostile_values)
+{
+    static const int32_t values[] = {0, -1, 1, 4096, 4097, INT32_MAX, INT32_MIN, 65536};
+    fixture f;
+    CHECK(fixture_kernel(&f, "E=4096,topk=64,H=16384,N=8192", "sm_90a", "mma", MJ_OP_GEMM1, good));
+    for (uint32_t i = 0; i < f.config.count; i++) {
+        for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
+            for (uint32_t j = 0; j < f.config.count; j++) {
+                mj_config keep = f.config;
+                mj_verdict verdict;
+                f.config.params[i].value = values[v];
+                f.config.params[j].value = values[(v + j) % (sizeof values / sizeof values[0])];
+                CHECK(!mj_legal(fixture_spec, &f.desc, &verdict));
+                CHECK(verdict.refusal_count > 0);
+                f.config = keep;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < f.config.count; i++) {
+        f.config.params[i].value = 4096;
+    }
+    CHECK(!mj_legal(fixture_spec, &f.desc, NULL));
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_BEGIN(argc, argv);
+    if (!fixture_open()) {
+        return 1;
+    }
+    RUN(one_step_inside_and_one_outside);
+    RUN(every_structural_rule_has_its_edge);
+    RUN(every_rule_of_a_space_has_its_edge);
+    RUN(tally_adds_up);
+    RUN(default_is_legal_or_replaced);
+    RUN(hostile_values);
+    mj_spec_free(fixture_spec);
+    return CHECK_END();
+}

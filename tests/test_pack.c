@@ -1,0 +1,393 @@
+/* test_pack.c: packs written, read back, damaged, and served from. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include "fake_store.h"
+#include "json.h"
+#include "pack.h"
+#include "pack_writer.h"
+#include "select.h"
+
+enum { ENTRIES = 7 };
+
+typedef struct packed {
+    fake_world w;
+    mj_manifest manifests[ENTRIES];
+    mj_pack_entry entries[ENTRIES];
+    mj_identity identity;
+    mj_pack_contents contents;
+    char folder[600];
+} packed;
+
+/* tables, activation, combine, gemm1 and gemm2 at 1 and 16; gemm2 uses one binary for both. */
+static bool open_packed(packed *p)
+{
+    static const struct {
+        mj_op op;
+        uint32_t tokens;
+        int32_t tile;
+    } kernels[ENTRIES] = {{MJ_OP_GEMM1, 16, 32}, {MJ_OP_GEMM1, 1, 16}, {MJ_OP_TABLES, 0, 0}, {MJ_OP_ACTIVATION, 0, 0},
+                          {MJ_OP_COMBINE, 0, 0}, {MJ_OP_GEMM2, 1, 64}, {MJ_OP_GEMM2, 16, 64}};
+    memset(p, 0, sizeof *p);
+    if (!fake_open(&p->w)) {
+        return false;
+    }
+    for (int i = 0; i < ENTRIES; i++) {
+        p->manifests[i] = fake_manifest(&p->w.problem, kernels[i].op, "mma", kernels[i].tile);
+        p->entries[i] = (mj_pack_entry){.op = kernels[i].op,
+                                        .token_count = kernels[i].tokens,
+                                        .manifest = &p->manifests[i],
+                                        .binary = p->manifests[i].symbol,
+                                        .binary_bytes = strlen(p->manifests[i].symbol),
+                                        .verified = true,
+                                        .time_us_median = 7};
+    }
+    p->contents = (mj_pack_contents){.name = "small-layer",
+                                     .command = "moejit emit */ --out x",
+                                     .problem = &p->w.problem,
+                                     .arch = "sm_90a",
+                                     .compiler = "fakecc 1.0",
+                                     .entry_count = ENTRIES,
+                                     .entries = p->entries};
+    snprintf(p->folder, sizeof p->folder, "%s/pack", p->w.folder);
+    return true;
+}
+
+static mj_status write_packed(packed *p, mj_error *error)
+{
+    return mj_pack_write(p->w.context, &p->contents, p->folder, error);
+}
+
+static mj_status create(fake_world *w, uint32_t flags, mj_plan **plan, mj_error *error)
+{
+    mj_plan_options options = {.max_tokens = 64, .flags = flags};
+    return mj_plan_create(&w->device, &w->problem, &options, plan, error);
+}
+
+static bool every_row_is(const mj_plan *plan, mj_origin origin, bool verified)
+{
+    for (uint32_t i = 0; i < mj_plan_row_count(plan); i++) {
+        const mj_plan_row *row = mj_plan_get_row(plan, i);
+        if (row->origin != origin || row->verified != verified) {
+            printf("# %s: origin %d, verified %d: %s\n", mj_op_name(row->op), row->origin, row->verified, row->reason);
+            return false;
+        }
+    }
+    return true;
+}
+
+static char *read_text(packed *p, const char *name, size_t *bytes)
+{
+    char path[1024];
+    char *text = NULL;
+    snprintf(path, sizeof path, "%s/%s", p->folder, name);
+    return mj_os_read_file(path, 1 << 20, &text, bytes, NULL) == MJ_OK ? text : NULL;
+}
+
+static bool write_text(packed *p, const char *name, const char *text, size_t bytes)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", p->folder, name);
+    return mj_os_write_file_atomic(path, text, bytes, 0600, NULL) == MJ_OK;
+}
+
+TEST(a_folder_serves_a_plan)
+{
+    packed p;
+    mj_error error = {0};
+    mj_plan *plan = NULL;
+    CHECK(open_packed(&p));
+    CHECK_STATUS(write_packed(&p, &error), MJ_OK);
+    CHECK_STATUS(mj_pack_load(p.w.context, p.folder, &error), MJ_OK);
+    CHECK_STATUS(create(&p.w, 0, &plan, &error), MJ_OK);
+    CHECK(every_row_is(plan, MJ_ORIGIN_PACK, false));
+    CHECK_INT(p.w.state.kernels_loaded, 6);
+    CHECK_CONTAINS(p.w.log.text, "gemm1 M=5..64: mma tile_m=32 from pack, unverified: "
+                                 "pack: not verified on this device; made for M=16");
+    mj_plan_destroy(plan);
+    CHECK_STATUS(create(&p.w, MJ_PLAN_REQUIRE_VERIFIED, &plan, &error), MJ_ERR_UNVERIFIED);
+    CHECK_INT(p.w.state.kernels_loaded, 0);
+    fake_close(&p.w);
+}
+
+TEST(verified_on_this_identity_only)
+{
+    packed p;
+    mj_plan *plan = NULL;
+    CHECK(open_packed(&p));
+    p.identity = fake_identity(&p.w);
+    p.contents.identity = &p.identity;
+    CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
+    CHECK_STATUS(mj_pack_load(p.w.context, p.folder, NULL), MJ_OK);
+    CHECK_STATUS(create(&p.w, MJ_PLAN_REQUIRE_VERIFIED, &plan, NULL), MJ_OK);
+    CHECK(every_row_is(plan, MJ_ORIGIN_PACK, true));
+    mj_plan_destroy(plan);
+    p.w.device.info.compiler[0] = '\0'; /* no compiler here: the binary is still the one that was checked */
+    CHECK_STATUS(create(&p.w, MJ_PLAN_REQUIRE_VERIFIED, &plan, NULL), MJ_OK);
+    mj_plan_destroy(plan);
+    snprintf(p.w.device.info.driver, sizeof p.w.device.info.driver, "fake 2");
+    CHECK_STATUS(create(&p.w, 0, &plan, NULL), MJ_OK);
+    CHECK(every_row_is(plan, MJ_ORIGIN_PACK, false));
+    CHECK_CONTAINS(mj_plan_get_row(plan, 1)->reason, "driver");
+    mj_plan_destroy(plan);
+    fake_close(&p.w);
+}
+
+TEST(the_store_goes_before_a_pack)
+{
+    packed p;
+    mj_plan *plan = NULL;
+    CHECK(open_packed(&p));
+    fake_tuned tuned = {.identity = fake_identity(&p.w), .row_count = 1, .rows = {{.tokens = 1, .tile = 128}}};
+    CHECK_STATUS(fake_save(&p.w, &tuned), MJ_OK);
+    CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
+    CHECK_STATUS(mj_pack_load(p.w.context, p.folder, NULL), MJ_OK);
+    CHECK_STATUS(create(&p.w, 0, &plan, NULL), MJ_OK);
+    uint32_t from_pack = 0, from_store = 0;
+    for (uint32_t i = 0; i < mj_plan_row_count(plan); i++) { /* the store's row reaches to 8 tokens */
+        const mj_plan_row *row = mj_plan_get_row(plan, i);
+        CHECK(row->origin == MJ_ORIGIN_PACK ? row->tokens_from == 9 : row->origin == MJ_ORIGIN_STORE);
+        from_pack += row->origin == MJ_ORIGIN_PACK;
+        from_store += row->origin == MJ_ORIGIN_STORE;
+    }
+    CHECK_INT(from_pack, 2);
+    CHECK_INT(from_store, 5);
+    mj_plan_destroy(plan);
+    fake_close(&p.w);
+}
+
+/* The generated C file, built as a library of its own and registered. */
+TEST(the_c_file_compiles_and_registers)
+{
+    packed p;
+    char source[700], output[700];
+    mj_error error = {0};
+    mj_plan *plan = NULL;
+    CHECK(open_packed(&p));
+    CHECK_STATUS(write_packed(&p, &error), MJ_OK);
+    snprintf(source, sizeof source, "%s/moejit_pack_small_layer.c", p.folder);
+    snprintf(output, sizeof output, "%s/pack.so", p.folder);
+    char *const arguments[] = {"cc",
+                               "-std=c11",
+                               "-Wall",
+                               "-Wextra",
+                               "-Werror",
+                               "-shared",
+                               "-fPIC",
+                               "-I" MJ_TEST_SOURCE_DIR "/generator",
+                               "-I" MJ_TEST_SOURCE_DIR "/runtime",
+                               "-o",
+                               output,
+                               source,
+                               NULL};
+    pid_t child = 0;
+    int code = -1;
+    CHECK_INT(posix_spawnp(&child, "cc", NULL, NULL, arguments, environ), 0);
+    CHECK(waitpid(child, &code, 0) == child);
+    CHECK_INT(code, 0);
+    void *library = dlopen(output, RTLD_NOW);
+    CHECK(library != NULL);
+    const mj_pack *(*get)(void) = NULL;
+    *(void **)&get = dlsym(library, "moejit_pack_small_layer");
+    CHECK(get != NULL);
+    CHECK_STATUS(mj_pack_register(p.w.context, get(), &error), MJ_OK);
+    CHECK_STATUS(create(&p.w, 0, &plan, &error), MJ_OK);
+    CHECK(every_row_is(plan, MJ_ORIGIN_PACK, false));
+    mj_plan_destroy(plan);
+    fake_close(&p.w);
+    dlclose(library);
+}
+
+TEST(other_archs_lie_idle)
+{
+    packed p;
+    mj_error error = {0};
+    mj_plan *plan = NULL;
+    CHECK(open_packed(&p));
+    CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
+    CHECK_STATUS(mj_pack_load(p.w.context, p.folder, NULL), MJ_OK);
+    snprintf(p.w.device.info.arch, sizeof p.w.device.info.arch, "sm_80");
+    CHECK(create(&p.w, 0, &plan, &error) != MJ_OK);
+    CHECK_INT(p.w.state.kernels_loaded, 0);
+    snprintf(p.w.device.info.arch, sizeof p.w.device.info.arch, "sm_90a");
+    p.w.problem.hidden = 128;
+    CHECK(create(&p.w, 0, &plan, &error) != MJ_OK);
+    fake_close(&p.w);
+}
+
+TEST(damaged_binaries_are_refused)
+{
+    packed p;
+    mj_error error = {0};
+    CHECK(open_packed(&p));
+    CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
+    size_t bytes = 0;
+    char *text = read_text(&p, "000_gemm1_mma.cubin", &bytes);
+    CHECK(text != NULL);
+    text[0] ^= 1;
+    CHECK(write_text(&p, "000_gemm1_mma.cubin", text, bytes));
+    CHECK_STATUS(mj_pack_load(p.w.context, p.folder, &error), MJ_ERR_FORMAT);
+    CHECK_CONTAINS(error.text, "sha256");
+    CHECK(write_text(&p, "000_gemm1_mma.cubin", text, 0)); /* empty */
+    CHECK_STATUS(mj_pack_load(p.w.context, p.folder, &error), MJ_ERR_FORMAT);
+    free(text);
+    CHECK_INT(p.w.context->pack_count, 0);
+    fake_close(&p.w);
+}
+
+/* pack.json with one text replaced by another. */
+static mj_status load_with(const char *old, const char *new, mj_error *error)
+{
+    packed p;
+    mj_status status = MJ_ERR_INTERNAL;
+    memset(error, 0, sizeof *error);
+    if (!open_packed(&p)) {
+        return status;
+    }
+    size_t bytes = 0;
+    char *text = write_packed(&p, error) == MJ_OK ? read_text(&p, "pack.json", &bytes) : NULL;
+    char *at = text ? strstr(text, old) : NULL;
+    mj_strbuf edited = {0};
+    if (at) {
+        mj_strbuf_add(&edited, text, (size_t)(at - text));
+        mj_strbuf_addf(&edited, "%s%s", new, at + strlen(old));
+        status = write_text(&p, "pack.json", edited.text, edited.bytes) ? mj_pack_load(p.w.context, p.folder, error)
+                                                                        : status;
+    } else {
+        printf("# \"%s\" is not in pack.json\n", old);
+    }
+    mj_strbuf_free(&edited);
+    free(text);
+    fake_close(&p.w);
+    return status;
+}
+
+TEST(tables_that_lie_are_refused)
+{
+    static const struct {
+        const char *old, *new;
+        mj_status want;
+        const char *text;
+    } cases[] = {
+        {"\"generator\": 1", "\"generator\": 1", MJ_OK, ""},
+        {"\"moejit_pack\": 1", "\"moejit_pack\": 2", MJ_ERR_VERSION, "format 2"},
+        {"\"generator\": 1", "\"generator\": 99", MJ_ERR_VERSION, "generator 99"},
+        {"topk=2", "topk=9", MJ_ERR_FORMAT, ""},
+        {"\"arch\": \"sm_90a\"", "\"arch\": \"sm_80\"", MJ_ERR_FORMAT, "sm_80"},
+        {"\"variant\": 1", "\"variant\": 77", MJ_ERR_FORMAT, "variant"},
+        {"\"variant\": 1", "\"variant\": -1", MJ_ERR_FORMAT, "variant"},
+        {"\"variant\": 1", "\"variant\": 5", MJ_ERR_FORMAT, "variant 5 is no"},
+        {"\"16\": {", "\"x6\": {", MJ_ERR_FORMAT, "rows.x6"},
+        {"\"16\": {", "\"99999999999999\": {", MJ_ERR_FORMAT, "rows.9999"},
+        {"\"tables\": {", "\"gemm1\": {", MJ_ERR_FORMAT, "belong"},
+        {"000_gemm1_mma.cubin", "../pack.json", MJ_ERR_FORMAT, "not a file of the pack"},
+        {"000_gemm1_mma.cubin", "nothing.cubin", MJ_ERR_NOT_FOUND, "nothing.cubin"},
+        {"\"files\": [", "\"filez\": [", MJ_ERR_FORMAT, "files"},
+        {"{", "", MJ_ERR_FORMAT, "pack"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mj_error error = {0};
+        mj_status status = load_with(cases[i].old, cases[i].new, &error);
+        bool not_found_as_io = cases[i].want == MJ_ERR_NOT_FOUND && status == MJ_ERR_IO;
+        if (status != cases[i].want && !not_found_as_io &&
+            !(cases[i].want == MJ_ERR_FORMAT && status == MJ_ERR_ARGUMENT)) {
+            printf("# case %zu: %s %s\n", i, mj_status_name(status), error.text);
+            CHECK_STATUS(status, cases[i].want);
+        }
+        CHECK(status == MJ_OK || error.text[0]);
+        if (cases[i].text[0]) {
+            CHECK_CONTAINS(error.text, cases[i].text);
+        }
+    }
+}
+
+TEST(absent_folders_and_nulls)
+{
+    packed p;
+    mj_error error = {0};
+    mj_pack empty = {.version = MJ_PACK_VERSION};
+    CHECK(open_packed(&p));
+    CHECK(mj_pack_load(p.w.context, p.folder, &error) != MJ_OK);
+    CHECK_CONTAINS(error.text, p.folder);
+    CHECK_STATUS(mj_pack_load(p.w.context, NULL, NULL), MJ_ERR_ARGUMENT);
+    CHECK_STATUS(mj_pack_load(NULL, "x", NULL), MJ_ERR_ARGUMENT);
+    CHECK_STATUS(mj_pack_register(p.w.context, NULL, NULL), MJ_ERR_ARGUMENT);
+    CHECK_STATUS(mj_pack_register(p.w.context, &empty, NULL), MJ_ERR_FORMAT);
+    empty.version = 7;
+    CHECK_STATUS(mj_pack_register(p.w.context, &empty, NULL), MJ_ERR_VERSION);
+    fake_close(&p.w);
+}
+
+TEST(a_context_holds_so_many_packs)
+{
+    packed p;
+    mj_error error = {0};
+    CHECK(open_packed(&p));
+    CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
+    for (int i = 0; i < MJ_PACKS_MAX; i++) {
+        CHECK_STATUS(mj_pack_load(p.w.context, p.folder, &error), MJ_OK);
+    }
+    CHECK_STATUS(mj_pack_load(p.w.context, p.folder, &error), MJ_ERR_CAPACITY);
+    CHECK_INT(p.w.context->pack_count, MJ_PACKS_MAX);
+    fake_close(&p.w);
+}
+
+TEST(the_writer_refuses_what_is_no_layer)
+{
+    packed p;
+    mj_error error = {0};
+    CHECK(open_packed(&p));
+    p.contents.entry_count = ENTRIES - 2; /* no gemm2 */
+    CHECK_STATUS(write_packed(&p, &error), MJ_ERR_ARGUMENT);
+    CHECK_CONTAINS(error.text, "gemm2");
+    p.contents.entry_count = ENTRIES;
+    p.entries[0].token_count = 1; /* twice */
+    CHECK_STATUS(write_packed(&p, &error), MJ_ERR_ARGUMENT);
+    CHECK_CONTAINS(error.text, "twice");
+    p.entries[0].token_count = 16;
+    p.manifests[3].problem.hidden = 8;
+    CHECK_STATUS(write_packed(&p, &error), MJ_ERR_ARGUMENT);
+    CHECK_CONTAINS(error.text, "H=8");
+    p.manifests[3].problem.hidden = p.w.problem.hidden;
+    p.entries[1].op = MJ_OP_GEMM2;
+    CHECK_STATUS(write_packed(&p, &error), MJ_ERR_ARGUMENT);
+    p.entries[1].op = MJ_OP_GEMM1;
+    snprintf(p.folder, sizeof p.folder, "/proc/no/such");
+    CHECK_STATUS(write_packed(&p, &error), MJ_ERR_IO);
+    fake_close(&p.w);
+}
+
+TEST(the_same_contents_give_the_same_bytes)
+{
+    packed p;
+    size_t bytes = 0, again_bytes = 0;
+    CHECK(open_packed(&p));
+    CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
+    char *text = read_text(&p, "moejit_pack_small_layer.c", &bytes);
+    CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
+    char *again = read_text(&p, "moejit_pack_small_layer.c", &again_bytes);
+    CHECK(text && again && bytes == again_bytes && memcmp(text, again, bytes) == 0);
+    CHECK_CONTAINS(text, "moejit emit * / --out x"); /* the comment does not end early */
+    free(text);
+    free(again);
+    fake_close(&p.w);
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_BEGIN(argc, argv);
+    RUN(a_folder_serves_a_plan);
+    RUN(verified_on_this_identity_only);
+    RUN(the_store_goes_before_a_pack);
+    RUN(the_c_file_compiles_and_registers);
+    RUN(other_archs_lie_idle);
+    RUN(damaged_binaries_are_refused);
+    RUN(tables_that_lie_are_refused);
+    RUN(absent_folders_and_nulls);
+    RUN(a_context_holds_so_many_packs);
+    RUN(the_writer_refuses_what_is_no_layer);
+    RUN(the_same_contents_give_the_same_bytes);
+    return CHECK_END();
+}

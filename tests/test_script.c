@@ -1,0 +1,164 @@
+/* test_script.c: sweep scripts: the API's answers, and errors with file and line. */
+#define _GNU_SOURCE
+#include "cli.h"
+#include "cli_run.h"
+
+static const cli_run_result *run_script(const char *text, const char *arguments)
+{
+    char words[256];
+    cli_put_file("s.lua", text);
+    snprintf(words, sizeof words, "run s.lua %s", arguments);
+    return cli_run_words(words);
+}
+
+typedef struct error_row {
+    const char *text;
+    int code;
+    const char *says;
+} error_row;
+
+/* The wrong line is always line 2. */
+TEST(errors_name_file_and_line)
+{
+    static const error_row rows[] = {
+        {"\nlocal x = = 1", CLI_BAD_FILE, "s.lua:2:"},
+        {"\nerror('mine')", CLI_FAILED, "s.lua:2: mine"},
+        {"\nlocal t = nil; t.x = 1", CLI_FAILED, "s.lua:2:"},
+        {"\nmoe.tun()", CLI_BAD_FILE, "s.lua:2: moe has no 'tun'; did you mean tune?"},
+        {"\nmoe.problem{modle = 'x'}", CLI_BAD_FILE, "s.lua:2: moe.problem: unknown key 'modle'; did you mean model?"},
+        {"\nmoe.problem{model = 'mixtrl-8x7b'}", CLI_BAD_FILE, "mixtral-8x7b"},
+        {"\nmoe.problem{model = 3}", CLI_BAD_FILE, "s.lua:2: model: a text is due"},
+        {"\nmoe.problem{model = 'mixtral-8x7b', tp = 0}", CLI_BAD_FILE, "s.lua:2: tp: a whole number in 1..4096"},
+        {"\nmoe.problem{model = 'mixtral-8x7b', tp = 1.5}", CLI_BAD_FILE, "s.lua:2: tp: a whole number"},
+        {"\nmoe.problem{model = 'mixtral-8x7b', tp = 3}", CLI_BAD_FILE, "s.lua:2:"},
+        {"\nmoe.problem{experts = 8}", CLI_BAD_FILE, "s.lua:2: moe.problem: experts, top_k"},
+        {"\nmoe.problem{}", CLI_BAD_FILE, "s.lua:2: moe.problem: give model"},
+        {"\nmoe.problem{model = './none.json'}", CLI_BAD_FILE, "none.json"},
+        {"\nmoe.space('mmma')", CLI_BAD_FILE, "s.lua:2:"},
+        {"\nmoe.space{family = 'mma', tilem = 16}", CLI_BAD_FILE,
+         "s.lua:2: moe.space: family mma has no 'tilem'; did you mean tile_m?"},
+        {"\nmoe.space{family = 'mma', tile_m = 17}", CLI_BAD_FILE, "s.lua:2: moe.space: tile_m: 17 is not"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\nmoe.tune(nil, p, {token = 1})", CLI_BAD_FILE,
+         "s.lua:2: moe.tune: unknown key 'token'; did you mean tokens?"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\nmoe.tune(p, {tokens = 1})", CLI_BAD_FILE,
+         "the space comes first"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\nmoe.tune(nil, p, {tokens = {0}})", CLI_BAD_FILE,
+         "s.lua:2: tokens:"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\nmoe.tune(nil, p, {effort = 'fast'})", CLI_BAD_FILE,
+         "s.lua:2: effort:"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\nmoe.bench(p, {config = {tile_m = 16}})", CLI_BAD_FILE,
+         "s.lua:2: config needs family"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\nmoe.bench(p, {device = 'cuda:99', tokens = 1, quiet = true})",
+         CLI_NO_DEVICE, "s.lua:2:"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\nprint(p.colour)", CLI_BAD_FILE,
+         "s.lua:2: a problem has no field 'colour'"},
+        {"\nmoe.write('/proc/x/y', 'z')", CLI_NOT_SAVED, "s.lua:2:"},
+        {"local t = {} t.t = t\nmoe.json(t)", CLI_BAD_FILE, "s.lua:2: the table is nested too deeply"},
+        {"\nmoe.json(print)", CLI_BAD_FILE, "s.lua:2: only tables"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const cli_run_result *got = run_script(rows[i].text, "");
+        if (got->code != rows[i].code || !strstr(got->err, rows[i].says) || !cli_one_line(got->err)) {
+            check_fail(__FILE__, __LINE__, "row %zu: code %d, '%s'", i, got->code, got->err);
+        }
+    }
+    CHECK_INT(cli_run_words("run none.lua")->code, CLI_BAD_FILE);
+    CHECK_CONTAINS(cli_last.err, "none.lua");
+}
+
+TEST(a_rule_that_fails_is_the_scripts_error)
+{
+    const cli_run_result *got = run_script("local p = moe.problem{model = 'mixtral-8x7b', tp = 2}\n"
+                                           "local s = moe.space('mma')\n"
+                                           "s:require('mine', function(c) return c.nothing.x end)\n"
+                                           "s:explain(p, {arch = 'sm_90a'})\n",
+                                           "");
+    CHECK_INT(got->code, CLI_FAILED);
+    CHECK_CONTAINS(got->err, "s.lua:3:");
+}
+
+TEST(problems_read_back)
+{
+    const cli_run_result *got = run_script(
+        "local p = moe.problem{model = 'mixtral-8x7b', tp = 2, ep = 2, scheme = 'fp16'}\n"
+        "assert(p.experts == 4 and p.experts_total == 8 and p.top_k == 2)\n"
+        "assert(p.hidden == 4096 and p.intermediate == 7168 and p.scheme == 'fp16' and p.gated == true)\n"
+        "local q = moe.problem{text = tostring(p)}\n"
+        "assert(tostring(q) == tostring(p))\n"
+        "local h = moe.problem{experts = 16, top_k = 4, hidden = 256, intermediate = 128, activation = 'gelu'}\n"
+        "print(h)\n",
+        "");
+    CHECK_STRING(got->err, "");
+    CHECK_INT(got->code, CLI_OK);
+    CHECK_CONTAINS(got->out, "E=16/16,topk=4,H=256,N=128");
+}
+
+TEST(spaces_count_and_list)
+{
+    const cli_run_result *got =
+        run_script("local p = moe.problem{model = 'mixtral-8x7b', tp = 2}\n"
+                   "local all = moe.space('mma'):explain(p, {arch = 'sm_90a', gemm = 1})\n"
+                   "local some = moe.space{family = 'mma', tile_m = {16, 32}}\n"
+                   "local counts = some:explain(p, {arch = 'sm_90a', gemm = 1})\n"
+                   "assert(all.legal > counts.legal and counts.legal > 0)\n"
+                   "assert(counts.refused.tile_m == all.legal - counts.legal)\n"
+                   "some:require('16 only', function(c, op) assert(op == 'gemm1') return c.tile_m == 16 end)\n"
+                   "local fewer = some:explain(p, {arch = 'sm_90a'})\n"
+                   "assert(fewer.legal < counts.legal and fewer.refused['16 only'] > 0)\n"
+                   "local list = some:configs(p, {arch = 'sm_90a'})\n"
+                   "assert(#list == fewer.legal and list[1].tile_m == 16)\n",
+                   "");
+    CHECK_STRING(got->err, "");
+    CHECK_INT(got->code, CLI_OK);
+}
+
+TEST(kernels_and_routings_on_paper)
+{
+    const cli_run_result *got = run_script(
+        "local p = moe.problem{model = 'qwen3-30b-a3b', ep = 4}\n"
+        "local text, manifest = moe.gen(p, {arch = 'sm_90a', gemm = 2, tokens = 16})\n"
+        "assert(#text > 1000 and manifest.family and manifest.op == 'gemm2')\n"
+        "local legal, refusals = moe.why(p, {arch = 'sm_90a', family = 'mma', config = {stages = 4, tile_m = 16}})\n"
+        "assert(type(legal) == 'boolean' and legal == (#refusals == 0))\n"
+        "local r = moe.routing(p, {routing = 'zipf1', tokens = 64, seed = 3})\n"
+        "assert(#r.rows == 32 and r.active + r.dead == 32)\n"
+        "local sum = 0 for _, n in ipairs(r.rows) do sum = sum + n end\n"
+        "assert(sum == r.local_rows and sum <= 64 * 8)\n"
+        "assert(#moe.devices() >= 1 and #moe.models() > 10 and moe.version)\n",
+        "");
+    CHECK_STRING(got->err, "");
+    CHECK_INT(got->code, CLI_OK);
+}
+
+TEST(arguments_and_files)
+{
+    const cli_run_result *got = run_script("local a, b = ...\n"
+                                           "assert(arg[0] == 's.lua' and arg[1] == a and #arg == 3)\n"
+                                           "moe.write('new/folder/out.json', moe.json{b = 1, a = {1, 2, 'x'}, c = a})\n"
+                                           "print(a, b, arg[3])\n",
+                                           "one --two -v");
+    CHECK_STRING(got->err, "");
+    CHECK_STRING(got->out, "one\t--two\t-v\n");
+    char path[700];
+    size_t bytes;
+    snprintf(path, sizeof path, "%s/new/folder/out.json", cli_home);
+    char *text = cli_slurp(path, &bytes);
+    char *a = strstr(text, "\"a\""), *b = strstr(text, "\"b\""), *c = strstr(text, "\"one\"");
+    bool sorted = a && b && c && a < b && b < c;
+    free(text);
+    CHECK(sorted);
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_BEGIN(argc, argv);
+    cli_set_home();
+    RUN(errors_name_file_and_line);
+    RUN(a_rule_that_fails_is_the_scripts_error);
+    RUN(problems_read_back);
+    RUN(spaces_count_and_list);
+    RUN(kernels_and_routings_on_paper);
+    RUN(arguments_and_files);
+    cli_clean_home();
+    return CHECK_END();
+}

@@ -1,0 +1,100 @@
+/* The tolerances: what rounding does passes, what a mistake does not, at the largest depth of every model. */
+#include "check.h"
+#include "reference.h"
+#include "verify.h"
+
+#define COLUMNS 128
+#define ROWS    4
+
+static mj_spec *spec;
+
+/* A GEMM's row in float64, with the products of `skip` steps starting at `from` left out. */
+static void make_row(const mj_scheme *scheme, uint64_t seed, uint32_t k, uint32_t from, uint32_t skip, double *out)
+{
+    float scale = (float)(1 / sqrt((double)k));
+    for (uint32_t column = 0; column < COLUMNS; column++) {
+        double sum = 0;
+        for (uint32_t i = 0; i < k; i++) {
+            double x = mj_ref_fill(seed, i, 1), w = mj_ref_fill(seed + 1, (uint64_t)column * k + i, scale);
+            sum += i - from < skip ? 0 : x * w; /* unsigned: below `from` is far above `skip` */
+        }
+        char rounded[4];
+        mj_ref_store(scheme->io_format, rounded, 0, sum);
+        out[column] = mj_ref_load(scheme->io_format, rounded, 0);
+    }
+}
+
+static uint32_t largest_depth(void)
+{
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < mj_spec_model_count(spec); i++) {
+        const mj_model *model = mj_spec_model_at(spec, i);
+        k = model->hidden > k ? model->hidden : k;
+        k = model->intermediate > k ? model->intermediate : k;
+    }
+    return k;
+}
+
+TEST(one_missing_step_of_the_largest_depth_is_seen)
+{
+    uint32_t k = largest_depth(), caught = 0, tried = 0;
+    double want[COLUMNS], got[COLUMNS];
+    CHECK(k >= 4096);
+    for (uint32_t i = 0; i < mj_spec_scheme_count(spec); i++) {
+        const mj_scheme *scheme = mj_spec_scheme_at(spec, i);
+        if (!scheme->supported || !mj_ref_format_bytes(scheme->weight_format)) {
+            continue;
+        }
+        for (uint32_t row = 0; row < ROWS; row++) {
+            make_row(scheme, 10 + row, k, 0, 0, want);
+            make_row(scheme, 10 + row, k, k - 16, 16, got); /* the last step of the smallest matrix instruction */
+            tried++;
+            caught += mj_tolerance_check(&scheme->tolerance, got, want, COLUMNS) != UINT32_MAX;
+            CHECK(mj_tolerance_check(&scheme->tolerance, want, want, COLUMNS) == UINT32_MAX);
+        }
+    }
+    CHECK(tried >= ROWS);
+    CHECK_INT(caught, tried); /* a kernel has many rows: one would do */
+}
+
+TEST(rounding_passes_and_single_errors_do_not)
+{
+    const mj_scheme *scheme = NULL;
+    double want[COLUMNS], got[COLUMNS];
+    CHECK_STATUS(mj_spec_find_scheme(spec, "bf16", &scheme, NULL), MJ_OK);
+    make_row(scheme, 3, 512, 0, 0, want);
+    for (int i = 0; i < COLUMNS; i++) { /* every element one unit in the last place off */
+        got[i] = want[i] * (i % 2 ? 1 + 0x1p-8 : 1 - 0x1p-8);
+    }
+    CHECK(mj_tolerance_check(&scheme->tolerance, got, want, COLUMNS) == UINT32_MAX);
+    memcpy(got, want, sizeof(got));
+    got[77] += 1;
+    CHECK_INT(mj_tolerance_check(&scheme->tolerance, got, want, COLUMNS), 77);
+    got[77] = NAN;
+    CHECK_INT(mj_tolerance_check(&scheme->tolerance, got, want, COLUMNS), 77);
+    got[77] = INFINITY;
+    CHECK_INT(mj_tolerance_check(&scheme->tolerance, got, want, COLUMNS), 77);
+    memcpy(got, want, sizeof(got));
+    got[0] = want[1];
+    got[1] = want[0];
+    CHECK(mj_tolerance_check(&scheme->tolerance, got, want, COLUMNS) < 2);
+    memset(got, 0, sizeof(got));
+    CHECK(mj_tolerance_check(&scheme->tolerance, got, want, COLUMNS) != UINT32_MAX);
+    want[5] = NAN; /* a bad reference is no licence */
+    CHECK_INT(mj_tolerance_check(&scheme->tolerance, want, want, COLUMNS), 5);
+    CHECK(mj_tolerance_check(&scheme->tolerance, got, want, 0) == UINT32_MAX);
+}
+
+int main(int argc, char **argv)
+{
+    mj_error error = {0};
+    if (mj_spec_load(NULL, &spec, NULL, &error) != MJ_OK) {
+        fprintf(stderr, "%s\n", error.text);
+        return 2;
+    }
+    CHECK_BEGIN(argc, argv);
+    RUN(one_missing_step_of_the_largest_depth_is_seen);
+    RUN(rounding_passes_and_single_errors_do_not);
+    mj_spec_free(spec);
+    return CHECK_END();
+}

@@ -1,0 +1,109 @@
+/* cli_compile.c: fills the compile cache through moejit-compile. */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "cli_compile.h"
+#include "compile_pool.h"
+#include "wire.h"
+
+enum { POLL_MS = 200 };
+#define COMPILE_SECONDS_MAX 120.0
+#define HELPER_BYTES_MAX    (2ull << 30)
+
+static mj_status open_pool(mj_context *context, const cli_compile_request *request, mj_pool **out, mj_error *error)
+{
+    char path[2048], problem[512];
+    mj_json *open = mj_json_object();
+    mj_json_add_string(open, "do", "open");
+    mj_status status = mj_wire_add_context(open, context, context->cache_dir)
+                           ? mj_child_find(NULL, "moejit-compile", path, sizeof path, error)
+                           : mj_fail(error, MJ_ERR_MEMORY, "out of memory");
+    if (status == MJ_OK) {
+        status = mj_problem_print(request->problem, problem, sizeof problem, error);
+    }
+    if (status == MJ_OK) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        mj_pool_options options = {
+            .path = path,
+            .process_count = request->processes ? request->processes : (uint32_t)(cores > 0 ? cores : 1),
+            .memory_bytes_max = HELPER_BYTES_MAX,
+            .job_seconds_max = COMPILE_SECONDS_MAX,
+            .open_request = open,
+            .problem = problem,
+            .arch = request->arch,
+            .backend = request->backend,
+        };
+        status = mj_pool_create(&options, out, error);
+    }
+    mj_json_free(open);
+    return status;
+}
+
+static mj_status add_items(mj_pool *pool, const cli_compile_request *request, mj_error *error)
+{
+    char config[1024];
+    uint32_t index;
+    mj_status status = MJ_OK;
+    for (uint32_t i = 0; i < request->count && status == MJ_OK; i++) {
+        const cli_compile_item *item = &request->items[i];
+        status = mj_config_print(&item->config, config, sizeof config, error);
+        if (status == MJ_OK) {
+            status = mj_pool_add(pool, item->op, item->family, config, NULL, &index, error);
+        }
+    }
+    return status;
+}
+
+static mj_status run_pool(mj_pool *pool, bool quiet, mj_error *error)
+{
+    struct pollfd fds[MJ_POOL_PROCESSES_MAX];
+    uint32_t total = mj_pool_job_count(pool), shown = 0;
+    bool tty = isatty(2) == 1;
+    mj_status status = mj_pool_pump(pool, error);
+    while (status == MJ_OK && mj_pool_done_count(pool) < total) {
+        if (cli_interrupted()) {
+            return mj_fail(error, MJ_ERR_INTERRUPTED, "interrupted: nothing was written");
+        }
+        poll(fds, mj_pool_fds(pool, fds, MJ_POOL_PROCESSES_MAX), POLL_MS);
+        status = mj_pool_pump(pool, error);
+        if (!quiet && tty && mj_pool_done_count(pool) != shown) {
+            shown = mj_pool_done_count(pool);
+            fprintf(stderr, "\r\033[Kcompiled %u/%u", shown, total);
+        }
+    }
+    if (shown) {
+        fprintf(stderr, "\r\033[K");
+    }
+    return status;
+}
+
+static mj_status check_jobs(mj_pool *pool, mj_error *error)
+{
+    for (uint32_t i = 0; i < mj_pool_job_count(pool); i++) {
+        const mj_job *job = mj_pool_job(pool, i);
+        if (job->reason != MJ_REASON_NONE) {
+            return mj_fail(error, MJ_ERR_COMPILE, "%s %s %.300s: %s: %s", mj_op_name(job->op), job->family, job->config,
+                           mj_reason_text(job->reason), job->detail);
+        }
+    }
+    return MJ_OK;
+}
+
+mj_status cli_compile_ahead(mj_context *context, const cli_compile_request *request, mj_error *error)
+{
+    mj_pool *pool = NULL;
+    mj_status status = open_pool(context, request, &pool, error);
+    if (status == MJ_OK) {
+        status = add_items(pool, request, error);
+    }
+    if (status == MJ_OK) {
+        status = run_pool(pool, request->quiet, error);
+    }
+    if (status == MJ_OK) {
+        status = check_jobs(pool, error);
+    }
+    mj_pool_destroy(pool);
+    return status;
+}

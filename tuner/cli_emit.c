@@ -1,0 +1,481 @@
+/* cli_emit.c: moejit emit: precompiled variants for serving without a compiler. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "cli_compile.h"
+#include "cli_kernel.h"
+#include "kernel_build.h"
+#include "os.h"
+#include "pack.h"
+#include "pack_writer.h"
+#include "store.h"
+
+typedef struct emit_job {
+    const cli_options *options;
+    mj_context *context;
+    const cli_target *target;
+    const char *arch, *backend;
+    bool to_stdout; /* no --out: the C file on stdout; the folder is a temporary one */
+    char folder[4096], command[2048], name[128];
+    bool has_store; /* a store file of this problem and arch was found */
+    mj_store_file store;
+    char store_name[512];
+    uint32_t token_count_count;
+    uint32_t tokens[CLI_LIST_MAX];
+    uint32_t count, from_store;
+    mj_built *built;
+    mj_pack_entry *entries;
+} emit_job;
+
+/* ---- The store: the first file of this problem and arch, in name order ---- */
+typedef struct store_search {
+    emit_job *job;
+    const char *folder;
+    char problem[512];
+} store_search;
+
+static bool visit_store(void *user, const char *name, uint64_t bytes, double mtime_seconds)
+{
+    store_search *search = user;
+    emit_job *job = search->job;
+    (void)bytes;
+    (void)mtime_seconds;
+    const char *ending = strstr(name, ".moejit.json");
+    char path[4096], problem[512] = "";
+    if (!ending || ending[12] || mj_os_join(path, sizeof path, search->folder, name, NULL) != MJ_OK) {
+        return true;
+    }
+    mj_error error = {MJ_OK, ""};
+    if (mj_store_load(path, &job->store, &error) != MJ_OK) {
+        if (!job->options->quiet) {
+            fprintf(stderr, "moejit: skipped: %s\n", error.text);
+        }
+        return true;
+    }
+    mj_problem_print(&job->store.problem, problem, sizeof problem, NULL);
+    if (strcmp(problem, search->problem) == 0 && strcmp(job->store.identity.arch, job->arch) == 0 &&
+        job->store.identity.generator_version == MJ_GENERATOR_VERSION) {
+        job->has_store = true;
+        snprintf(job->store_name, sizeof job->store_name, "%s", name);
+        return false;
+    }
+    mj_store_file_free(&job->store);
+    return true;
+}
+
+static void find_store(emit_job *job)
+{
+    store_search search = {.job = job, .folder = job->context->store_dir};
+    mj_problem_print(&job->target->problem, search.problem, sizeof search.problem, NULL);
+    if (search.folder && search.folder[0]) {
+        mj_os_list_folder(search.folder, visit_store, &search, NULL);
+    }
+}
+
+/* The tuned choice for exactly this many tokens, routed uniformly if there is such a row. */
+static const mj_choice *stored_choice(const emit_job *job, mj_op op, uint32_t tokens)
+{
+    const mj_choice *found = NULL;
+    for (uint32_t i = 0; job->has_store && i < job->store.row_count; i++) {
+        const mj_store_row *row = &job->store.rows[i];
+        const mj_choice *choice = op == MJ_OP_GEMM1 ? &row->gemm1 : &row->gemm2;
+        if (row->token_count != tokens || !choice->present ||
+            (job->options->family && strcmp(choice->manifest.family, job->options->family) != 0)) {
+            continue;
+        }
+        if (!found || strcmp(row->routing, "uniform") == 0) {
+            found = choice;
+        }
+    }
+    return found;
+}
+
+/* ---- Kernels: chosen, compiled by moejit-compile into the cache, picked up from there ---- */
+typedef struct emit_item {
+    uint32_t tokens;         /* 0: any number */
+    const mj_choice *choice; /* NULL: not from the store */
+} emit_item;
+
+/* --config speaks for both GEMMs, or with --gemm for one. */
+static bool config_given(const emit_job *job, mj_op op)
+{
+    return job->options->config && (op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2) &&
+           (!job->options->op || strcmp(job->options->op, mj_op_name(op)) == 0);
+}
+
+static mj_status plan_one(emit_job *job, emit_item *item, cli_compile_item *out, mj_error *error)
+{
+    bool given = config_given(job, out->op);
+    if (item->tokens && !given) {
+        item->choice = stored_choice(job, out->op, item->tokens);
+    }
+    if (item->choice) {
+        memcpy(out->family, item->choice->manifest.family, sizeof out->family);
+        out->config = item->choice->manifest.config;
+        return MJ_OK;
+    }
+    cli_kernel_words words = {.arch = job->arch,
+                              .op = mj_op_name(out->op),
+                              .family = item->tokens ? job->options->family : NULL,
+                              .config = given ? job->options->config : NULL,
+                              .tokens = item->tokens};
+    cli_kernel kernel;
+    const mj_spec *spec = NULL;
+    mj_status status = mj_context_spec(job->context, &spec, error);
+    if (status == MJ_OK) {
+        status = cli_kernel_resolve(spec, &job->target->problem, &words, &kernel, error);
+    }
+    mj_verdict verdict = {0};
+    if (status == MJ_OK && given && !mj_legal(spec, &kernel.desc, &verdict)) {
+        return mj_fail(error, MJ_ERR_ILLEGAL, "%s: --config is refused by %s: %s", words.op, verdict.refusals[0].rule,
+                       verdict.refusals[0].reason);
+    }
+    if (status == MJ_OK) {
+        snprintf(out->family, sizeof out->family, "%s", kernel.desc.space->family);
+        out->config = kernel.config;
+    }
+    return status;
+}
+
+static mj_status build_one(emit_job *job, const emit_item *item, const cli_compile_item *kernel, mj_error *error)
+{
+    const mj_spec *spec = NULL;
+    mj_kernel_desc desc = {.problem = &job->target->problem, .op = kernel->op, .config = &kernel->config};
+    mj_built *built = &job->built[job->count];
+    mj_status status = mj_context_spec(job->context, &spec, error);
+    status = status ? status : mj_spec_find_arch(spec, job->arch, &desc.arch, error);
+    status = status ? status : mj_spec_find_scheme(spec, desc.problem->scheme, &desc.scheme, error);
+    status = status ? status : mj_spec_find_space(spec, kernel->family, &desc.space, error);
+    status = status ? status : mj_kernel_compile(job->context, job->backend, &desc, built, error);
+    if (status != MJ_OK) {
+        return status;
+    }
+    /* a measurement belongs to a binary of that very compiler */
+    const mj_choice *choice = item->choice;
+    bool same = choice && strcmp(job->store.identity.compiler, built->entry.compiler) == 0;
+    job->entries[job->count] = (mj_pack_entry){.op = kernel->op,
+                                               .token_count = item->tokens,
+                                               .manifest = &built->manifest,
+                                               .binary = built->entry.compiled.binary,
+                                               .binary_bytes = built->entry.compiled.binary_bytes,
+                                               .verified = same && choice->verified,
+                                               .time_us_median = same ? choice->time_us_median : 0};
+    job->from_store += choice != NULL;
+    job->count++;
+    return MJ_OK;
+}
+
+static mj_status compile_ahead(const emit_job *job, const cli_compile_item *kernels, uint32_t count, mj_error *error)
+{
+    cli_compile_request request = {.problem = &job->target->problem,
+                                   .arch = job->arch,
+                                   .backend = job->backend,
+                                   .processes = job->options->jobs,
+                                   .quiet = job->options->quiet,
+                                   .count = count,
+                                   .items = kernels};
+    mj_status status = cli_compile_ahead(job->context, &request, error);
+    /* no helper program installed: compiled here, less safely, to the same bytes */
+    return status == MJ_ERR_NOT_FOUND ? MJ_OK : status;
+}
+
+static mj_status build_all(emit_job *job, mj_error *error)
+{
+    static const mj_op plain[] = {MJ_OP_TABLES, MJ_OP_ACTIVATION, MJ_OP_COMBINE};
+    uint32_t total = 3 + 2 * job->token_count_count;
+    emit_item *items = calloc(total, sizeof *items);
+    cli_compile_item *kernels = calloc(total, sizeof *kernels);
+    job->built = calloc(total, sizeof *job->built);
+    job->entries = calloc(total, sizeof *job->entries);
+    mj_status status =
+        items && kernels && job->built && job->entries ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < total && status == MJ_OK; i++) {
+        kernels[i].op = i < 3 ? plain[i] : (i % 2 ? MJ_OP_GEMM1 : MJ_OP_GEMM2);
+        items[i].tokens = i < 3 ? 0 : job->tokens[(i - 3) / 2];
+        status = plan_one(job, &items[i], &kernels[i], error);
+    }
+    if (status == MJ_OK) {
+        status = compile_ahead(job, kernels, total, error);
+    }
+    for (uint32_t i = 0; i < total && status == MJ_OK; i++) {
+        status = cli_interrupted() ? mj_fail(error, MJ_ERR_INTERRUPTED, "interrupted: nothing was written")
+                                   : build_one(job, &items[i], &kernels[i], error);
+    }
+    free(items);
+    free(kernels);
+    return status;
+}
+
+/* ---- Output ---- */
+static void print_emitted(FILE *out, const emit_job *job)
+{
+    fprintf(out,
+            "%s: %u kernels for %s on %s (%u of %u GEMM rows as tuned%s%s, the others by the "
+            "estimate)\n",
+            job->to_stdout ? "stdout" : job->folder, job->count, job->target->label, job->arch, job->from_store,
+            2 * job->token_count_count, job->has_store ? " in " : "", job->store_name);
+    for (uint32_t i = 0; i < job->count; i++) {
+        const mj_pack_entry *entry = &job->entries[i];
+        char tokens[16] = "any", config[640] = "";
+        if (entry->token_count) {
+            snprintf(tokens, sizeof tokens, "%u", entry->token_count);
+        }
+        mj_config_print(&entry->manifest->config, config, sizeof config, NULL);
+        fprintf(out, "%6s %-10s %-9s %7zu bytes  %s\n", tokens, mj_op_name(entry->op), entry->manifest->family,
+                entry->binary_bytes, config);
+    }
+    fprintf(out, "C source: %s/moejit_pack_%s.c\n", job->folder, job->name);
+}
+
+static mj_json *emitted_json(const emit_job *job)
+{
+    mj_json *root = mj_json_object();
+    mj_json_add_string(root, "folder", job->folder);
+    mj_json_add_string(root, "arch", job->arch);
+    mj_json_add_string(root, "name", job->name);
+    mj_json *list = root ? mj_json_add(root, "kernels", mj_json_array()) : NULL;
+    for (uint32_t i = 0; i < job->count; i++) {
+        const mj_pack_entry *entry = &job->entries[i];
+        mj_json *row = mj_json_push(list, mj_json_object());
+        mj_json_add_string(row, "op", mj_op_name(entry->op));
+        mj_json_add_int(row, "tokens", entry->token_count);
+        mj_json_add_string(row, "family", entry->manifest->family);
+        mj_json_add(row, "config", mj_config_to_json(&entry->manifest->config));
+        mj_json_add_int(row, "bytes", (int64_t)entry->binary_bytes);
+        mj_json_add_bool(row, "verified", entry->verified);
+    }
+    return root;
+}
+
+/* Letters, digits and '_': part of a C name and of a file name. */
+static void name_pack(emit_job *job)
+{
+    const char *model = job->target->model.name[0] ? job->target->model.name : "layer";
+    snprintf(job->name, sizeof job->name, "%s_tp%u_ep%u_%s", model, job->target->tp, job->target->ep, job->arch);
+    for (char *c = job->name; *c; c++) {
+        bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9');
+        *c = plain ? *c : '_';
+    }
+}
+
+static void name_command(emit_job *job)
+{
+    char problem[512] = "";
+    mj_problem_print(&job->target->problem, problem, sizeof problem, NULL);
+    size_t used = (size_t)snprintf(job->command, sizeof job->command, "moejit emit --problem \"%s\" --arch %s", problem,
+                                   job->arch);
+    const char *const words[][2] = {{"--family", job->options->family},
+                                    {"--gemm", job->options->op ? job->options->op + strlen("gemm") : NULL},
+                                    {"--config", job->options->config}};
+    for (size_t i = 0; i < 3 && used < sizeof job->command; i++) {
+        if (words[i][1]) {
+            used +=
+                (size_t)snprintf(job->command + used, sizeof job->command - used, " %s %s", words[i][0], words[i][1]);
+        }
+    }
+    used +=
+        used < sizeof job->command ? (size_t)snprintf(job->command + used, sizeof job->command - used, " --batch") : 0;
+    for (uint32_t i = 0; i < job->token_count_count && used < sizeof job->command; i++) {
+        used += (size_t)snprintf(job->command + used, sizeof job->command - used, " %u", job->tokens[i]);
+    }
+}
+
+static mj_status write_pack(emit_job *job, mj_error *error)
+{
+    name_pack(job);
+    name_command(job);
+    mj_pack_contents contents = {.name = job->name,
+                                 .command = job->command,
+                                 .problem = &job->target->problem,
+                                 .arch = job->arch,
+                                 .compiler = job->built[0].entry.compiler,
+                                 .identity = job->from_store ? &job->store.identity : NULL,
+                                 .entry_count = job->count,
+                                 .entries = job->entries};
+    return mj_pack_write(job->context, &contents, job->folder, error);
+}
+
+static int compare_tokens(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* ---- Without --out: the C file alone, it holds the binaries too ---- */
+static bool remove_file(void *user, const char *name, uint64_t bytes, double mtime_seconds)
+{
+    char path[4096];
+    (void)bytes;
+    (void)mtime_seconds;
+    if (mj_os_join(path, sizeof path, user, name, NULL) == MJ_OK) {
+        unlink(path);
+    }
+    return true;
+}
+
+static mj_status make_temporary_folder(emit_job *job, mj_error *error)
+{
+    const char *base = getenv("TMPDIR");
+    snprintf(job->folder, sizeof job->folder, "%.4000s/moejit-emit-XXXXXX", base && *base ? base : "/tmp");
+    if (!mkdtemp(job->folder)) {
+        return mj_fail(error, MJ_ERR_IO, "%s: no folder for temporary files", job->folder);
+    }
+    return MJ_OK;
+}
+
+static mj_status print_source(emit_job *job, mj_error *error)
+{
+    char path[4096 + 160];
+    char *text = NULL;
+    size_t bytes = 0;
+    snprintf(path, sizeof path, "%s/moejit_pack_%s.c", job->folder, job->name);
+    mj_status status = mj_os_read_file(path, SIZE_MAX / 2, &text, &bytes, error);
+    if (status == MJ_OK) {
+        fwrite(text, 1, bytes, stdout);
+    }
+    free(text);
+    return status;
+}
+
+/* ---- One arch ---- */
+static mj_status emit_pack(emit_job *job, mj_error *error)
+{
+    mj_status status = mj_arch_backend(job->context, job->arch, &job->backend, error);
+    if (status == MJ_OK) {
+        find_store(job);
+        status = build_all(job, error);
+    }
+    if (status == MJ_OK && job->to_stdout) {
+        status = make_temporary_folder(job, error);
+    }
+    if (status != MJ_OK) {
+        return status;
+    }
+    status = write_pack(job, error);
+    if (status == MJ_OK && job->to_stdout) {
+        status = print_source(job, error);
+    }
+    if (job->to_stdout) {
+        mj_os_list_folder(job->folder, remove_file, job->folder, NULL);
+        rmdir(job->folder);
+    }
+    return status;
+}
+
+static void free_job(emit_job *job)
+{
+    for (uint32_t i = 0; job->built && i < 3 + 2 * job->token_count_count; i++) {
+        mj_built_free(&job->built[i]);
+    }
+    free(job->built);
+    free(job->entries);
+    if (job->has_store) {
+        mj_store_file_free(&job->store);
+    }
+    free(job);
+}
+
+static cli_exit emit_arch(const cli_options *options, mj_context *context, const cli_target *target, const char *arch,
+                          mj_json *list)
+{
+    emit_job *job = calloc(1, sizeof *job);
+    if (!job) {
+        cli_error("out of memory");
+        return CLI_INTERNAL;
+    }
+    job->options = options;
+    job->context = context;
+    job->target = target;
+    job->arch = arch;
+    job->to_stdout = !options->out || strcmp(options->out, "-") == 0;
+    const uint32_t *tokens = options->token_count_count ? options->token_counts : cli_usual_batches;
+    job->token_count_count = options->token_count_count ? options->token_count_count : 18;
+    memcpy(job->tokens, tokens, job->token_count_count * sizeof *tokens);
+    qsort(job->tokens, job->token_count_count, sizeof *job->tokens, compare_tokens);
+    bool below = options->arch.count > 1;
+    snprintf(job->folder, sizeof job->folder, "%s%s%s", job->to_stdout ? "" : options->out, below ? "/" : "",
+             below ? arch : "");
+    mj_error error = {MJ_OK, ""};
+    cli_exit code = emit_pack(job, &error) == MJ_OK ? CLI_OK : cli_fail(&error);
+    if (code == CLI_OK && list) {
+        mj_json_push(list, emitted_json(job));
+    } else if (code == CLI_OK && !(job->to_stdout && options->quiet)) {
+        print_emitted(job->to_stdout ? stderr : stdout, job);
+    }
+    free_job(job);
+    return code;
+}
+
+/* ---- The command ---- */
+static cli_exit check_words(const cli_options *options)
+{
+    bool to_stdout = !options->out || strcmp(options->out, "-") == 0;
+    if (to_stdout && (options->json || options->arch.count > 1)) {
+        cli_error("emit: %s needs --out: without it stdout gets one C file",
+                  options->json ? "--json" : "more than one --arch");
+        return CLI_USAGE;
+    }
+    if (options->config && !options->family) {
+        cli_error("--config needs --family: a config is a point of one family's space");
+        return CLI_USAGE;
+    }
+    if (options->token_count_count > (MJ_PACK_VARIANTS_MAX - 3) / 2) {
+        cli_error("emit: more than %d batch sizes", (MJ_PACK_VARIANTS_MAX - 3) / 2);
+        return CLI_USAGE;
+    }
+    return CLI_OK;
+}
+
+static cli_exit check_folder(const cli_options *options)
+{
+    mj_error error = {MJ_OK, ""};
+    if (!options->out || strcmp(options->out, "-") == 0) {
+        return CLI_OK;
+    }
+    if (mj_os_make_folder(options->out, &error) != MJ_OK) {
+        cli_error("--out: %s", error.text);
+        return CLI_NOT_SAVED;
+    }
+    if (!mj_os_is_writable_folder(options->out)) {
+        cli_error("--out: %s: the folder is not writable", options->out);
+        return CLI_NOT_SAVED;
+    }
+    return CLI_OK;
+}
+
+static cli_exit emit_all(const cli_options *options, mj_context *context)
+{
+    cli_target target;
+    cli_exit code = cli_resolve(options, context, &target);
+    if (code == CLI_OK) {
+        code = check_folder(options);
+    }
+    mj_json *list = options->json ? mj_json_array() : NULL;
+    uint32_t count = options->arch.count ? options->arch.count : 1;
+    for (uint32_t i = 0; i < count && code == CLI_OK; i++) {
+        code = emit_arch(options, context, &target, options->arch.count ? options->arch.items[i] : "sm_90a", list);
+    }
+    if (list && code == CLI_OK) {
+        return cli_print_json(list);
+    }
+    mj_json_free(list);
+    return code;
+}
+
+cli_exit cli_emit(const cli_options *options)
+{
+    mj_context *context = NULL;
+    cli_exit code = check_words(options);
+    if (code == CLI_OK) {
+        code = cli_context(options, &context);
+    }
+    if (code == CLI_OK) {
+        cli_catch_interrupts();
+        code = emit_all(options, context);
+    }
+    mj_context_destroy(context);
+    return code;
+}

@@ -1,0 +1,403 @@
+/* lab.c: device memory, guards, helper kernels, weights. Cases: lab_case.c. */
+#include "lab.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reference.h"
+
+#define FILL_PROBES 32
+
+/* ---- Memory ---- */
+mj_status mj_lab_alloc(mj_lab *lab, uint64_t bytes, void **out, mj_error *error)
+{
+    *out = NULL;
+    uint64_t wanted = bytes ? bytes : 1;
+    if (wanted > lab->bytes_max || lab->bytes_used > lab->bytes_max - wanted) {
+        return mj_fail(error, MJ_ERR_DEVICE_MEMORY,
+                       "%s: %.1f MiB more wanted, %.1f of %.1f MiB allowed are in use (others may hold the rest)",
+                       lab->device->info.id, (double)wanted / 1048576.0, (double)lab->bytes_used / 1048576.0,
+                       (double)lab->bytes_max / 1048576.0);
+    }
+    mj_status status = lab->device->backend->memory_alloc(lab->device->handle, wanted, out, error);
+    if (status == MJ_OK) {
+        lab->bytes_used += wanted;
+    }
+    return status;
+}
+
+void mj_lab_free(mj_lab *lab, void *pointer, uint64_t bytes)
+{
+    if (pointer) {
+        lab->device->backend->memory_free(lab->device->handle, pointer);
+        lab->bytes_used -= bytes ? bytes : 1;
+    }
+}
+
+mj_status mj_lab_sync(mj_lab *lab, mj_error *error)
+{
+    return lab->device->backend->stream_sync(lab->device->handle, lab->stream, error);
+}
+
+mj_status mj_lab_upload(mj_lab *lab, void *to, const void *from, uint64_t bytes, mj_error *error)
+{
+    if (bytes == 0) {
+        return MJ_OK;
+    }
+    mj_status status = lab->device->backend->memory_upload(lab->device->handle, to, from, bytes, lab->stream, error);
+    return status == MJ_OK ? mj_lab_sync(lab, error) : status;
+}
+
+mj_status mj_lab_download(mj_lab *lab, void *to, const void *from, uint64_t bytes, mj_error *error)
+{
+    if (bytes == 0) {
+        return MJ_OK;
+    }
+    mj_status status = mj_lab_sync(lab, error);
+    if (status == MJ_OK) {
+        status = lab->device->backend->memory_download(lab->device->handle, to, from, bytes, lab->stream, error);
+    }
+    return status == MJ_OK ? mj_lab_sync(lab, error) : status;
+}
+
+mj_status mj_lab_set(mj_lab *lab, void *to, int byte_value, uint64_t bytes, mj_error *error)
+{
+    if (bytes == 0) {
+        return MJ_OK;
+    }
+    return lab->device->backend->memory_set(lab->device->handle, to, byte_value, bytes, lab->stream, error);
+}
+
+/* ---- Guards ---- */
+static uint64_t guarded_total_bytes(uint64_t capacity_bytes)
+{
+    return capacity_bytes + 2 * MJ_GUARD_BYTES;
+}
+
+mj_status mj_guarded_alloc(mj_lab *lab, uint64_t bytes, mj_guarded *out, mj_error *error)
+{
+    *out = (mj_guarded){.bytes = bytes, .capacity_bytes = (bytes + 255) / 256 * 256};
+    mj_status status = mj_lab_alloc(lab, guarded_total_bytes(out->capacity_bytes), &out->base, error);
+    if (status != MJ_OK) {
+        *out = (mj_guarded){0};
+        return status;
+    }
+    out->data = (char *)out->base + MJ_GUARD_BYTES;
+    return MJ_OK;
+}
+
+void mj_guarded_free(mj_lab *lab, mj_guarded *guarded)
+{
+    mj_lab_free(lab, guarded->base, guarded_total_bytes(guarded->capacity_bytes));
+    *guarded = (mj_guarded){0};
+}
+
+mj_status mj_guarded_reset(mj_lab *lab, mj_guarded *guarded, int byte_value, mj_error *error)
+{
+    if (!guarded->base) {
+        return MJ_OK;
+    }
+    mj_status status = mj_lab_set(lab, guarded->base, MJ_GUARD_BYTE, MJ_GUARD_BYTES, error);
+    if (status == MJ_OK) {
+        status = mj_lab_set(lab, guarded->data, byte_value, guarded->bytes, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_lab_set(lab, guarded->data + guarded->bytes, MJ_GUARD_BYTE, MJ_GUARD_BYTES, error);
+    }
+    return status;
+}
+
+mj_status mj_guarded_check(mj_lab *lab, const mj_guarded *guarded, bool *intact, int64_t *offset, mj_error *error)
+{
+    unsigned char bytes[MJ_GUARD_BYTES];
+    *intact = true;
+    if (!guarded->base) {
+        return MJ_OK;
+    }
+    mj_status status = mj_lab_download(lab, bytes, guarded->base, MJ_GUARD_BYTES, error);
+    for (int64_t i = MJ_GUARD_BYTES - 1; status == MJ_OK && i >= 0; i--) {
+        if (bytes[i] != MJ_GUARD_BYTE) {
+            *intact = false;
+            *offset = i - MJ_GUARD_BYTES;
+            return MJ_OK;
+        }
+    }
+    if (status == MJ_OK) {
+        status = mj_lab_download(lab, bytes, guarded->data + guarded->bytes, MJ_GUARD_BYTES, error);
+    }
+    for (uint64_t i = 0; status == MJ_OK && i < MJ_GUARD_BYTES; i++) {
+        if (bytes[i] != MJ_GUARD_BYTE) {
+            *intact = false;
+            *offset = (int64_t)(guarded->bytes + i);
+            return MJ_OK;
+        }
+    }
+    return status;
+}
+
+/* ---- Helper kernels ---- */
+static const mj_space *find_space(const mj_lab *lab, mj_op op, const char *family)
+{
+    for (uint32_t i = 0; i < mj_spec_space_count(lab->spec); i++) {
+        const mj_space *space = mj_spec_space_at(lab->spec, i);
+        bool has_op = false;
+        for (uint32_t j = 0; j < space->ops.count; j++) {
+            has_op |= strcmp(space->ops.items[j], mj_op_name(op)) == 0;
+        }
+        if (has_op && (!family || strcmp(space->family, family) == 0)) {
+            return space;
+        }
+    }
+    return NULL;
+}
+
+mj_status mj_lab_build(mj_lab *lab, const mj_problem *problem, mj_op op, const char *family, mj_loaded_kernel *out,
+                       mj_error *error)
+{
+    const mj_space *space = find_space(lab, op, family);
+    const mj_scheme *scheme = NULL;
+    if (!space) {
+        return mj_fail(error, MJ_ERR_NOT_FOUND, "no family%s%s implements %s", family ? " " : "", family ? family : "",
+                       mj_op_name(op));
+    }
+    mj_status status = mj_spec_find_scheme(lab->spec, problem->scheme, &scheme, error);
+    if (status != MJ_OK) {
+        return status;
+    }
+    mj_config config = {0};
+    mj_kernel_desc desc = {problem, lab->arch, scheme, space, op, NULL};
+    status = mj_space_default(lab->spec, &desc, &config, error);
+    desc.config = &config;
+    return status == MJ_OK ? mj_kernel_build(lab->device, &desc, out, NULL, error) : status;
+}
+
+/* The problem does not matter to fill and compare; any valid one names the kernel. */
+static mj_problem small_problem(void)
+{
+    return (mj_problem){.expert_count = 1,
+                        .expert_total_count = 1,
+                        .top_k = 1,
+                        .hidden = 64,
+                        .intermediate = 64,
+                        .scheme = "bf16",
+                        .layout = "default"};
+}
+
+static int32_t format_mode(const char *format) /* ORDER of fill.tmpl and compare.tmpl */
+{
+    static const char *const names[] = {"bf16", "f16", "f32"};
+    for (int32_t i = 0; i < 3; i++) {
+        if (strcmp(names[i], format) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+mj_status mj_lab_fill(mj_lab *lab, const char *format, void *to, uint64_t count, uint64_t seed, float scale,
+                      mj_error *error)
+{
+    int32_t mode = format_mode(format);
+    if (mode < 0) {
+        return mj_fail(error, MJ_ERR_UNSUPPORTED, "no random data in format %s", format);
+    }
+    if (count == 0) {
+        return MJ_OK;
+    }
+    mj_status status = MJ_OK;
+    if (!lab->fill.handle) {
+        mj_problem any = small_problem();
+        status = mj_lab_build(lab, &any, MJ_OP_FILL, NULL, &lab->fill, error);
+    }
+    if (status != MJ_OK) {
+        return status;
+    }
+    mj_arg_value values[MJ_ARG_COUNT] = {0};
+    values[MJ_ARG_OUTPUT].pointer = (uint64_t)(uintptr_t)to;
+    values[MJ_ARG_ELEMENT_COUNT].i64 = (int64_t)count;
+    values[MJ_ARG_SEED].u64 = seed;
+    values[MJ_ARG_SCALE].f32 = scale;
+    values[MJ_ARG_MODE].i32 = mode;
+    return mj_kernel_launch(lab->device, &lab->fill, values, 1, lab->stream, error);
+}
+
+/* The data must be what the seed says: a broken fill would let two wrongs agree. */
+static mj_status check_fill(mj_lab *lab, const char *format, const void *data, uint64_t count, uint64_t seed,
+                            float scale, mj_error *error)
+{
+    uint32_t bytes = mj_ref_format_bytes(format);
+    for (uint32_t i = 0; i < FILL_PROBES; i++) {
+        uint64_t index = i == 0 ? 0 : (i == 1 ? count - 1 : (count - 1) / FILL_PROBES * i);
+        char got[8] = {0}, want[8] = {0};
+        mj_status status = mj_lab_download(lab, got, (const char *)data + index * bytes, bytes, error);
+        if (status != MJ_OK) {
+            return status;
+        }
+        mj_ref_store(format, want, 0, mj_ref_fill(seed, index, scale));
+        if (memcmp(got, want, bytes) != 0) {
+            return mj_fail(error, MJ_ERR_WRONG_RESULT, "random data: element %" PRIu64 " is %g, not %g", index,
+                           mj_ref_load(format, got, 0), mj_ref_load(format, want, 0));
+        }
+    }
+    return MJ_OK;
+}
+
+/* ---- The lab ---- */
+mj_status mj_lab_open(mj_device *device, uint64_t bytes_max, mj_lab *out, mj_error *error)
+{
+    *out = (mj_lab){.device = device};
+    mj_status status = mj_context_spec(device->context, &out->spec, error);
+    if (status == MJ_OK) {
+        status = mj_spec_find_arch(out->spec, device->info.arch, &out->arch, error);
+    }
+    uint64_t free_bytes = 0, total_bytes = 0;
+    if (status == MJ_OK) {
+        status = device->backend->memory_info(device->handle, &free_bytes, &total_bytes, error);
+    }
+    if (status == MJ_OK) {
+        status = device->backend->stream_create(device->handle, &out->stream, error);
+    }
+    uint64_t usable = free_bytes / 10 * 9;
+    out->bytes_max = bytes_max && bytes_max < usable ? bytes_max : usable;
+    return status;
+}
+
+void mj_lab_unload(mj_lab *lab)
+{
+    for (uint32_t i = 0; i < lab->weights_count; i++) {
+        mj_lab_free(lab, lab->weights[i], lab->weights_all_bytes);
+        lab->weights[i] = NULL;
+    }
+    if (lab->bias) {
+        mj_lab_free(lab, lab->bias, (uint64_t)lab->problem.expert_count * lab->shape.n * lab->io_bytes);
+        lab->bias = NULL;
+    }
+    mj_guarded_free(lab, &lab->partials);
+    mj_guarded_free(lab, &lab->counters);
+    mj_kernel_unload(lab->device, &lab->reference);
+    lab->weights_count = 0;
+    lab->loaded = false;
+}
+
+void mj_lab_close(mj_lab *lab)
+{
+    if (!lab->device) {
+        return;
+    }
+    mj_lab_unload(lab);
+    mj_kernel_unload(lab->device, &lab->fill);
+    mj_kernel_unload(lab->device, &lab->compare);
+    if (lab->stream) {
+        lab->device->backend->stream_destroy(lab->device->handle, lab->stream);
+    }
+    *lab = (mj_lab){0};
+}
+
+static mj_status set_problem(mj_lab *lab, const mj_problem *problem, mj_op op, uint64_t seed, mj_error *error)
+{
+    if (op != MJ_OP_GEMM1 && op != MJ_OP_GEMM2) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "%s has no weights", mj_op_name(op));
+    }
+    mj_status status = mj_problem_check(problem, error);
+    if (status == MJ_OK) {
+        status = mj_spec_find_scheme(lab->spec, problem->scheme, &lab->scheme, error);
+    }
+    if (status != MJ_OK) {
+        return status;
+    }
+    lab->problem = *problem;
+    lab->op = op;
+    lab->seed = seed;
+    lab->shape = mj_problem_gemm(problem, op);
+    lab->io_bytes = mj_ref_format_bytes(lab->scheme->io_format);
+    lab->weight_bytes = mj_ref_format_bytes(lab->scheme->weight_format);
+    int32_t mode = format_mode(lab->scheme->io_format);
+    if (!lab->io_bytes || !lab->weight_bytes || mode < 0) {
+        return mj_fail(error, MJ_ERR_UNSUPPORTED, "scheme %s cannot be tuned in this version", problem->scheme);
+    }
+    lab->io_mode = (uint32_t)mode;
+    lab->weights_all_bytes =
+        (uint64_t)problem->expert_count * lab->shape.n * lab->shape.k * lab->weight_bytes; /* mj_problem_check */
+    return MJ_OK;
+}
+
+static bool is_loaded(const mj_lab *lab, const mj_problem *problem, mj_op op, uint64_t seed)
+{
+    char have[512], want[512];
+    return lab->loaded && lab->op == op && lab->seed == seed &&
+           mj_problem_print(&lab->problem, have, sizeof(have), NULL) == MJ_OK &&
+           mj_problem_print(problem, want, sizeof(want), NULL) == MJ_OK && strcmp(have, want) == 0;
+}
+
+mj_status mj_lab_load(mj_lab *lab, const mj_problem *problem, mj_op op, uint64_t seed, mj_error *error)
+{
+    if (is_loaded(lab, problem, op, seed)) {
+        return MJ_OK;
+    }
+    mj_lab_unload(lab);
+    mj_status status = set_problem(lab, problem, op, seed, error);
+    if (status == MJ_OK) {
+        status = mj_lab_alloc(lab, lab->weights_all_bytes, &lab->weights[0], error);
+    }
+    if (status != MJ_OK) {
+        return status;
+    }
+    lab->weights_count = 1;
+    float scale = (float)(1 / sqrt((double)lab->shape.k)); /* outputs then have a deviation of about 1 */
+    const char *format = lab->scheme->weight_format;
+    uint64_t count = lab->weights_all_bytes / lab->weight_bytes;
+    uint64_t bias_count = (uint64_t)problem->expert_count * lab->shape.n;
+    status = mj_lab_fill(lab, format, lab->weights[0], count, seed, scale, error);
+    if (status == MJ_OK) {
+        status = check_fill(lab, format, lab->weights[0], count, seed, scale, error);
+    }
+    if (status == MJ_OK && problem->bias) {
+        status = mj_lab_alloc(lab, bias_count * lab->io_bytes, &lab->bias, error);
+    }
+    if (status == MJ_OK && problem->bias) {
+        status = mj_lab_fill(lab, lab->scheme->io_format, lab->bias, bias_count, seed + 1, 1.0f, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_lab_build(lab, problem, op, "reference", &lab->reference, error);
+    }
+    if (status == MJ_OK && !lab->compare.handle) {
+        mj_problem any = small_problem();
+        status = mj_lab_build(lab, &any, MJ_OP_COMPARE, NULL, &lab->compare, error);
+    }
+    lab->loaded = status == MJ_OK;
+    if (status != MJ_OK) {
+        mj_lab_unload(lab);
+    }
+    return status;
+}
+
+mj_status mj_lab_workspace(mj_lab *lab, const mj_manifest *manifest, uint32_t token_count, mj_error *error)
+{
+    uint64_t partial_bytes = 0, counter_bytes = 0;
+    mj_status status = mj_manifest_workspace(manifest, token_count, &partial_bytes, &counter_bytes, error);
+    struct {
+        mj_guarded *buffer;
+        uint64_t bytes;
+    } wanted[] = {
+        {&lab->partials, partial_bytes},
+        {&lab->counters, counter_bytes},
+    };
+    /* Exactly as large as the kernel asks for: one byte more is out of bounds. */
+    for (int i = 0; i < 2 && status == MJ_OK; i++) {
+        mj_guarded *buffer = wanted[i].buffer;
+        if (wanted[i].bytes > buffer->capacity_bytes || (wanted[i].bytes && !buffer->base)) {
+            mj_guarded_free(lab, buffer);
+            status = mj_guarded_alloc(lab, wanted[i].bytes, buffer, error);
+        }
+        buffer->bytes = status == MJ_OK ? wanted[i].bytes : 0;
+    }
+    if (status == MJ_OK) {
+        status = mj_guarded_reset(lab, &lab->counters, 0, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_guarded_reset(lab, &lab->partials, 0xff, error);
+    }
+    return status;
+}

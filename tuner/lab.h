@@ -1,0 +1,111 @@
+/* lab.h: a device with one GEMM's data on it, inside moejit-worker: what verify.c and measure.c work on.
+ *
+ *   mj_lab    the device, helper kernels (fill, compare, reference), weights of one problem and op
+ *   mj_case   one batch size and routing: MJ_SETS sets of routing and activations, output buffers, the reference output
+ *
+ * Every buffer a candidate writes lies between two guard zones of known bytes. All data is random by seed. */
+#ifndef MOEJIT_LAB_H
+#define MOEJIT_LAB_H
+
+#include "launch.h"
+
+#define MJ_SETS        10
+#define MJ_GUARD_BYTES 4096
+#define MJ_GUARD_BYTE  0xA5
+
+typedef struct mj_guarded { /* [guard][data][guard]: the second starts right after `bytes` */
+    void *base;
+    char *data;
+    uint64_t bytes, capacity_bytes;
+} mj_guarded;
+
+typedef struct mj_lab {
+    mj_device *device;
+    const mj_spec *spec;
+    const mj_arch *arch;
+    void *stream;
+    uint64_t bytes_max, bytes_used;
+
+    mj_loaded_kernel fill, compare, reference; /* built on first need; reference: of the loaded op */
+
+    bool loaded;
+    mj_problem problem;
+    const mj_scheme *scheme;
+    mj_op op;
+    uint64_t seed;
+    mj_gemm_shape shape;
+    uint32_t io_bytes, io_mode, weight_bytes;
+    uint64_t weights_all_bytes;
+    uint32_t weights_count;
+    void *weights[MJ_SETS]; /* [0] always; further copies where a case wants them */
+    void *bias;
+    mj_guarded partials, counters; /* grown to what a kernel needs */
+} mj_lab;
+
+typedef struct mj_case_set {
+    int32_t *offsets, *pairs, *ids; /* host copies */
+    float *topk_weights;
+    void *device_offsets, *device_pairs, *device_ids, *device_topk_weights, *device_input;
+    uint64_t rows;         /* of this rank */
+    uint32_t active_count; /* experts with rows */
+} mj_case_set;
+
+typedef struct mj_case {
+    bool present;
+    uint32_t token_count;
+    char routing[MJ_NAME_MAX];
+    uint64_t seed;
+    uint32_t set_count;
+    mj_case_set sets[MJ_SETS];
+    uint64_t output_rows; /* rows of the output array of set 0 */
+    mj_guarded output[2]; /* large enough for every set */
+    void *reference, *result;
+    bool own_weights; /* each launch reads its own copy */
+    uint32_t weights_used;
+    double bytes, operations; /* per launch, mean over the sets */
+    char note[160];
+    uint64_t device_bytes;
+} mj_case;
+
+mj_status mj_lab_open(mj_device *device, uint64_t bytes_max, mj_lab *out, mj_error *error);
+void mj_lab_close(mj_lab *lab);
+/* Weights and bias of one GEMM, filled by seed; what was loaded before is freed. No-op if it is there already. */
+mj_status mj_lab_load(mj_lab *lab, const mj_problem *problem, mj_op op, uint64_t seed, mj_error *error);
+void mj_lab_unload(mj_lab *lab);
+
+/* Device memory within the lab's limit; MJ_ERR_DEVICE_MEMORY says how much was wanted and what is there. */
+mj_status mj_lab_alloc(mj_lab *lab, uint64_t bytes, void **out, mj_error *error);
+void mj_lab_free(mj_lab *lab, void *pointer, uint64_t bytes);
+mj_status mj_lab_upload(mj_lab *lab, void *to, const void *from, uint64_t bytes, mj_error *error);
+/* Waits for what was launched before. */
+mj_status mj_lab_download(mj_lab *lab, void *to, const void *from, uint64_t bytes, mj_error *error);
+mj_status mj_lab_set(mj_lab *lab, void *to, int byte_value, uint64_t bytes, mj_error *error);
+mj_status mj_lab_sync(mj_lab *lab, mj_error *error);
+/* Random data, standard deviation `scale`. */
+mj_status mj_lab_fill(mj_lab *lab, const char *format, void *to, uint64_t count, uint64_t seed, float scale,
+                      mj_error *error);
+
+mj_status mj_guarded_alloc(mj_lab *lab, uint64_t bytes, mj_guarded *out, mj_error *error);
+void mj_guarded_free(mj_lab *lab, mj_guarded *guarded);
+/* Fills the data with `byte_value` and writes both guards anew. */
+mj_status mj_guarded_reset(mj_lab *lab, mj_guarded *guarded, int byte_value, mj_error *error);
+/* `*intact` false: a guard byte changed; `offset` is its distance from the data's start (negative: before it). */
+mj_status mj_guarded_check(mj_lab *lab, const mj_guarded *guarded, bool *intact, int64_t *offset, mj_error *error);
+
+/* Routing by name (routing.h), or "small:single", "small:ragged", "small:one": odd shapes for verification. With `timed`
+ * all MJ_SETS sets are made (fewer, and said in `note`, if memory is short); without, one. */
+mj_status mj_case_prepare(mj_lab *lab, uint32_t token_count, const char *routing, uint64_t seed, bool timed,
+                          mj_case *out, mj_error *error);
+void mj_case_free(mj_lab *lab, mj_case *prepared);
+
+/* Grows the workspaces to what `kernel` needs for M tokens, counters zero. */
+mj_status mj_lab_workspace(mj_lab *lab, const mj_manifest *manifest, uint32_t token_count, mj_error *error);
+/* Arguments of one launch on set `set_index` writing to `output`. */
+void mj_case_arguments(const mj_lab *lab, const mj_case *prepared, uint32_t set_index, void *output,
+                       mj_arg_value values[MJ_ARG_COUNT]);
+
+/* A helper op's kernel (fill, compare, stream) or another family's, generated here. */
+mj_status mj_lab_build(mj_lab *lab, const mj_problem *problem, mj_op op, const char *family, mj_loaded_kernel *out,
+                       mj_error *error);
+
+#endif

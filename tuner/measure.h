@@ -1,0 +1,32 @@
+/* measure.h: how long does a kernel take?
+ *
+ * A graph of one launch per set (10: each its own routing and activations, and its own weights where the active ones would
+ * stay in the last-level cache), random data, counters zero before; warm-up; then replays, each timed with events. A sample
+ * is a replay's time divided by its launches. Where one launch takes long (a CPU), the graph holds fewer of them. */
+#ifndef MOEJIT_MEASURE_H
+#define MOEJIT_MEASURE_H
+
+#include "lab.h"
+
+#define MJ_REPLAYS_MAX 256
+
+typedef struct mj_timing_request {
+    uint32_t replays;   /* wanted, 1..MJ_REPLAYS_MAX */
+    double seconds_max; /* stop early beyond it; at least one replay is taken */
+    double seconds_min; /* go on until this much was measured, up to MJ_REPLAYS_MAX replays */
+} mj_timing_request;
+
+typedef struct mj_timing {
+    uint32_t count, launches; /* samples; launches per replay */
+    double samples_us[MJ_REPLAYS_MAX];
+} mj_timing;
+
+mj_status mj_measure(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *kernel, const mj_timing_request *request,
+                     mj_timing *out, mj_error *error);
+
+/* Memory bandwidth in GB/s (1e9): the better of a read and a copy kernel over arrays larger than the last-level cache. */
+mj_status mj_measure_bandwidth(mj_lab *lab, double *gbps, mj_error *error);
+/* The vendor's dense 8192^3 bf16 product in TFLOP/s, median; 0 where its library is not there or memory is short. */
+mj_status mj_measure_matrix(mj_lab *lab, double *tflops, mj_error *error);
+
+#endif

@@ -1,0 +1,326 @@
+/* report.c: tables for people, JSON for programs; the same numbers in both. */
+#include <string.h>
+
+#include "report.h"
+
+#define LAUNCHES_USUAL 10 /* in one timed replay */
+
+/* ORDER ORIGIN */
+static const char *const origins[MJ_ORIGIN_COUNT] = {
+    [MJ_ORIGIN_STORE] = "store",       [MJ_ORIGIN_STORE_ARCH] = "store of the arch", [MJ_ORIGIN_PACK] = "pack",
+    [MJ_ORIGIN_ESTIMATE] = "estimate", [MJ_ORIGIN_REFERENCE] = "asked for",
+};
+
+static const char *row_origin(const mj_tune_row *row)
+{
+    if (row->from_store) {
+        return "tuned before";
+    }
+    return row->asked ? "asked for" : row->kept_us > 0 ? "not saved" : report_origin(row->origin);
+}
+
+const char *report_origin(mj_origin origin)
+{
+    return (unsigned)origin < MJ_ORIGIN_COUNT ? origins[origin] : "?";
+}
+
+/* ---- Head ---- */
+static void print_ceilings(FILE *out, const report_subject *subject, const mj_tune_result *result)
+{
+    fprintf(out, "ceilings  B ");
+    if (result->memory_gbps > 0) {
+        fprintf(out, "%.0f GB/s (measured), P ", result->memory_gbps);
+    } else {
+        fprintf(out, "not measured, P ");
+    }
+    if (result->matrix_tflops > 0) {
+        fprintf(out, "%.3g TFLOP/s (measured)\n", result->matrix_tflops);
+    } else if (subject->arch_tflops > 0) {
+        fprintf(out, "%.3g TFLOP/s (not measured: the arch's figure)\n", subject->arch_tflops);
+    } else {
+        fprintf(out, "not measured: the roofline is of memory alone\n");
+    }
+}
+
+static void print_head(FILE *out, const report_subject *subject, const mj_tune_result *result)
+{
+    char problem[512] = "";
+    mj_problem_print(subject->problem, problem, sizeof problem, NULL);
+    fprintf(out, "device    %s (%s, %s), driver %s, compiler %s\n", result->device_name, result->device_id,
+            result->arch[0] ? result->arch : "no arch", result->driver[0] ? result->driver : "-",
+            result->compiler[0] ? result->compiler : "-");
+    print_ceilings(out, subject, result);
+    fprintf(out, "problem   %s: %s\n", subject->label, problem);
+    fprintf(out, "seed      %llu", (unsigned long long)subject->seed);
+    fprintf(out, "%s%s\n", subject->effort ? ", effort " : "", subject->effort ? subject->effort : "");
+    if (result->store_path[0]) {
+        fprintf(out, "store     %s%s\n", result->store_path,
+                strcmp(subject->command, "tune") == 0 && !result->persisted ? " (not saved)" : "");
+    }
+    fputc('\n', out);
+}
+
+/* In one timed replay of any row; 0: nothing was timed. */
+static uint32_t fewest_launches(const mj_tune_result *result)
+{
+    uint32_t fewest = 0;
+    for (uint32_t i = 0; i < result->row_count; i++) {
+        uint32_t launches = result->rows[i].best.launches;
+        fewest = launches > 0 && (fewest == 0 || launches < fewest) ? launches : fewest;
+    }
+    return fewest;
+}
+
+static void print_tail(FILE *out, const mj_tune_result *result)
+{
+    fprintf(out, "\n%.1f s", result->seconds);
+    if (result->compile_seconds_median > 0) {
+        fprintf(out, ", compiling one kernel %.2f s (median)", result->compile_seconds_median);
+    }
+    uint32_t launches = fewest_launches(result);
+    if (launches > 0 && launches < LAUNCHES_USUAL) {
+        fprintf(out, ", slow launches timed in groups of %u or more, not %d", launches, LAUNCHES_USUAL);
+    }
+    if (result->resumed) {
+        fprintf(out, ", %u measurements taken from the journal", result->resumed);
+    }
+    if (result->worker_restarts) {
+        fprintf(out, ", worker replaced %u times", result->worker_restarts);
+    }
+    fputc('\n', out);
+}
+
+/* ---- Lines ---- */
+typedef struct pair { /* the two GEMMs of one batch size and routing; either may be NULL */
+    const mj_tune_row *gemm[2];
+} pair;
+
+static bool same_cell(const mj_tune_row *a, const mj_tune_row *b)
+{
+    return a->token_count == b->token_count && strcmp(a->routing, b->routing) == 0;
+}
+
+static pair next_pair(const mj_tune_result *result, uint32_t *index)
+{
+    pair out = {{NULL, NULL}};
+    const mj_tune_row *first = &result->rows[*index];
+    while (*index < result->row_count && same_cell(first, &result->rows[*index])) {
+        const mj_tune_row *row = &result->rows[(*index)++];
+        out.gemm[row->op == MJ_OP_GEMM2] = row;
+    }
+    return out;
+}
+
+typedef struct cell_sum {
+    double us, operations, bytes, floor_us;
+    uint32_t tried, refused, failed;
+    uint32_t by_reason[MJ_REASON_COUNT];
+} cell_sum;
+
+static cell_sum sum_pair(const pair *cell)
+{
+    cell_sum sum = {0};
+    for (int i = 0; i < 2; i++) {
+        const mj_tune_row *row = cell->gemm[i];
+        if (!row) {
+            continue;
+        }
+        sum.us += row->best.time_us_median;
+        sum.operations += row->operations;
+        sum.bytes += row->bytes;
+        sum.floor_us += row->floor_us;
+        sum.tried += row->tried;
+        sum.refused += row->refused;
+        sum.failed += row->failed;
+        for (int r = 0; r < MJ_REASON_COUNT; r++) {
+            sum.by_reason[r] += row->failed_by_reason[r];
+        }
+    }
+    return sum;
+}
+
+static void print_time(FILE *out, const mj_tune_row *row)
+{
+    if (row && row->best.time_us_median > 0) {
+        fprintf(out, " %10.2f", row->best.time_us_median);
+    } else {
+        fprintf(out, " %10s", "-");
+    }
+}
+
+static void print_config(FILE *out, const mj_tune_row *row)
+{
+    char config[640] = "";
+    mj_config_print(&row->best.config, config, sizeof config, NULL);
+    char estimate[48] = "";
+    if (!(row->best.time_us_median > 0) && row->best.estimate_us > 0) {
+        snprintf(estimate, sizeof estimate, ", about %.1f us", row->best.estimate_us);
+    }
+    fprintf(out, "       %s %s %s  [%s, %s%s%s]\n", mj_op_name(row->op), row->best.family, config, row_origin(row),
+            row->verified ? "verified" : "unverified", row->best.is_default ? ", the estimate's choice" : "", estimate);
+    if (row->best.reason != MJ_REASON_NONE) {
+        fprintf(out, "       %s: %s%s%s\n", mj_op_name(row->op), mj_reason_text(row->best.reason),
+                row->best.detail[0] ? ": " : "", row->best.detail);
+    }
+    if (row->kept_us > 0) {
+        fprintf(out, "       %s: not saved: the store's own choice took %.2f us (--force replaces it)\n",
+                mj_op_name(row->op), row->kept_us);
+    }
+}
+
+/* Three digits, and never an exponent: a CPU's 0.042 TFLOP/s and a GPU's 1230 in one column. */
+static void print_rate(FILE *out, int width, double rate)
+{
+    int decimals = rate < 0.1 ? 4 : rate < 1 ? 3 : rate < 10 ? 2 : rate < 100 ? 1 : 0;
+    fprintf(out, " %*.*f", width, decimals, rate);
+}
+
+static void print_pair(FILE *out, const pair *cell)
+{
+    const mj_tune_row *any = cell->gemm[0] ? cell->gemm[0] : cell->gemm[1];
+    cell_sum sum = sum_pair(cell);
+    fprintf(out, "%6u %-9s", any->token_count, any->routing);
+    print_time(out, cell->gemm[0]);
+    print_time(out, cell->gemm[1]);
+    if (sum.us > 0 && sum.operations > 0) {
+        print_rate(out, 9, sum.operations / sum.us * 1e-6);
+        print_rate(out, 8, sum.bytes / sum.us * 1e-3);
+    } else {
+        fprintf(out, " %9s %8s", "-", "-");
+    }
+    if (sum.us > 0) {
+        fprintf(out, " %8.1f%%", 100 * sum.floor_us / sum.us);
+    } else {
+        fprintf(out, " %9s", "-");
+    }
+    fprintf(out, "  %u / %u / %u", sum.tried, sum.refused, sum.failed);
+    const char *before = "  (";
+    for (int r = 0; r < MJ_REASON_COUNT; r++) {
+        if (sum.by_reason[r]) {
+            fprintf(out, "%s%s %u", before, mj_reason_text((mj_reason)r), sum.by_reason[r]);
+            before = ", ";
+        }
+    }
+    fprintf(out, "%s\n", before[0] == ',' ? ")" : "");
+    for (int i = 0; i < 2; i++) {
+        if (cell->gemm[i]) {
+            print_config(out, cell->gemm[i]);
+        }
+    }
+}
+
+void report_print(FILE *out, const report_subject *subject, const mj_tune_result *result)
+{
+    print_head(out, subject, result);
+    fprintf(out, "%6s %-9s %10s %10s %9s %8s %9s  %s\n", "batch", "routing", "gemm1 us", "gemm2 us", "TFLOP/s", "GB/s",
+            "roofline", "tried / refused / failed");
+    for (uint32_t i = 0; i < result->row_count;) {
+        pair cell = next_pair(result, &i);
+        print_pair(out, &cell);
+    }
+    print_tail(out, result);
+}
+
+void report_print_verify(FILE *out, const report_subject *subject, const mj_tune_result *result)
+{
+    print_head(out, subject, result);
+    uint32_t wrong = 0;
+    for (uint32_t i = 0; i < result->row_count; i++) {
+        const mj_tune_row *row = &result->rows[i];
+        bool good = row->best.reason == MJ_REASON_NONE && row->verified;
+        char config[640] = "";
+        mj_config_print(&row->best.config, config, sizeof config, NULL);
+        fprintf(out, "%-5s M=%-5u %-9s %s %s %s%s%s%s%s\n", good ? "ok" : "WRONG", row->token_count, row->routing,
+                mj_op_name(row->op), row->best.family, config, good ? "" : ": ",
+                good ? "" : mj_reason_text(row->best.reason), !good && row->best.detail[0] ? ": " : "",
+                good ? "" : row->best.detail);
+        wrong += !good;
+    }
+    fprintf(out, "\n%u of %u outputs agree with the reference, %.1f s\n", result->row_count - wrong, result->row_count,
+            result->seconds);
+}
+
+/* ---- JSON ---- */
+mj_json *report_row_json(const mj_tune_row *row)
+{
+    mj_json *out = mj_json_object();
+    double us = row->best.time_us_median;
+    mj_json_add_int(out, "tokens", row->token_count);
+    mj_json_add_string(out, "routing", row->routing);
+    mj_json_add_string(out, "op", mj_op_name(row->op));
+    mj_json_add_string(out, "family", row->best.family);
+    mj_json_add(out, "config", mj_config_to_json(&row->best.config));
+    mj_json_add_string(out, "result", mj_reason_text(row->best.reason));
+    mj_json_add_string(out, "detail", row->best.detail);
+    mj_json_add_number(out, "time_us_median", us);
+    mj_json_add_number(out, "time_us_spread", row->best.time_us_spread);
+    mj_json_add_int(out, "samples", row->best.sample_count);
+    mj_json_add_int(out, "launches", row->best.launches);
+    mj_json_add_number(out, "estimate_us", row->best.estimate_us);
+    mj_json_add_number(out, "default_us", row->default_us);
+    mj_json_add_bool(out, "is_default", row->best.is_default);
+    mj_json_add_number(out, "floor_us", row->floor_us);
+    mj_json_add_number(out, "bytes", row->bytes);
+    mj_json_add_number(out, "operations", row->operations);
+    mj_json_add_number(out, "tflops", us > 0 ? row->operations / us * 1e-6 : 0);
+    mj_json_add_number(out, "gbps", us > 0 ? row->bytes / us * 1e-3 : 0);
+    mj_json_add_number(out, "roofline", us > 0 ? row->floor_us / us : 0);
+    mj_json_add_string(out, "origin", row->from_store ? report_origin(row->origin) : row_origin(row));
+    mj_json_add_bool(out, "verified", row->verified);
+    mj_json_add_bool(out, "from_store", row->from_store);
+    mj_json_add_number(out, "kept_us", row->kept_us);
+    mj_json_add_int(out, "tried", row->tried);
+    mj_json_add_int(out, "refused", row->refused);
+    mj_json_add_int(out, "failed", row->failed);
+    mj_json_add_int(out, "dropped", row->dropped);
+    mj_json *reasons = out ? mj_json_add(out, "failed_by_reason", mj_json_object()) : NULL;
+    for (int r = 0; r < MJ_REASON_COUNT; r++) {
+        if (row->failed_by_reason[r]) {
+            mj_json_add_int(reasons, mj_reason_text((mj_reason)r), row->failed_by_reason[r]);
+        }
+    }
+    return out;
+}
+
+static void add_device(mj_json *root, const mj_tune_result *result)
+{
+    mj_json *device = root ? mj_json_add(root, "device", mj_json_object()) : NULL;
+    mj_json_add_string(device, "id", result->device_id);
+    mj_json_add_string(device, "name", result->device_name);
+    mj_json_add_string(device, "arch", result->arch);
+    mj_json_add_string(device, "driver", result->driver);
+    mj_json_add_string(device, "compiler", result->compiler);
+    mj_json *ceilings = root ? mj_json_add(root, "ceilings", mj_json_object()) : NULL;
+    mj_json_add_number(ceilings, "memory_gbps", result->memory_gbps);
+    mj_json_add_number(ceilings, "matrix_tflops", result->matrix_tflops);
+    mj_json_add_bool(ceilings, "matrix_measured", result->matrix_tflops > 0);
+}
+
+mj_json *report_json(const report_subject *subject, const mj_tune_result *result)
+{
+    char problem[512] = "";
+    mj_problem_print(subject->problem, problem, sizeof problem, NULL);
+    mj_json *root = mj_json_object();
+    mj_json_add_string(root, "moejit", MOEJIT_VERSION_STRING);
+    mj_json_add_string(root, "command", subject->command);
+    mj_json_add_string(root, "model", subject->label);
+    mj_json_add_string(root, "problem", problem);
+    mj_json_add_int(root, "seed", (int64_t)(subject->seed & ((1ull << 53) - 1)));
+    if (subject->effort) {
+        mj_json_add_string(root, "effort", subject->effort);
+    }
+    add_device(root, result);
+    mj_json_add_string(root, "store", result->store_path);
+    mj_json_add_bool(root, "saved", result->persisted);
+    mj_json_add_bool(root, "interrupted", subject->interrupted);
+    mj_json_add_bool(root, "budget_spent", result->budget_spent);
+    mj_json_add_number(root, "seconds", result->seconds);
+    mj_json_add_number(root, "compile_seconds_median", result->compile_seconds_median);
+    mj_json_add_int(root, "worker_restarts", result->worker_restarts);
+    mj_json_add_int(root, "resumed", result->resumed);
+    mj_json *rows = root ? mj_json_add(root, "rows", mj_json_array()) : NULL;
+    for (uint32_t i = 0; i < result->row_count && rows; i++) {
+        mj_json_push(rows, report_row_json(&result->rows[i]));
+    }
+    return root;
+}

@@ -1,0 +1,423 @@
+/* tune.c: the public calls. See tune_session.h for the parts. */
+#define _GNU_SOURCE
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os.h"
+#include "tune_session.h"
+
+#define COMPILE_SECONDS_EXPECTED  0.5
+#define LOOK_SECONDS_EXPECTED_GPU 0.03
+#define LOOK_SECONDS_EXPECTED_CPU 0.8
+#define ROW_SECONDS_EXPECTED_GPU  1.0
+#define ROW_SECONDS_EXPECTED_CPU  6.0
+
+/* ---- Session ---- */
+static mj_status session_start(mj_session *s, mj_session_mode mode, mj_context *context, const mj_problem *problem,
+                               const mj_tune_options *options, mj_error *error)
+{
+    memset(s, 0, sizeof(*s));
+    if (!context || !problem) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "context and problem are needed");
+    }
+    s->mode = mode;
+    s->context = context;
+    s->problem = *problem;
+    s->options = options ? *options : (mj_tune_options){.effort = MJ_EFFORT_QUICK};
+    s->start_seconds = s->tick_seconds = mj_os_monotonic_seconds();
+    if ((unsigned)s->options.effort >= MJ_EFFORT_COUNT) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "effort %d: there are 0 to %d", (int)s->options.effort,
+                       MJ_EFFORT_COUNT - 1);
+    }
+    mj_status status = mj_problem_check(&s->problem, error);
+    if (status == MJ_OK) {
+        status = mj_problem_print(&s->problem, s->problem_text, sizeof(s->problem_text), error);
+    }
+    if (status == MJ_OK) {
+        status = mj_context_spec(context, &s->spec, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_spec_find_scheme(s->spec, s->problem.scheme, &s->scheme, error);
+    }
+    if (status == MJ_OK && !s->scheme->supported) {
+        status = mj_fail(error, MJ_ERR_UNSUPPORTED, "scheme %s is described, but not served by this version",
+                         s->problem.scheme);
+    }
+    if (status == MJ_OK && s->options.family) {
+        const mj_space *space = NULL;
+        status = mj_spec_find_space(s->spec, s->options.family, &space, error);
+    }
+    return status;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)
+{
+    (void)info;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+static void session_end(mj_session *s)
+{
+    mj_session_close(s);
+    mj_session_free_rows(s);
+    mj_store_file_free(&s->store);
+    if (s->cache_is_temporary) {
+        nftw(s->cache_dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    }
+}
+
+/* The device without opening it, for calls that measure nothing. */
+static mj_status find_device(mj_session *s, mj_error *error)
+{
+    mj_device_info infos[64];
+    uint32_t count = 0;
+    const char *wanted = s->options.device ? s->options.device : "best";
+    mj_status status = mj_device_list(s->context, infos, 64, &count, error);
+    count = count < 64 ? count : 64;
+    for (uint32_t i = 0; status == MJ_OK && i < count; i++) {
+        bool usable = infos[i].note[0] == 0 && infos[i].arch[0];
+        if (strcmp(wanted, "best") == 0 ? usable : strcmp(infos[i].id, wanted) == 0) {
+            s->device.info = infos[i];
+            s->is_cpu = strncmp(infos[i].id, "cpu", 3) == 0;
+            status = mj_spec_find_arch(s->spec, infos[i].arch, &s->arch, error);
+            if (status == MJ_OK) {
+                s->device.shape = s->arch->typical;
+                s->device.shape.sm_count = infos[i].sm_count ? infos[i].sm_count : s->arch->typical.sm_count;
+            }
+            return status;
+        }
+    }
+    return status == MJ_OK ? mj_fail(error, MJ_ERR_NO_DEVICE, "%s: no such device", wanted) : status;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+    const mj_tune_row *x = a, *y = b;
+    if (x->token_count != y->token_count) {
+        return x->token_count < y->token_count ? -1 : 1;
+    }
+    int order = strcmp(x->routing, y->routing);
+    return order ? order : (int)x->op - (int)y->op;
+}
+
+static int compare_seconds(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double compile_median(const mj_session *s)
+{
+    uint32_t total = s->pool ? mj_pool_job_count(s->pool) : 0, count = 0;
+    double *seconds = malloc((total + 1ull) * sizeof(double));
+    for (uint32_t i = 0; seconds && i < total; i++) {
+        const mj_job *job = mj_pool_job(s->pool, i);
+        if (job->state == MJ_JOB_DONE && job->reason == MJ_REASON_NONE) {
+            seconds[count++] = job->compile_seconds;
+        }
+    }
+    if (count > 0) {
+        qsort(seconds, count, sizeof(double), compare_seconds);
+    }
+    double median = count > 0 ? seconds[count / 2] : 0;
+    free(seconds);
+    return median;
+}
+
+static mj_status fill_result(const mj_session *s, mj_tune_result *out, mj_error *error)
+{
+    const mj_device_info *info = &s->device.info;
+    memcpy(out->device_name, info->name, sizeof(out->device_name));
+    memcpy(out->device_id, info->id, sizeof(out->device_id));
+    memcpy(out->arch, info->arch, sizeof(out->arch));
+    memcpy(out->driver, info->driver, sizeof(out->driver));
+    memcpy(out->compiler, info->compiler, sizeof(out->compiler));
+    snprintf(out->store_path, sizeof(out->store_path), "%.1023s", s->store_path);
+    out->budget_spent = s->budget_spent;
+    out->persisted = s->mode == MJ_SESSION_TUNE && s->store_path[0] && !s->save_failed && !s->store_blocked;
+    out->memory_gbps = s->memory_gbps;
+    out->matrix_tflops = s->matrix_tflops;
+    out->worker_restarts = s->link.restarts;
+    out->seconds = mj_os_monotonic_seconds() - s->start_seconds;
+    out->compile_seconds_median = compile_median(s);
+    out->resumed = s->resumed;
+    out->rows = calloc(s->row_count + 1ull, sizeof(*out->rows));
+    if (!out->rows) {
+        return mj_fail(error, MJ_ERR_MEMORY, "the result's rows");
+    }
+    for (uint32_t i = 0; i < s->row_count; i++) {
+        if (s->rows[i].finished) {
+            out->rows[out->row_count++] = s->rows[i].result;
+        }
+    }
+    qsort(out->rows, out->row_count, sizeof(*out->rows), compare_rows);
+    return MJ_OK;
+}
+
+void mj_tune_result_free(mj_tune_result *result)
+{
+    if (result) {
+        free(result->rows);
+        memset(result, 0, sizeof(*result));
+    }
+}
+
+/* ---- Measuring ---- */
+static mj_status open_journal(mj_session *s, mj_error *error)
+{
+    char folder[1024], key[2048];
+    const mj_identity *id = &s->device.identity;
+    if (s->options.journal_dir) {
+        snprintf(folder, sizeof(folder), "%s", s->options.journal_dir);
+    } else {
+        mj_os_default_folder("state", folder, sizeof(folder));
+    }
+    snprintf(key, sizeof(key), "%s;device=%s;arch=%s;sm=%u;memory=%llu;driver=%s;compiler=%s;generator=%u;seed=%llu",
+             s->problem_text, id->device, id->arch, id->sm_count, (unsigned long long)id->memory_bytes, id->driver,
+             id->compiler, id->generator_version, (unsigned long long)s->options.seed);
+    mj_error why = {0};
+    mj_status status = folder[0] ? mj_journal_open(folder, key, s->options.force, &s->journal, &why) : MJ_OK;
+    if (status != MJ_OK && s->journal) {
+        char text[400];
+        snprintf(text, sizeof(text), "a killed tune will not resume: %.300s", why.text);
+        mj_session_report(s, NULL, NULL, text);
+        return MJ_OK;
+    }
+    return status == MJ_OK ? MJ_OK : mj_fail(error, status, "%s", why.text);
+}
+
+static mj_status plan(mj_session *s, mj_error *error)
+{
+    mj_status status = mj_session_choose(s, error);
+    if (status == MJ_OK) {
+        status = mj_session_plan_rows(s, error);
+    }
+    bool skip_known = s->mode == MJ_SESSION_TUNE && !s->options.force && !mj_session_is_partial(s);
+    for (uint32_t i = 0; i < s->row_count && status == MJ_OK; i++) {
+        mj_row *row = &s->rows[i];
+        row->finished = skip_known && mj_session_from_store(s, row);
+        if (!row->finished) {
+            status = mj_session_plan_candidates(s, row, error);
+            s->total += row->candidate_count;
+            if (status == MJ_OK && !mj_session_report(s, NULL, NULL, NULL)) {
+                status = mj_session_interrupted(error);
+            }
+        }
+    }
+    return status;
+}
+
+static mj_status measure_rows(mj_session *s, mj_error *error)
+{
+    mj_status status = MJ_OK;
+    for (uint32_t i = 0; i < s->row_count && status == MJ_OK; i++) {
+        mj_row *row = &s->rows[i];
+        if (row->finished) {
+            mj_session_report(s, NULL, &row->result, NULL);
+            continue;
+        }
+        if (s->options.budget_seconds > 0) { /* each GEMM has its share, or the second would get none */
+            uint32_t op = row->result.op == s->ops[0] ? 1 : 2;
+            s->deadline_seconds = s->start_seconds + s->options.budget_seconds * op / s->op_count;
+        }
+        status = mj_session_row(s, row, error);
+        if (status == MJ_ERR_TIMEOUT && s->budget_spent) {
+            status = MJ_OK;
+        }
+    }
+    return status;
+}
+
+static mj_status run(mj_session *s, mj_error *error)
+{
+    mj_status status = mj_session_open_folders(s, error);
+    if (status == MJ_OK) {
+        status = mj_session_open(s, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_session_load_store(s, error);
+    }
+    if (status == MJ_OK) {
+        status = plan(s, error);
+    }
+    if (status == MJ_OK && s->mode == MJ_SESSION_TUNE) {
+        status = open_journal(s, error);
+    }
+    bool anything = s->total > 0;
+    if (status == MJ_OK && anything) {
+        status = mj_session_queue(s, error);
+    }
+    if (status == MJ_OK && anything) {
+        status = mj_session_layer(s, error);
+    }
+    if (status == MJ_OK) {
+        status = measure_rows(s, error);
+    }
+    return status;
+}
+
+static mj_status measure(mj_session_mode mode, mj_context *context, const mj_problem *problem,
+                         const mj_tune_options *options, mj_tune_result *out, mj_error *error)
+{
+    memset(out, 0, sizeof(*out));
+    mj_session *s = calloc(1, sizeof(*s));
+    if (!s) {
+        return mj_fail(error, MJ_ERR_MEMORY, "a tuning session");
+    }
+    mj_status status = session_start(s, mode, context, problem, options, error);
+    if (status == MJ_OK) {
+        status = run(s, error);
+        mj_status filled = fill_result(s, out, status == MJ_OK ? error : NULL);
+        status = status == MJ_OK ? filled : status;
+    }
+    mj_journal_close(s->journal, status == MJ_OK && !s->budget_spent);
+    if (status == MJ_OK && s->save_failed) {
+        status = mj_fail(error, s->save_error.status, "%s", s->save_error.text);
+    }
+    session_end(s);
+    free(s);
+    return status;
+}
+
+/* ---- Estimating ---- */
+/* Rows and candidates for a device that is only looked at. */
+static mj_status plan_only(mj_session *s, mj_error *error)
+{
+    mj_status status = find_device(s, error);
+    if (status == MJ_OK) {
+        status = mj_session_load_store(s, error);
+    }
+    if (status == MJ_OK && s->store_loaded) { /* no device was opened: the identity is the file's, taken on trust */
+        s->device.identity = s->store.identity;
+    }
+    return status == MJ_OK ? plan(s, error) : status;
+}
+
+static mj_status estimate(mj_context *context, const mj_problem *problem, const mj_tune_options *options,
+                          mj_tune_result *out, mj_error *error)
+{
+    memset(out, 0, sizeof(*out));
+    mj_session *s = calloc(1, sizeof(*s));
+    if (!s) {
+        return mj_fail(error, MJ_ERR_MEMORY, "a session");
+    }
+    mj_status status = session_start(s, MJ_SESSION_BENCH, context, problem, options, error);
+    if (status == MJ_OK) {
+        status = find_device(s, error);
+    }
+    if (status == MJ_OK) {
+        status = plan(s, error);
+    }
+    for (uint32_t i = 0; status == MJ_OK && i < s->row_count; i++) {
+        mj_row *row = &s->rows[i];
+        const mj_candidate *c = &row->candidates[0];
+        mj_candidate_result *best = &row->result.best;
+        best->op = row->result.op;
+        best->token_count = row->result.token_count;
+        memcpy(best->routing, row->result.routing, sizeof(best->routing));
+        memcpy(best->family, c->family, sizeof(best->family));
+        best->config = c->config;
+        best->estimate_us = c->estimate_us;
+        best->is_default = c->is_default;
+        row->finished = true;
+    }
+    if (status == MJ_OK) {
+        status = fill_result(s, out, error);
+    }
+    session_end(s);
+    free(s);
+    return status;
+}
+
+/* ---- Public ---- */
+mj_status mj_tune(mj_context *context, const mj_problem *problem, const mj_tune_options *options, mj_tune_result *out,
+                  mj_error *error)
+{
+    if (options && options->effort == MJ_EFFORT_ESTIMATE) {
+        return estimate(context, problem, options, out, error);
+    }
+    return measure(MJ_SESSION_TUNE, context, problem, options, out, error);
+}
+
+mj_status mj_bench(mj_context *context, const mj_problem *problem, const mj_tune_options *options, mj_tune_result *out,
+                   mj_error *error)
+{
+    return measure(MJ_SESSION_BENCH, context, problem, options, out, error);
+}
+
+mj_status mj_verify(mj_context *context, const mj_problem *problem, const mj_tune_options *options, mj_tune_result *out,
+                    mj_error *error)
+{
+    return measure(MJ_SESSION_VERIFY, context, problem, options, out, error);
+}
+
+typedef struct kernel_name {
+    mj_op op;
+    const char *text;
+} kernel_name;
+
+static int compare_names(const void *a, const void *b)
+{
+    const kernel_name *x = a, *y = b;
+    return x->op != y->op ? (int)x->op - (int)y->op : strcmp(x->text, y->text);
+}
+
+static mj_status count_forecast(const mj_session *s, mj_tune_forecast *out, mj_error *error)
+{
+    double row_seconds = s->is_cpu ? ROW_SECONDS_EXPECTED_CPU : ROW_SECONDS_EXPECTED_GPU;
+    double look_seconds = s->is_cpu ? LOOK_SECONDS_EXPECTED_CPU : LOOK_SECONDS_EXPECTED_GPU;
+    kernel_name *names = calloc(s->total + 1ull, sizeof(*names));
+    if (!names) {
+        return mj_fail(error, MJ_ERR_MEMORY, "%u candidates", s->total);
+    }
+    for (uint32_t i = 0; i < s->row_count; i++) {
+        const mj_row *row = &s->rows[i];
+        if (row->finished) {
+            continue;
+        }
+        for (uint32_t j = 0; j < row->candidate_count; j++) {
+            names[out->candidates++] = (kernel_name){row->result.op, row->candidates[j].text};
+        }
+        out->rows++;
+        out->refused += row->result.refused;
+        out->seconds += row_seconds + look_seconds * row->candidate_count;
+    }
+    qsort(names, out->candidates, sizeof(*names), compare_names);
+    for (uint32_t i = 0; i < out->candidates; i++) { /* one kernel serves every batch size */
+        out->kernels += i == 0 || compare_names(&names[i - 1], &names[i]) != 0;
+    }
+    free(names);
+    return MJ_OK;
+}
+
+mj_status mj_tune_dry_run(mj_context *context, const mj_problem *problem, const mj_tune_options *options,
+                          mj_tune_forecast *out, mj_error *error)
+{
+    memset(out, 0, sizeof(*out));
+    mj_session *s = calloc(1, sizeof(*s));
+    if (!s) {
+        return mj_fail(error, MJ_ERR_MEMORY, "a session");
+    }
+    mj_status status = session_start(s, MJ_SESSION_TUNE, context, problem, options, error);
+    if (status == MJ_OK) {
+        s->options.progress = NULL; /* nothing runs, nothing to say */
+        s->options.candidate = NULL;
+        status = plan_only(s, error);
+    }
+    if (status == MJ_OK) {
+        status = count_forecast(s, out, error);
+    }
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t processes =
+        s->options.compile_processes ? s->options.compile_processes : (uint32_t)(cores > 0 ? cores : 1);
+    double compile = out->kernels * COMPILE_SECONDS_EXPECTED / processes;
+    out->seconds = out->seconds > compile ? out->seconds : compile; /* both run at once */
+    session_end(s);
+    free(s);
+    return status;
+}

@@ -1,0 +1,207 @@
+/* tune_open.c: a session's processes: the worker, the compilers, and the waiting for both. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os.h"
+#include "tune_session.h"
+
+#define TICK_SECONDS        0.1
+#define OPEN_SECONDS_MAX    120.0
+#define PREPARE_SECONDS_MAX 300.0 /* the reference kernel of a large batch on a CPU */
+#define COMPILE_SECONDS_MAX 120.0 /* a busy machine; the slowest kernel takes a few seconds */
+#define HOST_BYTES_DEFAULT  (2ull << 30)
+
+/* ---- Progress ---- */
+bool mj_session_report(mj_session *s, const mj_candidate_result *last, const mj_tune_row *row, const char *message)
+{
+    double now = mj_os_monotonic_seconds();
+    s->tick_seconds = now;
+    if (last && s->options.candidate) {
+        s->options.candidate(s->options.user, last);
+    }
+    if (!s->options.progress) {
+        return !s->stop;
+    }
+    double elapsed = now - s->start_seconds;
+    mj_tune_progress progress = {
+        .done = s->done,
+        .total = s->total,
+        .compiled = s->pool ? mj_pool_done_count(s->pool) : 0,
+        .compile_total = s->pool ? mj_pool_job_count(s->pool) : 0,
+        .elapsed_seconds = elapsed,
+        .left_seconds = s->done > 0 ? elapsed / s->done * (s->total - s->done) : -1,
+        .last = last,
+        .row = row,
+        .message = message,
+    };
+    s->stop |= !s->options.progress(s->options.user, &progress);
+    return !s->stop;
+}
+
+mj_status mj_session_interrupted(mj_error *error)
+{
+    return mj_fail(error, MJ_ERR_INTERRUPTED, "stopped on request");
+}
+
+/* Waits for something to happen, at most `seconds`; keeps the compilers busy and the caller informed. */
+static mj_status idle(void *user, int fd, double seconds, mj_error *error)
+{
+    mj_session *s = user;
+    struct pollfd fds[MJ_POOL_PROCESSES_MAX + 1];
+    uint32_t count = s->pool ? mj_pool_fds(s->pool, fds, MJ_POOL_PROCESSES_MAX) : 0;
+    if (fd >= 0) {
+        fds[count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+    if (seconds > 0) {
+        poll(fds, count, (int)(seconds * 1000) + 1);
+    }
+    mj_status status = s->pool ? mj_pool_pump(s->pool, error) : MJ_OK;
+    if (mj_os_monotonic_seconds() - s->tick_seconds >= TICK_SECONDS) {
+        mj_session_report(s, NULL, NULL, NULL);
+    }
+    return status == MJ_OK && s->stop ? mj_session_interrupted(error) : status;
+}
+
+/* ---- Opening ---- */
+static mj_json *open_request(const mj_session *s)
+{
+    mj_json *request = mj_json_object();
+    mj_json_add_string(request, "do", "open");
+    mj_json_add_string(request, "device", s->options.device ? s->options.device : "best");
+    mj_wire_add_u64(request, "device_bytes_max", s->options.device_bytes_max);
+    return mj_wire_add_context(request, s->context, s->cache_dir) ? request : (mj_json_free(request), NULL);
+}
+
+static mj_status open_pool(mj_session *s, mj_error *error)
+{
+    char path[2048];
+    mj_json *request = open_request(s);
+    mj_status status = request ? mj_child_find(s->options.compile_path, "moejit-compile", path, sizeof(path), error)
+                               : mj_fail(error, MJ_ERR_MEMORY, "a request");
+    if (status == MJ_OK) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        char backend[MJ_NAME_MAX];
+        snprintf(backend, sizeof(backend), "%.*s", (int)strcspn(s->device.info.id, ":"), s->device.info.id);
+        mj_pool_options options = {
+            .path = path,
+            .process_count =
+                s->options.compile_processes ? s->options.compile_processes : (uint32_t)(cores > 0 ? cores : 1),
+            .memory_bytes_max = s->options.host_bytes_max ? s->options.host_bytes_max : HOST_BYTES_DEFAULT,
+            .job_seconds_max = COMPILE_SECONDS_MAX,
+            .open_request = request,
+            .problem = s->problem_text,
+            .arch = s->device.info.arch,
+            .backend = backend,
+        };
+        status = mj_pool_create(&options, &s->pool, error);
+    }
+    mj_json_free(request);
+    return status;
+}
+
+/* Said before anything takes time: a machine without a GPU does the same job on the CPU. */
+static void announce(mj_session *s)
+{
+    const mj_device_info *info = &s->device.info;
+    bool fell_back = s->is_cpu && (!s->options.device || strcmp(s->options.device, "best") == 0);
+    char text[400];
+    snprintf(text, sizeof(text), "%s%s (%s), driver %s, compiler %s", fell_back ? "no usable GPU, on the CPU: " : "on ",
+             info->name, info->id, info->driver, info->compiler);
+    mj_session_report(s, NULL, NULL, text);
+}
+
+mj_status mj_session_open(mj_session *s, mj_error *error)
+{
+    char path[2048];
+    s->link.idle = idle;
+    s->link.user = s;
+    s->link.idle_seconds = TICK_SECONDS;
+    s->link.open_seconds_max = OPEN_SECONDS_MAX;
+    s->link.prepare_seconds_max = PREPARE_SECONDS_MAX;
+    mj_status status = mj_child_find(s->options.worker_path, "moejit-worker", path, sizeof(path), error);
+    if (status == MJ_OK) {
+        status = mj_link_start(&s->link, path, open_request(s), error);
+    }
+    if (status != MJ_OK) {
+        return status;
+    }
+    s->device = s->link.device;
+    s->is_cpu = strncmp(s->device.info.id, "cpu", 3) == 0;
+    if (s->device.info.note[0]) {
+        return mj_fail(error, MJ_ERR_NO_DEVICE, "%s: %s", s->device.info.id, s->device.info.note);
+    }
+    const mj_device_info *info = &s->device.info;
+    announce(s);
+    if (!s->is_cpu && info->memory_free_bytes < info->memory_bytes / 5 * 4) {
+        char text[200];
+        snprintf(text, sizeof(text), "%s: %.1f of %.1f GB are in use by others: times may be disturbed", info->id,
+                 (double)(info->memory_bytes - info->memory_free_bytes) / 1e9, (double)info->memory_bytes / 1e9);
+        mj_session_report(s, NULL, NULL, text);
+    }
+    status = mj_spec_find_arch(s->spec, info->arch, &s->arch, error);
+    return status == MJ_OK ? open_pool(s, error) : status;
+}
+
+void mj_session_close(mj_session *s)
+{
+    mj_pool_destroy(s->pool);
+    s->pool = NULL;
+    mj_link_stop(&s->link);
+}
+
+/* ---- Compilation ---- */
+static mj_status queue_layer(mj_session *s, mj_error *error)
+{
+    static const mj_op ops[MJ_LAYER_KERNELS] = {MJ_OP_TABLES, MJ_OP_ACTIVATION, MJ_OP_COMBINE};
+    mj_status status = MJ_OK;
+    for (int i = 0; i < MJ_LAYER_KERNELS && status == MJ_OK; i++) {
+        const mj_space *space = mj_session_space(s, ops[i]);
+        mj_layer_kernel *kernel = &s->layer[i];
+        *kernel = (mj_layer_kernel){.op = ops[i], .wanted = space != NULL};
+        if (!space) {
+            continue;
+        }
+        mj_config config;
+        char text[1024];
+        mj_kernel_desc desc = {&s->problem, s->arch, s->scheme, space, ops[i], NULL};
+        status = mj_space_default(s->spec, &desc, &config, error);
+        if (status == MJ_OK) {
+            status = mj_config_print(&config, text, sizeof(text), error);
+        }
+        if (status == MJ_OK) {
+            status = mj_pool_add(s->pool, ops[i], space->family, text, NULL, &kernel->job, error);
+        }
+    }
+    return status;
+}
+
+mj_status mj_session_queue(mj_session *s, mj_error *error)
+{
+    mj_status status = s->mode == MJ_SESSION_TUNE ? queue_layer(s, error) : MJ_OK;
+    for (uint32_t i = 0; i < s->row_count && status == MJ_OK; i++) {
+        mj_row *row = &s->rows[i];
+        for (uint32_t j = 0; !row->finished && j < row->candidate_count && status == MJ_OK; j++) {
+            mj_candidate *c = &row->candidates[j];
+            char text[1024];
+            status = mj_config_print(&c->config, text, sizeof(text), error);
+            if (status == MJ_OK) {
+                status = mj_pool_add(s->pool, row->result.op, c->family, text, c->poison, &c->job, error);
+            }
+        }
+    }
+    return status;
+}
+
+mj_status mj_session_wait_job(mj_session *s, uint32_t index, mj_job **out, mj_error *error)
+{
+    mj_status status = idle(s, -1, 0, error);
+    mj_pool_job(s->pool, index)->urgent = true;
+    while (status == MJ_OK && mj_pool_job(s->pool, index)->state != MJ_JOB_DONE) {
+        status = idle(s, -1, TICK_SECONDS, error);
+    }
+    *out = mj_pool_job(s->pool, index);
+    return status;
+}

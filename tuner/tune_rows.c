@@ -1,0 +1,448 @@
+/* tune_rows.c: rows measured: what the race asks is answered by the worker, while the compilers run ahead. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os.h"
+#include "tune_session.h"
+
+#define HELPER_SECONDS_MAX        60.0
+#define CANDIDATE_SECONDS_DEFAULT 20.0
+#define LOOK_REPLAYS              5
+#define SAMPLE_REPLAYS            4 /* times MJ_RACE_ROUNDS is 20 */
+
+/* ---- Talking to the worker ---- */
+static double candidate_seconds(const mj_session *s)
+{
+    return s->options.candidate_seconds_max > 0 ? s->options.candidate_seconds_max : CANDIDATE_SECONDS_DEFAULT;
+}
+
+static mj_json *kernel_request(const char *verb, const mj_job *job)
+{
+    mj_json *request = mj_json_object();
+    mj_json_add_string(request, "do", verb);
+    mj_json_add_string(request, "cache_key", job->cache_key);
+    if (!mj_json_add(request, "manifest", mj_json_copy(job->manifest))) {
+        mj_json_free(request);
+        return NULL;
+    }
+    return request;
+}
+
+/* Which statuses of a worker's answer are the candidate's own fault. */
+static const struct {
+    mj_status status;
+    mj_reason reason;
+} faults[] = {
+    {MJ_ERR_TIMEOUT, MJ_REASON_TIMEOUT},         {MJ_ERR_CHILD, MJ_REASON_CRASH},
+    {MJ_ERR_DEVICE_LOST, MJ_REASON_DEVICE},      {MJ_ERR_DEVICE, MJ_REASON_DEVICE},
+    {MJ_ERR_DEVICE_MEMORY, MJ_REASON_RESOURCES}, {MJ_ERR_UNSUPPORTED, MJ_REASON_RESOURCES},
+    {MJ_ERR_NOT_FOUND, MJ_REASON_COMPILE},       {MJ_ERR_FORMAT, MJ_REASON_COMPILE},
+    {MJ_ERR_ARGUMENT, MJ_REASON_RESOURCES},
+};
+
+/* A call on behalf of one candidate: its faults become its reason, and MJ_OK. `*reply` NULL then. */
+static mj_status call(mj_session *s, mj_json *request, double seconds, mj_contestant *c, mj_json **reply,
+                      mj_error *error)
+{
+    mj_error local = {0};
+    mj_status status = mj_link_call(&s->link, request, seconds, reply, &local);
+    if (s->link.message[0]) {
+        bool go_on = mj_session_report(s, NULL, NULL, s->link.message);
+        s->link.message[0] = 0;
+        if (!go_on && status == MJ_OK) {
+            mj_json_free(*reply);
+            *reply = NULL;
+            return mj_session_interrupted(error);
+        }
+    }
+    for (size_t i = 0; status != MJ_OK && i < sizeof(faults) / sizeof(faults[0]); i++) {
+        if (faults[i].status == status) {
+            c->reason = faults[i].reason;
+            snprintf(c->detail, sizeof(c->detail), "%.255s", local.text);
+            return MJ_OK;
+        }
+    }
+    if (status == MJ_ERR_CAPACITY) {
+        status = MJ_ERR_CHILD;
+    }
+    return status == MJ_OK ? MJ_OK : mj_fail(error, status, "%s", local.text);
+}
+
+static mj_status read_finding(const mj_json *reply, mj_contestant *c, mj_error *error)
+{
+    char reason[64];
+    const mj_json *results = mj_json_get(reply, "results");
+    mj_status status = mj_json_read_string(results, "reason", reason, sizeof(reason), error);
+    if (status == MJ_OK) {
+        status = mj_json_read_string(results, "detail", c->detail, sizeof(c->detail), error);
+    }
+    for (int i = 0; status == MJ_OK && i < MJ_REASON_COUNT; i++) {
+        if (strcmp(reason, mj_reason_text((mj_reason)i)) == 0) {
+            c->reason = (mj_reason)i;
+        }
+    }
+    return status;
+}
+
+static mj_status verify(mj_session *s, const mj_job *job, mj_contestant *c, mj_error *error)
+{
+    mj_json *reply = NULL;
+    mj_status status = call(s, kernel_request("verify", job), candidate_seconds(s), c, &reply, error);
+    if (status == MJ_OK && reply) {
+        status = read_finding(reply, c, error);
+    }
+    mj_json_free(reply);
+    return status;
+}
+
+static mj_status take_times(mj_session *s, const mj_job *job, uint32_t replays, double seconds_max, mj_samples *samples,
+                            mj_contestant *c, mj_error *error)
+{
+    mj_json *reply = NULL;
+    mj_json *request = kernel_request("time", job);
+    mj_json_add_int(request, "replays", replays);
+    mj_json_add_number(request, "seconds_max", seconds_max);
+    mj_json_add_number(request, "seconds_min", 0);
+    mj_status status = call(s, request, candidate_seconds(s), c, &reply, error);
+    const mj_json *results = reply ? mj_json_get(reply, "results") : NULL;
+    const mj_json *times = mj_json_get(results, "samples_us");
+    int64_t launches = 0;
+    if (results && mj_json_read_int(results, "launches", 1, UINT32_MAX, &launches, NULL) == MJ_OK &&
+        (c->launches == 0 || launches < c->launches)) {
+        c->launches = (uint32_t)launches;
+    }
+    for (const mj_json *t = mj_json_first(times); t && samples->count < MJ_RACE_SAMPLES_MAX; t = mj_json_next(t)) {
+        double us = mj_json_is_number(t) ? mj_json_value_number(t) : 0;
+        if (us > 0) {
+            samples->us[samples->count++] = us;
+        }
+    }
+    mj_json_free(reply);
+    return status;
+}
+
+/* ---- The race's calls ---- */
+static void to_result(const mj_session *s, const mj_row *row, uint32_t index, mj_candidate_result *out)
+{
+    const mj_candidate *candidate = &row->candidates[index];
+    const mj_contestant *c = &row->contestants[index];
+    memset(out, 0, sizeof(*out));
+    out->op = row->result.op;
+    out->token_count = row->result.token_count;
+    memcpy(out->routing, row->result.routing, sizeof(out->routing));
+    memcpy(out->family, candidate->family, sizeof(out->family));
+    out->config = candidate->config;
+    out->is_default = candidate->is_default;
+    out->reason = c->reason;
+    if (candidate->poison) {
+        snprintf(out->detail, sizeof(out->detail), "poison %s: %.200s", candidate->poison, c->detail);
+    } else {
+        memcpy(out->detail, c->detail, sizeof(out->detail));
+    }
+    out->estimate_us = candidate->estimate_us;
+    out->time_us_median = c->time_us_median;
+    out->time_us_spread = c->time_us_spread;
+    out->sample_count = c->sample_count;
+    out->launches = c->launches;
+    if (s->pool && candidate->job < mj_pool_job_count(s->pool)) {
+        out->compile_seconds = mj_pool_job(s->pool, candidate->job)->compile_seconds;
+    }
+}
+
+static bool ready(void *user, uint32_t index)
+{
+    mj_session *s = user;
+    return mj_pool_job(s->pool, s->row->candidates[index].job)->state == MJ_JOB_DONE;
+}
+
+static mj_journal_key journal_key(const mj_row *row, uint32_t index)
+{
+    const mj_candidate *c = &row->candidates[index];
+    return (mj_journal_key){row->result.op, row->result.token_count, row->result.routing, c->family, c->text,
+                            c->poison};
+}
+
+static bool from_journal(mj_session *s, uint32_t index, mj_contestant *c)
+{
+    mj_journal_key key = journal_key(s->row, index);
+    const mj_journal_record *record = s->journal ? mj_journal_find(s->journal, &key) : NULL;
+    if (!record) {
+        return false;
+    }
+    c->reason = record->reason == MJ_REASON_SLOW ? MJ_REASON_NONE : record->reason; /* the race judges anew */
+    c->time_us_median = record->time_us_median;
+    c->time_us_spread = record->time_us_spread;
+    c->sample_count = record->sample_count;
+    memcpy(c->detail, record->detail, sizeof(c->detail));
+    s->resumed++;
+    return true;
+}
+
+static void to_journal(mj_session *s, uint32_t index, const mj_contestant *c)
+{
+    mj_journal_key key = journal_key(s->row, index);
+    mj_journal_record record = {c->reason, c->time_us_median, c->time_us_spread, c->sample_count, ""};
+    memcpy(record.detail, c->detail, sizeof(record.detail));
+    mj_error error = {0};
+    if (s->journal && mj_journal_add(s->journal, &key, &record, &error) != MJ_OK) {
+        char text[320];
+        snprintf(text, sizeof(text), "journal: %.300s", error.text);
+        mj_session_report(s, NULL, NULL, text);
+    }
+}
+
+static mj_status look(void *user, uint32_t index, double incumbent_us, mj_contestant *c, mj_error *error)
+{
+    mj_session *s = user;
+    mj_job *job = NULL;
+    mj_samples *samples = NULL;
+    (void)incumbent_us;
+    if (s->deadline_seconds > 0 && mj_os_monotonic_seconds() > s->deadline_seconds) {
+        s->budget_spent = true;
+        return mj_fail(error, MJ_ERR_TIMEOUT, "the budget is spent");
+    }
+    if (from_journal(s, index, c)) {
+        return MJ_OK;
+    }
+    mj_status status = mj_session_wait_job(s, s->row->candidates[index].job, &job, error);
+    if (status != MJ_OK) {
+        return status;
+    }
+    c->reason = job->reason;
+    memcpy(c->detail, job->detail, sizeof(c->detail));
+    if (c->reason == MJ_REASON_NONE && job->local_bytes > 0 && !s->is_cpu) {
+        c->reason = MJ_REASON_SPILL;
+        snprintf(c->detail, sizeof(c->detail), "%u bytes per thread in local memory", job->local_bytes);
+    }
+    if (c->reason == MJ_REASON_NONE) {
+        status = verify(s, job, c, error);
+    }
+    if (status == MJ_OK && c->reason == MJ_REASON_NONE && s->mode != MJ_SESSION_VERIFY) {
+        samples = calloc(1, sizeof(*samples));
+        status = samples ? take_times(s, job, LOOK_REPLAYS, s->is_cpu ? 0.4 : 0.5, samples, c, error)
+                         : mj_fail(error, MJ_ERR_MEMORY, "samples");
+    }
+    if (samples && status == MJ_OK && c->reason == MJ_REASON_NONE) {
+        if (samples->count == 0) {
+            c->reason = MJ_REASON_DEVICE;
+            snprintf(c->detail, sizeof(c->detail), "no time could be taken");
+        }
+        c->sample_count = samples->count;
+        mj_samples_summary(samples->us, samples->count, &c->time_us_median, &c->time_us_spread);
+    }
+    free(samples);
+    if (status == MJ_OK && s->mode == MJ_SESSION_TUNE) {
+        to_journal(s, index, c);
+    }
+    return status;
+}
+
+static mj_status sample(void *user, uint32_t index, mj_samples *samples, mj_contestant *c, mj_error *error)
+{
+    mj_session *s = user;
+    mj_job *job = NULL;
+    mj_status status = mj_session_wait_job(s, s->row->candidates[index].job, &job, error);
+    if (status == MJ_OK && job->reason != MJ_REASON_NONE) { /* compiled when it was journaled, not now */
+        c->reason = job->reason;
+        return MJ_OK;
+    }
+    return status == MJ_OK ? take_times(s, job, SAMPLE_REPLAYS, s->is_cpu ? 0.25 : 1.0, samples, c, error) : status;
+}
+
+static void seen(void *user, uint32_t index, const mj_contestant *c)
+{
+    mj_session *s = user;
+    mj_candidate_result result;
+    to_result(s, s->row, index, &result);
+    s->done += !c->finalist;
+    mj_session_report(s, &result, NULL, NULL);
+}
+
+/* ---- A row ---- */
+static mj_status prepare(mj_session *s, mj_row *row, mj_error *error)
+{
+    mj_json *request = mj_json_object(), *reply = NULL;
+    mj_json_add_string(request, "do", "prepare");
+    mj_status status = mj_wire_add_problem(request, &s->problem, error);
+    mj_json_add_string(request, "op", mj_op_name(row->result.op));
+    mj_wire_add_u64(request, "seed", s->options.seed);
+    mj_json_add_int(request, "token_count", row->result.token_count);
+    mj_json_add_string(request, "routing", row->result.routing);
+    mj_json_add_bool(request, "timed", s->mode != MJ_SESSION_VERIFY);
+    if (status != MJ_OK) {
+        mj_json_free(request);
+        return status;
+    }
+    status = mj_link_prepare(&s->link, request, &reply, error);
+    const mj_json *results = reply ? mj_json_get(reply, "results") : NULL;
+    char note[160] = "";
+    if (status == MJ_OK) {
+        status = mj_json_read_number(results, "bytes", &row->result.bytes, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_json_read_number(results, "operations", &row->result.operations, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_json_read_string(results, "note", note, sizeof(note), error);
+    }
+    mj_json_free(reply);
+    double gbps = s->memory_gbps > 0 ? s->memory_gbps : s->device.shape.memory_gbps;
+    double by_memory = gbps > 0 ? row->result.bytes / gbps * 1e-3 : 0;
+    double tflops =
+        s->matrix_tflops; /* the arch's figure stands in on a GPU; what a host's cores reach differs too much */
+    if (tflops <= 0 && !s->is_cpu) {
+        tflops = s->device.shape.matrix_tflops;
+    }
+    double by_matrix = tflops > 0 ? row->result.operations / tflops * 1e-6 : 0;
+    row->result.floor_us = by_memory > by_matrix ? by_memory : by_matrix;
+    if (status == MJ_OK && note[0] && !mj_session_report(s, NULL, NULL, note)) {
+        status = mj_session_interrupted(error);
+    }
+    return status;
+}
+
+static void count_reasons(mj_row *row)
+{
+    mj_tune_row *r = &row->result;
+    r->tried = r->failed = r->dropped = 0;
+    memset(r->failed_by_reason, 0, sizeof(r->failed_by_reason));
+    for (uint32_t i = 0; i < row->candidate_count; i++) {
+        const mj_contestant *c = &row->contestants[i];
+        r->tried += c->looked;
+        r->dropped += c->reason == MJ_REASON_SLOW;
+        if (c->reason != MJ_REASON_NONE && c->reason != MJ_REASON_SLOW) {
+            r->failed++;
+            r->failed_by_reason[c->reason]++;
+        }
+    }
+}
+
+/* The winner once more: a kernel that was right only at first must not be stored. */
+static mj_status confirm(mj_session *s, mj_row *row, uint32_t *winner, mj_error *error)
+{
+    mj_status status = MJ_OK;
+    while (status == MJ_OK && *winner != UINT32_MAX) {
+        mj_contestant *c = &row->contestants[*winner];
+        mj_job *job = mj_pool_job(s->pool, row->candidates[*winner].job);
+        status = verify(s, job, c, error);
+        if (status != MJ_OK || c->reason == MJ_REASON_NONE) {
+            break;
+        }
+        *winner = mj_race_decide(row->contestants, row->candidate_count);
+    }
+    return status;
+}
+
+/* One candidate, no race: bench times it like a finalist, verify does not time. */
+static mj_status run_single(mj_session *s, mj_row *row, uint32_t *winner, mj_error *error)
+{
+    mj_contestant *c = &row->contestants[0];
+    mj_status status = look(s, 0, 0, c, error);
+    c->looked = c->finalist = true;
+    *winner = 0;
+    mj_samples *samples = calloc(1, sizeof(*samples));
+    if (status == MJ_OK && !samples) {
+        status = mj_fail(error, MJ_ERR_MEMORY, "samples");
+    }
+    for (int round = 0; s->mode == MJ_SESSION_BENCH && round < MJ_RACE_ROUNDS; round++) {
+        if (status == MJ_OK && c->reason == MJ_REASON_NONE) {
+            status = sample(s, 0, samples, c, error);
+        }
+    }
+    if (status == MJ_OK && c->reason == MJ_REASON_NONE && s->mode == MJ_SESSION_BENCH) {
+        c->sample_count = samples->count;
+        mj_samples_summary(samples->us, samples->count, &c->time_us_median, &c->time_us_spread);
+    }
+    free(samples);
+    row->result.default_us = row->candidates[0].is_default ? c->time_us_median : 0;
+    if (status == MJ_OK) {
+        s->done++;
+        mj_candidate_result result;
+        to_result(s, row, 0, &result);
+        mj_session_report(s, &result, NULL, NULL);
+    }
+    return status;
+}
+
+mj_status mj_session_row(mj_session *s, mj_row *row, mj_error *error)
+{
+    uint32_t winner = UINT32_MAX;
+    mj_race race = {row->contestants, row->candidate_count, ready, look, sample, seen, s};
+    s->row = row;
+    mj_status status = prepare(s, row, error);
+    if (status == MJ_OK && s->mode == MJ_SESSION_TUNE) {
+        status = mj_race_run(&race, &winner, &row->result.default_us, error);
+        if (status == MJ_OK) {
+            status = confirm(s, row, &winner, error);
+        }
+    } else if (status == MJ_OK) {
+        status = run_single(s, row, &winner, error);
+    }
+    count_reasons(row);
+    if (status != MJ_OK) {
+        return status;
+    }
+    row->finished = true;
+    if (winner != UINT32_MAX) {
+        to_result(s, row, winner, &row->result.best);
+        row->result.verified = row->contestants[winner].reason == MJ_REASON_NONE;
+        if (s->mode == MJ_SESSION_TUNE) {
+            mj_session_save(s, row, mj_pool_job(s->pool, row->candidates[winner].job));
+            row->result.origin = row->result.kept_us > 0 ? MJ_ORIGIN_ESTIMATE : MJ_ORIGIN_STORE;
+        }
+    }
+    return mj_session_report(s, NULL, &row->result, NULL) ? MJ_OK : mj_session_interrupted(error);
+}
+
+/* ---- The simple ops, and the ceiling ---- */
+mj_status mj_session_layer(mj_session *s, mj_error *error)
+{
+    mj_status status = MJ_OK;
+    for (int i = 0; i < MJ_LAYER_KERNELS && status == MJ_OK && s->mode == MJ_SESSION_TUNE; i++) {
+        mj_layer_kernel *kernel = &s->layer[i];
+        mj_contestant c = {0};
+        mj_job *job = NULL;
+        mj_json *reply = NULL;
+        if (!kernel->wanted) {
+            continue;
+        }
+        status = mj_session_wait_job(s, kernel->job, &job, error);
+        c.reason = status == MJ_OK ? job->reason : MJ_REASON_NONE;
+        if (status == MJ_OK && c.reason == MJ_REASON_NONE) {
+            status = call(s, kernel_request("layer", job), HELPER_SECONDS_MAX, &c, &reply, error);
+        }
+        if (status == MJ_OK && reply) {
+            status = read_finding(reply, &c, error);
+        }
+        mj_json_free(reply);
+        kernel->verified = status == MJ_OK && c.reason == MJ_REASON_NONE;
+        if (status == MJ_OK && !kernel->verified) {
+            char text[400];
+            snprintf(text, sizeof(text), "%s: %s: %.255s", mj_op_name(kernel->op), mj_reason_text(c.reason),
+                     c.detail[0] ? c.detail : job->detail);
+            mj_session_report(s, NULL, NULL, text);
+        }
+    }
+    mj_json *request = mj_json_object(), *reply = NULL;
+    mj_json_add_string(request, "do", "ceilings");
+    mj_contestant c = {0};
+    if (status != MJ_OK || s->mode == MJ_SESSION_VERIFY) {
+        mj_json_free(request);
+        return status;
+    }
+    status = call(s, request, HELPER_SECONDS_MAX, &c, &reply, error);
+    if (status == MJ_OK && reply) {
+        const mj_json *results = mj_json_get(reply, "results");
+        status = mj_json_read_number(results, "memory_gbps", &s->memory_gbps, error);
+        if (status == MJ_OK) {
+            status = mj_json_read_number(results, "matrix_tflops", &s->matrix_tflops, error);
+        }
+    }
+    if (status == MJ_OK && c.reason != MJ_REASON_NONE) {
+        mj_session_report(s, NULL, NULL, "the memory bandwidth could not be measured: the arch's figure is used");
+    }
+    mj_json_free(reply);
+    return status;
+}

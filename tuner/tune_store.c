@@ -1,0 +1,318 @@
+/* tune_store.c: what is known already, what is written, and where. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "os.h"
+#include "tune_session.h"
+
+/* ---- Folders ---- */
+static const char *save_folder(const mj_session *s)
+{
+    return s->options.save_dir ? s->options.save_dir : s->context->store_dir;
+}
+
+/* Helpers hand binaries over through the cache; where the user's cannot be written, a private one serves this session. */
+static mj_status choose_cache(mj_session *s, mj_error *error)
+{
+    const char *folder = s->context->cache_dir;
+    if (folder && folder[0] && mj_os_make_folder(folder, NULL) == MJ_OK && mj_os_is_writable_folder(folder)) {
+        snprintf(s->cache_dir, sizeof(s->cache_dir), "%s", folder);
+        return MJ_OK;
+    }
+    const char *temporary = getenv("TMPDIR");
+    snprintf(s->cache_dir, sizeof(s->cache_dir), "%.900s/moejit-XXXXXX", temporary ? temporary : "/tmp");
+    if (!mkdtemp(s->cache_dir)) {
+        return mj_fail(error, MJ_ERR_IO, "no folder for compiled kernels: neither %s nor %s can be written",
+                       folder && folder[0] ? folder : "(no home)", temporary ? temporary : "/tmp");
+    }
+    s->cache_is_temporary = true;
+    return MJ_OK;
+}
+
+mj_status mj_session_open_folders(mj_session *s, mj_error *error)
+{
+    mj_status status = choose_cache(s, error);
+    if (status != MJ_OK || s->mode != MJ_SESSION_TUNE || s->options.effort == MJ_EFFORT_ESTIMATE) {
+        return status;
+    }
+    const char *folder = save_folder(s);
+    if (!folder || !folder[0]) {
+        return mj_fail(error, MJ_ERR_IO, "nowhere to save: no home folder and no save folder given");
+    }
+    status = mj_os_make_folder(folder, error);
+    if (status == MJ_OK && !mj_os_is_writable_folder(folder)) {
+        status = mj_fail(error, MJ_ERR_IO, "%s: cannot be written", folder);
+    }
+    return status;
+}
+
+/* ---- Reading ---- */
+static void report(mj_session *s, const char *format, const char *a, const char *b)
+{
+    char text[2400];
+    snprintf(text, sizeof(text), format, a, b);
+    mj_session_report(s, NULL, NULL, text);
+}
+
+/* A file that cannot be read makes way, but is not lost. */
+static void set_aside(mj_session *s, const char *why, const char *suffix)
+{
+    char aside[1200];
+    snprintf(aside, sizeof(aside), "%s.%s", s->store_path, suffix);
+    if (rename(s->store_path, aside) == 0) {
+        report(s, "%s; kept as %s", why, aside);
+    } else {
+        s->store_blocked = true;
+        report(s, "%s; it cannot be moved and is left alone%s", why, "");
+    }
+}
+
+mj_status mj_session_load_store(mj_session *s, mj_error *error)
+{
+    char name[512], difference[200];
+    const char *folder = save_folder(s);
+    mj_error why = {0};
+    if (!folder || !folder[0]) {
+        return MJ_OK; /* bench and verify do without */
+    }
+    mj_status status = mj_store_file_name(&s->problem, s->device.info.name, name, sizeof(name), error);
+    if (status == MJ_OK) {
+        status = mj_os_join(s->store_path, sizeof(s->store_path), folder, name, error);
+    }
+    if (status != MJ_OK || access(s->store_path, F_OK) != 0) {
+        return status;
+    }
+    status = mj_store_load(s->store_path, &s->store, &why);
+    bool opened = s->device.identity.device[0]; /* a dry run opens no device and takes the file's word */
+    bool writes = opened && s->mode == MJ_SESSION_TUNE;
+    if (status == MJ_OK && opened &&
+        !mj_identity_equal(&s->store.identity, &s->device.identity, difference, sizeof(difference))) {
+        report(s, "%s was tuned elsewhere (%s): tuned again", s->store_path, difference);
+        mj_store_file_free(&s->store);
+        memset(&s->store, 0, sizeof(s->store));
+    } else if (status == MJ_OK) {
+        s->store_loaded = true;
+        s->memory_gbps = s->store.memory_gbps;
+        s->matrix_tflops = s->store.matrix_tflops;
+    } else if (status == MJ_ERR_VERSION && s->options.force && writes) {
+        set_aside(s, why.text, "old");
+    } else if (status == MJ_ERR_VERSION) {
+        s->store_blocked = true;
+        report(s, "%s%s", why.text,
+               writes ? ": skipped, nothing is saved over it (--force moves it aside)" : ": skipped");
+    } else if (status == MJ_ERR_FORMAT && writes) {
+        set_aside(s, why.text, "damaged");
+    } else if (status == MJ_ERR_FORMAT) {
+        report(s, "%s: ignored%s", why.text, "");
+    } else {
+        return mj_fail(error, status, "%s", why.text);
+    }
+    return MJ_OK;
+}
+
+const mj_choice *mj_session_stored(const mj_session *s, const mj_row *row)
+{
+    for (uint32_t i = 0; s->store_loaded && i < s->store.row_count; i++) {
+        const mj_store_row *stored = &s->store.rows[i];
+        const mj_choice *choice = row->result.op == MJ_OP_GEMM1 ? &stored->gemm1 : &stored->gemm2;
+        if (stored->token_count == row->result.token_count && strcmp(stored->routing, row->result.routing) == 0 &&
+            choice->present) {
+            return choice;
+        }
+    }
+    return NULL;
+}
+
+static const char *const effort_names[MJ_EFFORT_COUNT] = {"estimate", "quick", "full"}; /* ORDER EFFORT */
+static const char effort_partial[] = "part";
+
+bool mj_session_is_partial(const mj_session *s)
+{
+    return s->options.accept || s->options.family || s->options.config;
+}
+
+/* "wrong result: 2; spills registers: 1" -> counts. Reasons of another version are left out; the sum is kept beside. */
+static void count_failed(const char *text, uint32_t counts[MJ_REASON_COUNT])
+{
+    for (int i = 0; i < MJ_REASON_COUNT; i++) {
+        const char *name = mj_reason_text((mj_reason)i);
+        size_t length = strlen(name);
+        for (const char *at = strstr(text, name); at; at = strstr(at + length, name)) {
+            bool whole = (at == text || (at - text >= 2 && memcmp(at - 2, "; ", 2) == 0)) && at[length] == ':';
+            counts[i] = whole ? (uint32_t)strtoul(at + length + 1, NULL, 10) : counts[i];
+        }
+    }
+}
+
+bool mj_session_from_store(const mj_session *s, mj_row *row)
+{
+    const mj_choice *choice = mj_session_stored(s, row);
+    int effort = 0;
+    while (choice && effort < MJ_EFFORT_COUNT && strcmp(choice->effort, effort_names[effort]) != 0) {
+        effort++;
+    }
+    if (!choice || !choice->verified || effort == MJ_EFFORT_COUNT || effort < (int)s->options.effort ||
+        choice->manifest.op != row->result.op) {
+        return false;
+    }
+    mj_tune_row *r = &row->result;
+    mj_candidate_result *best = &r->best;
+    best->op = r->op;
+    best->token_count = r->token_count;
+    memcpy(best->routing, r->routing, sizeof(best->routing));
+    memcpy(best->family, choice->manifest.family, sizeof(best->family));
+    best->config = choice->manifest.config;
+    best->time_us_median = choice->time_us_median;
+    best->time_us_spread = choice->time_us_spread;
+    best->sample_count = choice->sample_count;
+    best->launches = choice->launches;
+    r->floor_us = choice->floor_us;
+    r->bytes = choice->bytes;
+    r->operations = choice->operations;
+    count_failed(choice->failed_reasons, r->failed_by_reason);
+    r->tried = choice->tried;
+    r->refused = choice->refused;
+    r->failed = choice->failed;
+    r->from_store = r->verified = true;
+    r->origin = MJ_ORIGIN_STORE;
+    return true;
+}
+
+/* ---- Writing ---- */
+static mj_status fill_kernel(mj_choice *choice, const mj_job *job, mj_error *error)
+{
+    memcpy(choice->cache_key, job->cache_key, sizeof(choice->cache_key));
+    return mj_manifest_from_json(job->manifest, &choice->manifest, error);
+}
+
+static void list_reasons(const mj_tune_row *row, char *out, size_t bytes)
+{
+    size_t used = 0;
+    out[0] = 0;
+    for (int i = 0; i < MJ_REASON_COUNT; i++) {
+        if (row->failed_by_reason[i] > 0 && used < bytes) {
+            int count = snprintf(out + used, bytes - used, "%s%s: %u", used ? "; " : "", mj_reason_text((mj_reason)i),
+                                 row->failed_by_reason[i]);
+            used += count > 0 ? (size_t)count : 0;
+        }
+    }
+}
+
+/* `out` holds what was stored before. */
+static mj_status fill_choice(const mj_session *s, const mj_row *row, const mj_job *job, mj_choice *out, mj_error *error)
+{
+    const mj_tune_row *r = &row->result;
+    mj_choice choice;
+    memset(&choice, 0, sizeof(choice));
+    mj_status status = fill_kernel(&choice, job, error);
+    choice.present = true;
+    choice.verified = r->verified;
+    choice.time_us_median = r->best.time_us_median;
+    choice.time_us_spread = r->best.time_us_spread;
+    choice.sample_count = r->best.sample_count;
+    choice.launches = r->best.launches;
+    choice.floor_us = r->floor_us;
+    choice.bytes = r->bytes;
+    choice.operations = r->operations;
+    choice.tried = r->tried;
+    choice.refused = r->refused;
+    choice.failed = r->failed;
+    choice.seed = s->options.seed;
+    const char *effort = effort_names[s->options.effort];
+    if (mj_session_is_partial(s)) { /* faster than the whole space's winner is as good as it */
+        effort = out->present && out->verified && r->best.time_us_median < out->time_us_median ? out->effort
+                                                                                               : effort_partial;
+    }
+    snprintf(choice.effort, sizeof(choice.effort), "%s", effort);
+    list_reasons(r, choice.failed_reasons, sizeof(choice.failed_reasons));
+    if (status == MJ_OK) {
+        *out = choice;
+    }
+    return status;
+}
+
+/* The file as it is now, if it still is ours: another tune may have added rows since. */
+static void load_current(const mj_session *s, mj_store_file *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (mj_store_load(s->store_path, out, NULL) == MJ_OK) {
+        if (mj_identity_equal(&out->identity, &s->device.identity, NULL, 0)) {
+            return;
+        }
+        mj_store_file_free(out);
+    }
+    memset(out, 0, sizeof(*out));
+    out->problem = s->problem;
+    out->identity = s->device.identity;
+}
+
+static void save_failed(mj_session *s, const mj_error *error)
+{
+    if (!s->save_failed) {
+        s->save_failed = true;
+        s->save_error = *error;
+        report(s, "not saved: %s%s", error->text, "");
+    }
+}
+
+/* A test's kernel never becomes a decision. */
+static bool is_poisoned(const mj_session *s, const mj_row *row, const mj_job *job)
+{
+    for (uint32_t i = 0; i < row->candidate_count; i++) {
+        if (row->candidates[i].poison && row->candidates[i].job < UINT32_MAX &&
+            mj_pool_job(s->pool, row->candidates[i].job) == job) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The winner of a part of the space replaces only what is slower, unless that is asked for. */
+static bool keeps_stored(const mj_session *s, const mj_row *row, const mj_choice *stored)
+{
+    return mj_session_is_partial(s) && !s->options.force && stored->present && stored->verified &&
+           stored->time_us_median > 0 && stored->time_us_median <= row->result.best.time_us_median;
+}
+
+void mj_session_save(mj_session *s, mj_row *row, const mj_job *job)
+{
+    mj_error error = {0};
+    mj_store_file file;
+    if (s->store_blocked || s->store_path[0] == 0 || row->candidates == NULL || is_poisoned(s, row, job)) {
+        return;
+    }
+    load_current(s, &file);
+    mj_store_row *stored = mj_store_row_at(&file, row->result.token_count, row->result.routing);
+    mj_status status = stored ? MJ_OK : mj_fail(&error, MJ_ERR_MEMORY, "a store row");
+    if (status == MJ_OK) {
+        mj_choice *choice = row->result.op == MJ_OP_GEMM1 ? &stored->gemm1 : &stored->gemm2;
+        if (keeps_stored(s, row, choice)) {
+            row->result.kept_us = choice->time_us_median;
+        } else {
+            status = fill_choice(s, row, job, choice, &error);
+        }
+    }
+    for (int i = 0; i < MJ_LAYER_KERNELS && status == MJ_OK; i++) {
+        const mj_layer_kernel *kernel = &s->layer[i];
+        if (kernel->verified) {
+            mj_choice *choice = &file.ops[kernel->op];
+            status = fill_kernel(choice, mj_pool_job(s->pool, kernel->job), &error);
+            choice->present = choice->verified = status == MJ_OK;
+            choice->seed = s->options.seed;
+            snprintf(choice->effort, sizeof(choice->effort), "%s", effort_names[s->options.effort]);
+        }
+    }
+    file.memory_gbps = s->memory_gbps;
+    file.matrix_tflops = s->matrix_tflops;
+    if (status == MJ_OK) {
+        status = mj_store_save(s->store_path, &file, &error);
+    }
+    if (status != MJ_OK) {
+        save_failed(s, &error);
+    }
+    mj_store_file_free(&file);
+}

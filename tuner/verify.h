@@ -1,0 +1,35 @@
+/* verify.h: is a kernel's output right?
+ *
+ * Three steps, each trusting only the one before:
+ *     host float64 loops (reference.h)  ->  the reference family's output on the device  ->  a candidate's output
+ * A candidate runs twice into buffers full of NaN between guard zones. It is right if both outputs are equal bit for bit,
+ * no guard byte and no counter changed, and every row satisfies the scheme's tolerance:
+ *     row:      ||got - ref|| <= row_norm * ||ref||
+ *     element:  |got - ref| <= element_rel * |ref| + element_rms * rms(ref row) */
+#ifndef MOEJIT_VERIFY_H
+#define MOEJIT_VERIFY_H
+
+#include "lab.h"
+#include "moejit_tune.h"
+
+typedef struct mj_finding { /* MJ_REASON_NONE: nothing wrong */
+    mj_reason reason;
+    char detail[256];
+} mj_finding;
+
+/* Runs `kernel` on set 0 of `prepared`. A status other than MJ_OK is the device's, not a verdict. */
+mj_status mj_verify_kernel(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *kernel, mj_finding *out,
+                           mj_error *error);
+
+/* Compares the reference output of `prepared` with the host: all of it if that is at most `products` multiplications, else
+ * at least 256 rows and every expert's first and last, over as many columns as the budget allows (16 at least). */
+mj_status mj_verify_reference(mj_lab *lab, const mj_case *prepared, uint64_t products, mj_finding *out,
+                              mj_error *error);
+
+/* tables, activation and combine against the host on small data. */
+mj_status mj_verify_layer_op(mj_lab *lab, const mj_loaded_kernel *kernel, mj_finding *out, mj_error *error);
+
+/* One row by the tolerance above, on the host. Returns the first bad column or UINT32_MAX. `got` and `want` decoded. */
+uint32_t mj_tolerance_check(const mj_tolerance *tolerance, const double *got, const double *want, uint32_t count);
+
+#endif
