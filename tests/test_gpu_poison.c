@@ -223,7 +223,7 @@ TEST(a_tune_without_the_memory_or_the_device_cuda)
     t.options.token_counts = tokens;
     t.options.device_bytes_max = 1 << 20;
     CHECK_STATUS(mj_tune(t.context, &t.problem, &t.options, &t.result, &t.error), MJ_ERR_DEVICE_MEMORY);
-    CHECK_CONTAINS(t.error.text, "GB");
+    CHECK_CONTAINS(t.error.text, "MiB");
     mj_tune_result_free(&t.result);
     t.options.device_bytes_max = 0;
     t.options.device = "cuda:77";

@@ -492,7 +492,7 @@ TEST(bad_wishes_are_named)
     o = options_for(&w);
     check_refused(&o, &bad, MJ_ERR_ARGUMENT, "top");
     o.device_bytes_max = 4096;
-    check_refused(&o, &tiny, MJ_ERR_DEVICE_MEMORY, "GB");
+    check_refused(&o, &tiny, MJ_ERR_DEVICE_MEMORY, "MiB");
     CHECK(no_child_left());
 }
 
