@@ -155,9 +155,11 @@ typedef struct mj_space {
     char family[MJ_NAME_MAX]; /* "mma" */
     char doc[240];
     char template_name[64]; /* "templates/mma.tmpl" */
-    mj_name_list ops;       /* names of ops it implements */
-    mj_name_list schemes;   /* schemes it serves; empty: every scheme */
-    mj_name_list needs;     /* arch features it needs */
+    char primitives
+        [MJ_NAME_MAX];    /* "hopper": templates/prelude/<prelude>_hopper.h follows the prelude; "": nothing does */
+    mj_name_list ops;     /* names of ops it implements */
+    mj_name_list schemes; /* schemes it serves; empty: every scheme */
+    mj_name_list needs;   /* arch features it needs */
     uint32_t tunable_count;
     mj_tunable tunables[MJ_CONFIG_MAX];
     uint32_t rule_count;
@@ -288,6 +290,35 @@ typedef struct mj_grid_rule {
     uint32_t blocks_per_sm_max; /* persistent kernels: cap at this times sm_count; 0: no cap */
 } mj_grid_rule;
 
+/* ---- Tensor maps: what a copy engine is told of a 2D array; 128 opaque bytes at the end of the argument struct, 64-byte
+ * aligned, in manifest order, encoded by the backend at every launch from the pointer argument they describe. ---- */
+#define MJ_TENSOR_MAPS_MAX  4
+#define MJ_TENSOR_MAP_BYTES 128
+#define MJ_TENSOR_MAP_ALIGN 64
+
+typedef enum mj_row_unit {                 /* ORDER ROW UNIT: how many rows the array has at a launch */
+                           MJ_ROWS_FIXED,  /* rows */
+                           MJ_ROWS_TOKENS, /* rows * M */
+                           MJ_ROWS_PAIRS,  /* rows * M * top_k */
+                           MJ_ROW_UNIT_COUNT
+} mj_row_unit;
+
+typedef struct mj_tensor_map_rule {
+    char name[MJ_NAME_MAX]; /* field of mj_args: "weights_map" */
+    mj_arg source;          /* the pointer argument: start of the array */
+    uint32_t element_bytes; /* 1 or 2 */
+    uint32_t row_elements;  /* row-major, rows follow each other without a gap; bytes a multiple of 16 */
+    mj_row_unit row_unit;
+    uint64_t rows;
+    uint32_t box_rows, box_elements; /* one copy; parts outside the array read as zeros and are not written */
+    uint32_t swizzle_bytes;          /* 0, 32, 64 or 128: XOR of 16-byte chunks in shared memory */
+} mj_tensor_map_rule;
+
+typedef struct mj_tensor_map { /* a rule at a launch: what a backend encodes */
+    uint64_t address, rows;
+    uint32_t row_elements, element_bytes, box_rows, box_elements, swizzle_bytes;
+} mj_tensor_map;
+
 typedef struct mj_manifest {
     char symbol[64];
     mj_op op;
@@ -299,10 +330,13 @@ typedef struct mj_manifest {
     uint32_t block_threads;
     uint32_t smem_bytes; /* dynamic shared memory of a launch */
     mj_grid_rule grid;
-    uint32_t args_bytes;          /* the argument struct: op's args in order, naturally aligned */
+    uint32_t args_bytes;          /* mj_args_bytes(op, tensor_map_count) */
     uint32_t pointer_align_bytes; /* every pointer argument must be a multiple */
     uint32_t tiles_per_row_tile;  /* column tiles; counters = row tiles * this if partial_tile_bytes */
     uint32_t partial_tile_bytes;  /* all splits of one tile; 0: no partials, no counters */
+    bool dependent_launch;        /* may start while the kernel before it drains: it waits by itself */
+    uint32_t tensor_map_count;
+    mj_tensor_map_rule tensor_maps[MJ_TENSOR_MAPS_MAX];
     char source_sha256[MJ_SHA256_HEX];
 } mj_manifest;
 
@@ -314,7 +348,17 @@ mj_status mj_manifest_blocks(const mj_manifest *manifest, uint32_t token_count, 
 /* Bytes of the two workspaces for M tokens; counters must be zero before the first launch and are left zero. */
 mj_status mj_manifest_workspace(const mj_manifest *manifest, uint32_t token_count, uint64_t *partial_bytes,
                                 uint64_t *counter_bytes, mj_error *error);
-/* Write the argument struct: `values` is indexed by mj_arg; `out` has manifest->args_bytes bytes. */
+/* Bytes of the argument struct: the op's args in order, naturally aligned, then the tensor maps; 0: too many maps. */
+uint32_t mj_args_bytes(mj_op op, uint32_t tensor_map_count);
+/* Where tensor map `index` lies in it. */
+uint32_t mj_args_tensor_map_offset(mj_op op, uint32_t index);
+/* The map of a launch for M tokens. MJ_ERR_CAPACITY: sizes overflow. */
+mj_status mj_manifest_tensor_map(const mj_manifest *manifest, uint32_t index, const mj_arg_value values[MJ_ARG_COUNT],
+                                 uint32_t token_count, mj_tensor_map *out, mj_error *error);
+/* Limits of the copy engine (CUDA driver API, cuTensorMapEncodeTiled): element and box sizes, 16-byte rows, swizzle span. */
+mj_status mj_tensor_map_check(const mj_tensor_map_rule *rule, mj_error *error);
+/* Write the op's args into the argument struct: `values` is indexed by mj_arg; `out` has manifest->args_bytes bytes. Tensor maps
+ * are left zero. */
 void mj_manifest_pack_args(const mj_manifest *manifest, const mj_arg_value values[MJ_ARG_COUNT], void *out);
 
 /* ---- Families (family.c, family_*.c): what C must know of a template ---- */
@@ -328,8 +372,11 @@ typedef struct mj_derived { /* computed once on the host, emitted, static_assert
     uint32_t k_tiles_per_split;
     uint32_t partial_tile_bytes;
     uint32_t pointer_align_bytes;
-    uint32_t tunables[8]; /* the family's own: what it read from the config */
-    uint32_t var_count;   /* further template variables, e.g. smem offsets */
+    bool dependent_launch;
+    uint32_t tensor_map_count;
+    mj_tensor_map_rule tensor_maps[MJ_TENSOR_MAPS_MAX];
+    uint32_t tunables[16]; /* the family's own: what it read from the config */
+    uint32_t var_count;    /* further template variables, e.g. smem offsets */
     struct {
         char name[MJ_NAME_MAX];
         int64_t value;

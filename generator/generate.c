@@ -114,6 +114,31 @@ static void write_banner(generation *g)
     add(&g->out, "#define MJ_BLOCKS_PER_SM_MIN 1\n");
 }
 
+static void add_line_end(mj_strbuf *out)
+{
+    if (out->bytes && out->text[out->bytes - 1] != '\n') {
+        add(out, "\n");
+    }
+}
+
+/* templates/prelude/<prelude>_<primitives>.h: what one kind of chip has, expanded, so that only the forms in use are written. */
+static mj_status write_primitives(generation *g, mj_error *error)
+{
+    char name[128];
+    mj_template_var vars[VARS_MAX];
+    if (!g->desc->space->primitives[0]) {
+        return MJ_OK;
+    }
+    snprintf(name, sizeof name, "templates/prelude/%s_%s.h", g->prelude, g->desc->space->primitives);
+    memcpy(vars, g->vars, g->var_count * sizeof *vars);
+    for (size_t i = 0; i < g->var_count; i++) {
+        vars[i].optional = true;
+    }
+    mj_status status = mj_expand(mj_spec_files(g->spec), name, vars, g->var_count, &g->out, error);
+    add_line_end(&g->out);
+    return status;
+}
+
 static mj_status write_prelude(generation *g, mj_error *error)
 {
     char name[96];
@@ -126,27 +151,24 @@ static mj_status write_prelude(generation *g, mj_error *error)
     }
     mj_strbuf_addf(&g->out, "#line 1 \"%s\"\n", name);
     mj_strbuf_add(&g->out, text, bytes);
-    if (bytes == 0 || text[bytes - 1] != '\n') {
-        add(&g->out, "\n");
-    }
-    return MJ_OK;
+    add_line_end(&g->out);
+    return write_primitives(g, error);
 }
 
 /* Returns its size; every compiler that sees it checks that. */
 static uint32_t write_args(generation *g)
 {
-    uint32_t count = 0, bytes = 0, align = 1;
+    uint32_t count = 0, bytes = mj_args_bytes(g->desc->op, g->derived.tensor_map_count);
     const mj_arg *args = mj_op_args(g->desc->op, &count);
     mj_strbuf_addf(&g->out, "#line 1 \"arguments of %s\"\ntypedef struct mj_args {\n", mj_op_name(g->desc->op));
     for (uint32_t i = 0; i < count; i++) {
         const char *type = mj_arg_type(args[i]);
-        uint32_t field = mj_arg_bytes(args[i]);
         bool pointer = type[strlen(type) - 1] == '*';
         mj_strbuf_addf(&g->out, "    %s%s%s;\n", type, pointer ? "" : " ", mj_arg_name(args[i]));
-        bytes = (bytes + field - 1) / field * field + field;
-        align = field > align ? field : align;
     }
-    bytes = (bytes + align - 1) / align * align;
+    for (uint32_t i = 0; i < g->derived.tensor_map_count; i++) {
+        mj_strbuf_addf(&g->out, "    mj_tensor_map %s;\n", g->derived.tensor_maps[i].name);
+    }
     mj_strbuf_addf(&g->out,
                    "} mj_args;\nMJ_STATIC_ASSERT(sizeof(mj_args) == %" PRIu32 ", \"the host packs as many bytes\");\n",
                    bytes);
@@ -215,6 +237,9 @@ static void fill_manifest(const generation *g, uint32_t args_bytes, mj_manifest 
     out->pointer_align_bytes = g->derived.pointer_align_bytes;
     out->tiles_per_row_tile = g->derived.n_tiles;
     out->partial_tile_bytes = g->derived.partial_tile_bytes;
+    out->dependent_launch = g->derived.dependent_launch;
+    out->tensor_map_count = g->derived.tensor_map_count;
+    memcpy(out->tensor_maps, g->derived.tensor_maps, sizeof out->tensor_maps);
     mj_sha256_hex(g->out.text, g->out.bytes, out->source_sha256);
 }
 

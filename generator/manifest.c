@@ -85,6 +85,41 @@ mj_status mj_manifest_workspace(const mj_manifest *manifest, uint32_t token_coun
     return MJ_OK;
 }
 
+/* ---- The argument struct ---- */
+static uint32_t align_up(uint32_t value, uint32_t align)
+{
+    return (value + align - 1) / align * align;
+}
+
+/* Without tensor maps; `align` is the struct's. */
+static uint32_t plain_args_bytes(mj_op op, uint32_t *align)
+{
+    uint32_t count = 0, bytes = 0;
+    const mj_arg *args = mj_op_args(op, &count);
+    *align = 1;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t field = mj_arg_bytes(args[i]);
+        bytes = align_up(bytes, field) + field;
+        *align = field > *align ? field : *align;
+    }
+    return bytes;
+}
+
+uint32_t mj_args_tensor_map_offset(mj_op op, uint32_t index)
+{
+    uint32_t align = 1;
+    return align_up(plain_args_bytes(op, &align), MJ_TENSOR_MAP_ALIGN) + index * MJ_TENSOR_MAP_BYTES;
+}
+
+uint32_t mj_args_bytes(mj_op op, uint32_t tensor_map_count)
+{
+    uint32_t align = 1, bytes = plain_args_bytes(op, &align);
+    if (tensor_map_count > MJ_TENSOR_MAPS_MAX) {
+        return 0;
+    }
+    return tensor_map_count ? mj_args_tensor_map_offset(op, tensor_map_count) : align_up(bytes, align);
+}
+
 void mj_manifest_pack_args(const mj_manifest *manifest, const mj_arg_value values[MJ_ARG_COUNT], void *out)
 {
     uint32_t count = 0, offset = 0;
@@ -92,10 +127,62 @@ void mj_manifest_pack_args(const mj_manifest *manifest, const mj_arg_value value
     memset(out, 0, manifest->args_bytes);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t bytes = mj_arg_bytes(args[i]);
-        offset = (offset + bytes - 1) / bytes * bytes; /* natural alignment */
+        offset = align_up(offset, bytes); /* natural alignment */
         if (offset + bytes <= manifest->args_bytes) {
             memcpy((char *)out + offset, &values[args[i]], bytes); /* a union's members start at its own address */
         }
         offset += bytes;
     }
+}
+
+mj_status mj_tensor_map_check(const mj_tensor_map_rule *rule, mj_error *error)
+{
+    const uint32_t elements_max = UINT32_MAX / 2, box_max = 256;
+    uint32_t element = rule->element_bytes, swizzle = rule->swizzle_bytes;
+    const char *why = NULL;
+    if (rule->source > MJ_ARG_RESULT) {
+        why = "describes no pointer";
+    } else if (element != 1 && element != 2) {
+        why = "elements must have 1 or 2 bytes";
+    } else if (rule->row_elements == 0 || rule->row_elements > elements_max || rule->row_elements * element % 16 != 0) {
+        why = "rows must be multiples of 16 bytes";
+    } else if (rule->rows == 0 || rule->rows > UINT32_MAX || rule->row_unit >= MJ_ROW_UNIT_COUNT) {
+        why = "the number of rows is out of range";
+    } else if (rule->box_rows == 0 || rule->box_rows > box_max || rule->box_elements == 0 ||
+               rule->box_elements > box_max || rule->box_elements * element % 16 != 0) {
+        why = "a box has 1 to 256 rows, and 1 to 256 elements in whole 16 bytes";
+    } else if (swizzle != 0 && swizzle != 32 && swizzle != 64 && swizzle != 128) {
+        why = "the swizzle spans 0, 32, 64 or 128 bytes";
+    } else if (swizzle && rule->box_elements * element > swizzle) {
+        why = "a row of the box is wider than the swizzle";
+    }
+    return why ? mj_fail(error, MJ_ERR_FORMAT, "tensor map %.31s: %s", rule->name, why) : MJ_OK;
+}
+
+mj_status mj_manifest_tensor_map(const mj_manifest *manifest, uint32_t index, const mj_arg_value values[MJ_ARG_COUNT],
+                                 uint32_t token_count, mj_tensor_map *out, mj_error *error)
+{
+    const mj_tensor_map_rule *rule = &manifest->tensor_maps[index];
+    uint64_t rows = rule->rows;
+    bool good = true;
+    if (rule->row_unit != MJ_ROWS_FIXED) { /* ORDER ROW UNIT */
+        good = mj_mul_u64(rows, token_count, &rows);
+    }
+    if (rule->row_unit == MJ_ROWS_PAIRS) {
+        good = good && mj_mul_u64(rows, manifest->problem.top_k, &rows);
+    }
+    if (!good || rows > UINT32_MAX) {
+        return mj_fail(error, MJ_ERR_CAPACITY, "%s: %s has too many rows for %" PRIu32 " tokens", manifest->symbol,
+                       rule->name, token_count);
+    }
+    *out = (mj_tensor_map){
+        .address = values[rule->source].pointer,
+        .rows = rows,
+        .row_elements = rule->row_elements,
+        .element_bytes = rule->element_bytes,
+        .box_rows = rule->box_rows,
+        .box_elements = rule->box_elements,
+        .swizzle_bytes = rule->swizzle_bytes,
+    };
+    return MJ_OK;
 }

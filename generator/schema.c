@@ -189,6 +189,8 @@ static const mj_field space_rows[] = {
     {"doc", MJ_FIELD_STRING, .doc = "one line", SPACE(doc), FITS(mj_space, doc)},
     {"template", MJ_FIELD_STRING, .doc = "the file below templates/; %s: the op's name", SPACE(template_name),
      FITS(mj_space, template_name)},
+    {"primitives", MJ_FIELD_STRING, .optional = true, .doc = "further primitives: templates/prelude/<prelude>_<this>.h",
+     SPACE(primitives), FITS(mj_space, primitives)},
     {"ops", MJ_FIELD_NAMES, .doc = "ops it implements", SPACE(ops)},
     {"schemes", MJ_FIELD_NAMES, .optional = true, .doc = "schemes it serves; left out: all", SPACE(schemes)},
     {"needs", MJ_FIELD_NAMES, .optional = true, .doc = "arch features it needs", SPACE(needs)},

@@ -26,6 +26,7 @@ typedef struct mj_launch {
     uint32_t blocks, threads, smem_bytes;
     const void *args; /* the argument struct */
     uint32_t args_bytes;
+    bool dependent; /* may start before the kernel ahead of it on the stream has ended (the kernel waits by itself) */
 } mj_launch;
 
 typedef struct mj_compiled { /* malloc'ed by the backend; mj_compiled_free */
@@ -60,6 +61,9 @@ struct mj_backend {
     mj_status (*kernel_load)(void *device, const void *binary, size_t bytes, const char *symbol, uint32_t smem_bytes,
                              void **kernel, mj_kernel_attributes *attributes, mj_error *error);
     void (*kernel_unload)(void *device, void *kernel);
+    /* Writes MJ_TENSOR_MAP_BYTES, aligned to MJ_TENSOR_MAP_ALIGN, for the argument struct of a launch; may be called while a stream
+     * is captured. NULL: the device has no copy engine that needs them. */
+    mj_status (*tensor_map_encode)(void *device, const mj_tensor_map *map, void *out, mj_error *error);
     mj_status (*kernel_launch)(void *device, void *kernel, const mj_launch *launch, void *stream, mj_error *error);
 
     mj_status (*memory_alloc)(void *device, size_t bytes, void **out, mj_error *error);

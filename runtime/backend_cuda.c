@@ -271,6 +271,7 @@ const mj_backend mj_backend_cuda = {
     .device_close = cuda_device_close,
     .kernel_load = mj_cuda_kernel_load,
     .kernel_unload = mj_cuda_kernel_unload,
+    .tensor_map_encode = mj_cuda_tensor_map_encode,
     .kernel_launch = mj_cuda_kernel_launch,
     .memory_alloc = mj_cuda_memory_alloc,
     .memory_free = mj_cuda_memory_free,

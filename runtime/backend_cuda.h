@@ -33,6 +33,7 @@ typedef struct mj_cuda_device {
 mj_status mj_cuda_kernel_load(void *device, const void *binary, size_t bytes, const char *symbol, uint32_t smem_bytes,
                               void **kernel, mj_kernel_attributes *attributes, mj_error *error);
 void mj_cuda_kernel_unload(void *device, void *kernel);
+mj_status mj_cuda_tensor_map_encode(void *device, const mj_tensor_map *map, void *out, mj_error *error);
 mj_status mj_cuda_kernel_launch(void *device, void *kernel, const mj_launch *launch, void *stream, mj_error *error);
 mj_status mj_cuda_memory_alloc(void *device, size_t bytes, void **out, mj_error *error);
 void mj_cuda_memory_free(void *device, void *pointer);

@@ -163,10 +163,37 @@ mj_status mj_cuda_kernel_launch(void *opaque, void *opaque_kernel, const mj_laun
     if (status != MJ_OK) {
         return status;
     }
-    cu_result result = device->api->launch(kernel->function, launch->blocks, 1, 1, launch->threads, 1, 1,
-                                           launch->smem_bytes, stream, params, NULL);
+    cu_result result = CU_SUCCESS;
+    if (launch->dependent && device->api->launch_extended) {
+        cu_launch_attribute early = {.id = CU_LAUNCH_PROGRAMMATIC_SERIALIZATION,
+                                     .value.programmatic_stream_serialization = 1};
+        cu_launch_config config = {launch->blocks, 1, 1, launch->threads, 1, 1, launch->smem_bytes, stream, &early, 1};
+        result = device->api->launch_extended(&config, kernel->function, params, NULL);
+    } else {
+        result = device->api->launch(kernel->function, launch->blocks, 1, 1, launch->threads, 1, 1, launch->smem_bytes,
+                                     stream, params, NULL);
+    }
     leave(device, pushed);
     return mj_cuda_check(device->api, result, "launching a kernel", error);
+}
+
+/* A computation on the host; needs no context. */
+mj_status mj_cuda_tensor_map_encode(void *opaque, const mj_tensor_map *map, void *out, mj_error *error)
+{
+    const mj_cuda_device *device = opaque;
+    if (!device->api->tensor_map_encode) {
+        return mj_fail(error, MJ_ERR_UNSUPPORTED,
+                       "the driver has no cuTensorMapEncodeTiled: CUDA 12.0 or later is needed");
+    }
+    unsigned long long dims[2] = {map->row_elements, map->rows};
+    unsigned long long stride_bytes = (unsigned long long)map->row_elements * map->element_bytes;
+    unsigned box[2] = {map->box_elements, map->box_rows}, steps[2] = {1, 1};
+    int swizzle =
+        map->swizzle_bytes == 128 ? 3 : map->swizzle_bytes / 32; /* CU_TENSOR_MAP_SWIZZLE_NONE, 32B, 64B, 128B */
+    cu_result result = device->api->tensor_map_encode(
+        out, map->element_bytes == 1 ? CU_TENSOR_MAP_UINT8 : CU_TENSOR_MAP_UINT16, 2, (void *)(uintptr_t)map->address,
+        dims, &stride_bytes, box, steps, 0, swizzle, CU_TENSOR_MAP_L2_PROMOTION_256B, 0);
+    return mj_cuda_check(device->api, result, "describing an array to the copy engine", error);
 }
 
 /* ---- Memory ---- */

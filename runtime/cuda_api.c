@@ -93,7 +93,11 @@ mj_status mj_cuda_api_load(mj_cuda_api *api, mj_error *error)
         memcpy(&api->field, &found, sizeof found); \
         missing = !found && !missing ? symbol : missing; \
     }
+#define CUDA_OPTIONAL(field, symbol, arguments) \
+    found = dlsym(api->library, symbol); \
+    memcpy(&api->field, &found, sizeof found);
 #include "cuda_api.inc"
+#undef CUDA_OPTIONAL
 #undef CUDA_FUNCTION
     if (missing) {
         mj_cuda_api_unload(api);

@@ -46,10 +46,36 @@ enum { /* function attributes */
 
 enum { CU_STREAM_CAPTURE_RELAXED = 2, CU_SMEM_DEFAULT_MAX = 48 * 1024 };
 
+/* CUlaunchConfig and CUlaunchAttribute of cuda.h, with the one attribute in use. */
+typedef struct cu_launch_attribute {
+    int id;
+    int pad;
+    union {
+        int programmatic_stream_serialization;
+        char bytes[64];
+    } value;
+} cu_launch_attribute;
+enum { CU_LAUNCH_PROGRAMMATIC_SERIALIZATION = 6 };
+
+typedef struct cu_launch_config {
+    unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, smem_bytes;
+    cu_stream stream;
+    cu_launch_attribute *attributes;
+    unsigned attribute_count;
+} cu_launch_config;
+
+enum { /* tensor maps */
+       CU_TENSOR_MAP_UINT8 = 0,
+       CU_TENSOR_MAP_UINT16 = 1,
+       CU_TENSOR_MAP_L2_PROMOTION_256B = 3
+};
+
 typedef struct mj_cuda_api {
     void *library;
 #define CUDA_FUNCTION(field, symbol, fallback, arguments) cu_result(*field) arguments;
+#define CUDA_OPTIONAL(field, symbol, arguments)           cu_result(*field) arguments;
 #include "cuda_api.inc"
+#undef CUDA_OPTIONAL
 #undef CUDA_FUNCTION
 } mj_cuda_api;
 

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { ARGS_BYTES_MAX = 8 * MJ_ARG_COUNT };
+enum { ARGS_BYTES_MAX = 8 * MJ_ARG_COUNT + MJ_TENSOR_MAP_ALIGN + MJ_TENSOR_MAPS_MAX * MJ_TENSOR_MAP_BYTES };
 
 /* Pointers that an op may do without; whether it really can is its caller's to know. ORDER ARG */
 static const bool arg_may_be_null[MJ_ARG_COUNT] = {
@@ -17,18 +17,6 @@ static bool arg_is_pointer(mj_arg arg)
     return arg < MJ_ARG_ELEMENT_COUNT;
 }
 
-/* Bytes of the op's argument struct up to its last field; the struct's own size may be padded to 8. */
-static uint32_t args_end_bytes(mj_op op)
-{
-    uint32_t count = 0, end = 0;
-    const mj_arg *args = mj_op_args(op, &count);
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t bytes = mj_arg_bytes(args[i]);
-        end = (end + bytes - 1) / bytes * bytes + bytes;
-    }
-    return end;
-}
-
 /* A manifest may come from a file somebody else wrote: nothing in it may lead a launch astray. */
 static mj_status check_manifest(const mj_device *device, const mj_manifest *manifest, mj_error *error)
 {
@@ -39,11 +27,20 @@ static mj_status check_manifest(const mj_device *device, const mj_manifest *mani
         return mj_fail(error, MJ_ERR_UNSUPPORTED, "kernel %s is for %s, device %s is %s", manifest->symbol,
                        manifest->arch, device->info.id, device->info.arch);
     }
-    uint32_t end = args_end_bytes(manifest->op);
-    uint32_t padded = (end + 7) / 8 * 8;
-    if (manifest->args_bytes < end || manifest->args_bytes > padded || padded > ARGS_BYTES_MAX) {
+    uint32_t args_bytes = mj_args_bytes(manifest->op, manifest->tensor_map_count);
+    if (manifest->args_bytes != args_bytes || args_bytes == 0 || args_bytes > ARGS_BYTES_MAX) {
         return mj_fail(error, MJ_ERR_FORMAT, "kernel %s: %" PRIu32 " bytes of arguments, %s needs %" PRIu32,
-                       manifest->symbol, manifest->args_bytes, mj_op_name(manifest->op), padded);
+                       manifest->symbol, manifest->args_bytes, mj_op_name(manifest->op), args_bytes);
+    }
+    for (uint32_t i = 0; i < manifest->tensor_map_count; i++) {
+        mj_status status = mj_tensor_map_check(&manifest->tensor_maps[i], error);
+        if (status != MJ_OK) {
+            return status;
+        }
+    }
+    if (manifest->tensor_map_count && !device->backend->tensor_map_encode) {
+        return mj_fail(error, MJ_ERR_UNSUPPORTED, "kernel %s needs tensor maps, which %s does not have",
+                       manifest->symbol, device->info.id);
     }
     uint32_t align = manifest->pointer_align_bytes;
     if (align == 0 || align > 256 || (align & (align - 1)) != 0) {
@@ -135,6 +132,21 @@ static mj_status count_blocks(const mj_device *device, const mj_manifest *manife
     return MJ_OK;
 }
 
+static mj_status encode_maps(mj_device *device, const mj_manifest *manifest, const mj_arg_value values[MJ_ARG_COUNT],
+                             uint32_t token_count, char *args, mj_error *error)
+{
+    mj_status status = MJ_OK;
+    for (uint32_t i = 0; i < manifest->tensor_map_count && status == MJ_OK; i++) {
+        mj_tensor_map map;
+        status = mj_manifest_tensor_map(manifest, i, values, token_count, &map, error);
+        if (status == MJ_OK) {
+            status = device->backend->tensor_map_encode(device->handle, &map,
+                                                        args + mj_args_tensor_map_offset(manifest->op, i), error);
+        }
+    }
+    return status;
+}
+
 mj_status mj_kernel_launch(mj_device *device, const mj_loaded_kernel *kernel, const mj_arg_value values[MJ_ARG_COUNT],
                            uint32_t token_count, void *stream, mj_error *error)
 {
@@ -151,14 +163,19 @@ mj_status mj_kernel_launch(mj_device *device, const mj_loaded_kernel *kernel, co
     if (status != MJ_OK) {
         return status;
     }
-    uint64_t args[MJ_ARG_COUNT] = {0}; /* ARGS_BYTES_MAX, aligned as the struct is */
+    _Alignas(MJ_TENSOR_MAP_ALIGN) char args[ARGS_BYTES_MAX];
     mj_manifest_pack_args(manifest, values, args);
+    status = encode_maps(device, manifest, values, token_count, args, error);
+    if (status != MJ_OK) {
+        return status;
+    }
     mj_launch launch = {
         .blocks = blocks,
         .threads = manifest->block_threads,
         .smem_bytes = manifest->smem_bytes,
         .args = args,
         .args_bytes = manifest->args_bytes,
+        .dependent = manifest->dependent_launch,
     };
     return device->backend->kernel_launch(device->handle, kernel->handle, &launch, stream, error);
 }

@@ -72,6 +72,43 @@ static mj_json *grid_to_json(const mj_grid_rule *grid)
     return object;
 }
 
+/* ORDER ROW UNIT */
+static const char *const row_unit_names[MJ_ROW_UNIT_COUNT] = {"fixed", "tokens", "pairs"};
+
+static mj_json *map_to_json(const mj_tensor_map_rule *rule)
+{
+    mj_json *object = mj_json_object();
+    bool good = rule->row_unit < MJ_ROW_UNIT_COUNT && mj_json_add_string(object, "name", rule->name) &&
+                mj_json_add_string(object, "source", mj_arg_name(rule->source)) &&
+                mj_json_add_string(object, "row_unit", row_unit_names[rule->row_unit]) &&
+                mj_json_add_int(object, "rows", (int64_t)rule->rows) &&
+                mj_json_add_int(object, "row_elements", rule->row_elements) &&
+                mj_json_add_int(object, "element_bytes", rule->element_bytes) &&
+                mj_json_add_int(object, "box_rows", rule->box_rows) &&
+                mj_json_add_int(object, "box_elements", rule->box_elements) &&
+                mj_json_add_int(object, "swizzle_bytes", rule->swizzle_bytes);
+    if (!good) {
+        mj_json_free(object);
+        return NULL;
+    }
+    return object;
+}
+
+/* Keys that most kernels do without. */
+static bool add_optional(mj_json *object, const mj_manifest *manifest)
+{
+    if (manifest->dependent_launch && !mj_json_add_bool(object, "dependent_launch", true)) {
+        return false;
+    }
+    mj_json *maps = manifest->tensor_map_count ? mj_json_add(object, "tensor_maps", mj_json_array()) : NULL;
+    for (uint32_t i = 0; i < manifest->tensor_map_count; i++) {
+        if (!mj_json_push(maps, map_to_json(&manifest->tensor_maps[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 mj_json *mj_manifest_to_json(const mj_manifest *manifest)
 {
     char problem[512];
@@ -93,7 +130,7 @@ mj_json *mj_manifest_to_json(const mj_manifest *manifest)
                 mj_json_add_int(object, "pointer_align_bytes", manifest->pointer_align_bytes) &&
                 mj_json_add_int(object, "tiles_per_row_tile", manifest->tiles_per_row_tile) &&
                 mj_json_add_int(object, "partial_tile_bytes", manifest->partial_tile_bytes) &&
-                mj_json_add_string(object, "source_sha256", manifest->source_sha256);
+                add_optional(object, manifest) && mj_json_add_string(object, "source_sha256", manifest->source_sha256);
     if (!good) {
         mj_json_free(object);
         return NULL;
@@ -158,22 +195,10 @@ bool mj_is_sha256_hex(const char *text)
     return strlen(text) == MJ_SHA256_HEX - 1 && strspn(text, "0123456789abcdef") == MJ_SHA256_HEX - 1;
 }
 
-/* The struct that mj_manifest_pack_args writes: a smaller args_bytes would let it write past the caller's buffer. */
-static uint32_t args_struct_bytes(mj_op op)
-{
-    uint32_t count = 0, bytes = 0, align = 1;
-    const mj_arg *args = mj_op_args(op, &count);
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t size = mj_arg_bytes(args[i]);
-        bytes = (bytes + size - 1) / size * size + size;
-        align = size > align ? size : align;
-    }
-    return (bytes + align - 1) / align * align;
-}
-
 static mj_status check_manifest(const mj_manifest *manifest, mj_error *error)
 {
-    uint32_t align = manifest->pointer_align_bytes, args_bytes = args_struct_bytes(manifest->op);
+    uint32_t align = manifest->pointer_align_bytes,
+             args_bytes = mj_args_bytes(manifest->op, manifest->tensor_map_count);
     if (!is_identifier(manifest->symbol)) {
         return mj_fail(error, MJ_ERR_FORMAT, "symbol: \"%s\" is no C name", manifest->symbol);
     }
@@ -223,6 +248,70 @@ static mj_status read_words(const mj_json *value, mj_manifest *out, mj_error *er
     return MJ_OK;
 }
 
+static uint32_t index_of(const char *name, const char *const *names, uint32_t count)
+{
+    uint32_t at = 0;
+    while (at < count && strcmp(name, names[at]) != 0) {
+        at++;
+    }
+    return at;
+}
+
+static mj_status read_map(const mj_json *object, mj_tensor_map_rule *out, mj_error *error)
+{
+    char source[MJ_NAME_MAX] = "", unit[MJ_NAME_MAX] = "";
+    const char *arg_names[MJ_ARG_COUNT];
+    int64_t rows = 0;
+    for (int i = 0; i < MJ_ARG_COUNT; i++) {
+        arg_names[i] = mj_arg_name((mj_arg)i);
+    }
+    mj_status status = mj_json_read_string(object, "name", out->name, sizeof out->name, error);
+    status = status == MJ_OK ? mj_json_read_string(object, "source", source, sizeof source, error) : status;
+    status = status == MJ_OK ? mj_json_read_string(object, "row_unit", unit, sizeof unit, error) : status;
+    status = status == MJ_OK ? mj_json_read_int(object, "rows", 1, UINT32_MAX, &rows, error) : status;
+    const struct {
+        const char *key;
+        uint32_t *out;
+    } figures[] = {
+        {"row_elements", &out->row_elements}, {"element_bytes", &out->element_bytes}, {"box_rows", &out->box_rows},
+        {"box_elements", &out->box_elements}, {"swizzle_bytes", &out->swizzle_bytes},
+    };
+    for (size_t i = 0; status == MJ_OK && i < sizeof figures / sizeof *figures; i++) {
+        status = read_u32(object, figures[i].key, 0, INT32_MAX, figures[i].out, error);
+    }
+    if (status != MJ_OK) {
+        return status;
+    }
+    out->rows = (uint64_t)rows;
+    out->source = (mj_arg)index_of(source, arg_names, MJ_ARG_COUNT);
+    out->row_unit = (mj_row_unit)index_of(unit, row_unit_names, MJ_ROW_UNIT_COUNT);
+    return mj_tensor_map_check(out, error); /* also of names that are none */
+}
+
+static mj_status read_optional(const mj_json *value, mj_manifest *out, mj_error *error)
+{
+    mj_status status = MJ_OK;
+    if (mj_json_get(value, "dependent_launch")) {
+        status = mj_json_read_bool(value, "dependent_launch", &out->dependent_launch, error);
+    }
+    const mj_json *maps = mj_json_get(value, "tensor_maps");
+    if (status != MJ_OK || !maps) {
+        return status;
+    }
+    size_t count = mj_json_count(maps);
+    if (!mj_json_is_array(maps) || count > MJ_TENSOR_MAPS_MAX) {
+        return mj_fail(error, MJ_ERR_FORMAT, "tensor_maps: an array of at most %d objects", MJ_TENSOR_MAPS_MAX);
+    }
+    for (size_t i = 0; i < count && status == MJ_OK; i++) {
+        const mj_json *map = mj_json_at(maps, i);
+        status = mj_json_is_object(map) ? read_map(map, &out->tensor_maps[i], error)
+                                        : mj_fail(error, MJ_ERR_FORMAT, "not an object");
+        status = mj_json_within(error, status, "tensor_maps.");
+    }
+    out->tensor_map_count = (uint32_t)count;
+    return status;
+}
+
 mj_status mj_manifest_from_json(const mj_json *value, mj_manifest *out, mj_error *error)
 {
     mj_manifest manifest = {0};
@@ -257,6 +346,9 @@ mj_status mj_manifest_from_json(const mj_json *value, mj_manifest *out, mj_error
     }
     if (status == MJ_OK) {
         status = mj_json_within(error, read_grid(object, &manifest.grid, error), "grid.");
+    }
+    if (status == MJ_OK) {
+        status = read_optional(value, &manifest, error);
     }
     if (status == MJ_OK) {
         status = check_manifest(&manifest, error);
