@@ -108,7 +108,7 @@ static const struct mutant {
     {"reference_bias_missing", REFERENCE2, 1, "#if MJ_BIAS\n", "#if 0\n"},
     {"reference_weight_before_bias", REFERENCE2, 1, "sum += (double)MJ_LOAD(A.bias,",
      "sum += 1.5 * (double)MJ_LOAD(A.bias,"},
-    {"tables_unstable", TABLES, 1, "mj_popc(mask & ((1u << lane) - 1u))", "mj_popc(mask >> lane) - 1"},
+    {"tables_unstable", TABLES, 1, "mj_popc(mask & (((mj_mask)1 << lane) - 1))", "mj_popc(mask >> lane) - 1"},
     {"tables_count_other_ranks", TABLES, 1, "id >= 0 && id < expert", "id < expert"},
     {"tables_last_offset_missing", TABLES, 1, "if (expert == MJ_EXPERTS - 1)", "if (expert == MJ_EXPERTS)"},
     {"tables_barrier_dropped", TABLES, 1, "    mj_block_sync();\n", ""},

@@ -8,6 +8,7 @@ typedef unsigned long long mj_u64;
 typedef unsigned short mj_u16;
 typedef unsigned char mj_u8;
 typedef mj_u32 mj_saddr;
+typedef mj_u32 mj_mask; /* one bit per lane */
 typedef struct __align__(16) mj_vec16 {
     mj_u32 x, y, z, w;
 } mj_vec16;
@@ -31,7 +32,7 @@ MJ_FN void mj_fence_device() { __threadfence(); }
 
 MJ_FN char *mj_smem()
 {
-    extern __shared__ __align__(128) char mj_smem_block[];
+    extern __shared__ __align__(1024) char mj_smem_block[];
     return mj_smem_block;
 }
 MJ_FN mj_saddr mj_smem_addr(const void *p) { return (mj_saddr)__cvta_generic_to_shared(p); }
@@ -40,9 +41,9 @@ MJ_FN mj_i32 mj_shfl_i32(mj_i32 v, mj_i32 lane) { return __shfl_sync(0xffffffffu
 MJ_FN mj_i32 mj_shfl_up_i32(mj_i32 v, mj_i32 d) { return __shfl_up_sync(0xffffffffu, v, d); }
 MJ_FN float mj_shfl_xor_f32(float v, mj_i32 mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 MJ_FN double mj_shfl_xor_f64(double v, mj_i32 mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
-MJ_FN mj_u32 mj_ballot(mj_i32 predicate) { return __ballot_sync(0xffffffffu, predicate); }
-MJ_FN mj_i32 mj_popc(mj_u32 x) { return __popc(x); }
-MJ_FN mj_i32 mj_ffs0(mj_u32 x) { return __ffs((mj_i32)x) - 1; }
+MJ_FN mj_mask mj_ballot(mj_i32 predicate) { return __ballot_sync(0xffffffffu, predicate); }
+MJ_FN mj_i32 mj_popc(mj_mask x) { return __popc(x); }
+MJ_FN mj_i32 mj_ffs0(mj_mask x) { return __ffs((mj_i32)x) - 1; }
 MJ_FN mj_i32 mj_atomic_add_i32(mj_i32 *p, mj_i32 v) { return atomicAdd(p, v); }
 
 /* .L2::128B: a row's next sectors are wanted next by this very kernel. */

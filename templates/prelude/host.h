@@ -64,6 +64,7 @@ typedef struct mj_host_lane {
 
 enum { MJ_HOST_NONE, MJ_HOST_BLOCK_SYNC, MJ_HOST_WARP_SYNC, MJ_HOST_SHFL, MJ_HOST_BALLOT, MJ_HOST_LDMATRIX, MJ_HOST_MMA };
 
+#define MJ_HOST_WORDS 16 /* that a lane hands over in one instruction, at most */
 #define MJ_HOST_WARPS ((MJ_BLOCK_THREADS + MJ_WARP_SIZE - 1) / MJ_WARP_SIZE)
 typedef struct mj_host_state {
     const mj_host_block *block;
@@ -78,7 +79,7 @@ typedef struct mj_host_state {
     mj_i32 ready[MJ_BLOCK_THREADS];
     mj_i32 warp_waiting[MJ_HOST_WARPS];
     mj_i32 parity[MJ_BLOCK_THREADS]; /* which exchange buffer a lane's next warp operation uses */
-    mj_u32 exchange[2][MJ_BLOCK_THREADS][6];
+    mj_u32 exchange[2][MJ_BLOCK_THREADS][MJ_HOST_WORDS];
     mj_host_lane lanes[MJ_BLOCK_THREADS];
     char *stacks;
 #endif
@@ -106,8 +107,13 @@ MJ_FN void *mj_host_shared(mj_saddr at, mj_u32 bytes)
     }
     return mj_smem() + at;
 }
-MJ_FN mj_i32 mj_popc(mj_u32 x) { return __builtin_popcount(x); }
-MJ_FN mj_i32 mj_ffs0(mj_u32 x) { return __builtin_ctz(x); }
+#if MJ_WARP_SIZE > 32
+typedef mj_u64 mj_mask;
+#else
+typedef mj_u32 mj_mask;
+#endif
+MJ_FN mj_i32 mj_popc(mj_mask x) { return __builtin_popcountll(x); }
+MJ_FN mj_i32 mj_ffs0(mj_mask x) { return __builtin_ctzll(x); }
 MJ_FN mj_i32 mj_atomic_add_i32(mj_i32 *p, mj_i32 v) { return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL); }
 MJ_FN void mj_fence_device(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
@@ -120,7 +126,7 @@ MJ_FN mj_i32 mj_shfl_i32(mj_i32 v, mj_i32 lane) { (void)lane; return v; }
 MJ_FN mj_i32 mj_shfl_up_i32(mj_i32 v, mj_i32 d) { (void)d; return v; }
 MJ_FN float mj_shfl_xor_f32(float v, mj_i32 mask) { (void)mask; return v; }
 MJ_FN double mj_shfl_xor_f64(double v, mj_i32 mask) { (void)mask; return v; }
-MJ_FN mj_u32 mj_ballot(mj_i32 predicate) { return predicate != 0; }
+MJ_FN mj_mask mj_ballot(mj_i32 predicate) { return predicate != 0; }
 
 MJ_HOST_FN void mj_host_run(const mj_host_block *block, const void *args, void (*lane_call)(const void *))
 {
@@ -188,7 +194,7 @@ MJ_HOST_FN void mj_warp_sync(void) { mj_host_warp_meet(MJ_HOST_WARP_SYNC); }
 
 /* Each lane hands `count` words over and may then read every other lane's. Two buffers by turns: a lane can be one
  * operation ahead of a slow reader, never two. */
-MJ_HOST_FN mj_u32 (*mj_host_exchange(mj_i32 op, const mj_u32 *words, mj_i32 count))[6]
+MJ_HOST_FN mj_u32 (*mj_host_exchange(mj_i32 op, const mj_u32 *words, mj_i32 count))[MJ_HOST_WORDS]
 {
     mj_host_state *h = mj_host;
     mj_i32 lane = h->lane, buffer = h->parity[lane];
@@ -222,12 +228,13 @@ MJ_HOST_FN double mj_shfl_xor_f64(double v, mj_i32 mask)
     memcpy(&v, mj_host_exchange(MJ_HOST_SHFL, words, 2)[(mj_lane() ^ mask) % MJ_WARP_SIZE], sizeof(v));
     return v;
 }
-MJ_HOST_FN mj_u32 mj_ballot(mj_i32 predicate)
+MJ_HOST_FN mj_mask mj_ballot(mj_i32 predicate)
 {
-    mj_u32 bit = predicate != 0, mask = 0;
-    mj_u32(*all)[6] = mj_host_exchange(MJ_HOST_BALLOT, &bit, 1);
+    mj_u32 bit = predicate != 0;
+    mj_mask mask = 0;
+    mj_u32(*all)[MJ_HOST_WORDS] = mj_host_exchange(MJ_HOST_BALLOT, &bit, 1);
     for (mj_i32 i = 0; i < MJ_WARP_SIZE; i++) {
-        mask |= all[i][0] << i;
+        mask |= (mj_mask)all[i][0] << i;
     }
     return mask;
 }
@@ -342,7 +349,7 @@ MJ_HOST_FN void mj_cp_async_wait(mj_i32 pending_max)
 
 MJ_HOST_FN void mj_ldmatrix_x4(mj_u32 r[4], mj_saddr from)
 {
-    mj_u32(*all)[6] = mj_host_exchange(MJ_HOST_LDMATRIX, &from, 1);
+    mj_u32(*all)[MJ_HOST_WORDS] = mj_host_exchange(MJ_HOST_LDMATRIX, &from, 1);
     mj_i32 lane = mj_lane();
     for (mj_i32 i = 0; i < 4; i++) {
         const char *row = mj_host_shared(all[8 * i + lane / 4][0], 16);
@@ -431,7 +438,7 @@ MJ_FN mj_i32 mj_isnan(float x) { return x != x; }
 MJ_HOST_FN void mj_host_mma(float d[4], const mj_u32 a[4], const mj_u32 b[2], float (*decode)(mj_u16))
 {
     mj_u32 words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-    mj_u32(*all)[6] = mj_host_exchange(MJ_HOST_MMA, words, 6);
+    mj_u32(*all)[MJ_HOST_WORDS] = mj_host_exchange(MJ_HOST_MMA, words, 6);
     mj_i32 lane = mj_lane(), g = lane / 4, t = lane % 4;
     for (mj_i32 i = 0; i < 4; i++) {
         mj_i32 half = i / 2, column = 2 * t + i % 2; /* row g + 8*half */
