@@ -174,6 +174,22 @@ TEST(nothing_legal_is_a_failure)
     CHECK(cli_one_line(got->err));
 }
 
+/* Before anything is compiled or checked: one line, on every command that measures, and nothing is left behind. */
+TEST(too_little_device_memory_is_one_line)
+{
+    static const char *const commands[] = {"tune " LAYER " --device cpu --batch 1 64 --mem 50K --save-dir little",
+                                           "bench " LAYER " --device cpu --batch 1 64 --mem 50K",
+                                           "verify " LAYER " --device cpu --batch 1 64 --mem 50K"};
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        const cli_run_result *got = cli_run_words(commands[i]);
+        CHECK_INT(got->code, CLI_NO_DEVICE);
+        CHECK_CONTAINS(got->err, "gemm1 at 64 tokens needs ");
+        CHECK_CONTAINS(got->err, "0.0 MiB are allowed (--mem");
+        CHECK(cli_one_line(got->err));
+        CHECK_STRING(got->out, "");
+    }
+}
+
 TEST(an_interrupt_ends_cleanly)
 {
     char command[2048];
@@ -213,6 +229,7 @@ int main(int argc, char **argv)
     RUN(a_store_of_another_version_is_left_alone);
     RUN(sweeps_a_restricted_space);
     RUN(nothing_legal_is_a_failure);
+    RUN(too_little_device_memory_is_one_line);
     RUN(an_interrupt_ends_cleanly);
     RUN(a_spent_budget_has_its_code);
     cli_clean_home();

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory_need.h"
 #include "reference.h"
 
 #define FILL_PROBES 32
@@ -259,8 +260,7 @@ mj_status mj_lab_open(mj_device *device, uint64_t bytes_max, mj_lab *out, mj_err
     if (status == MJ_OK) {
         status = device->backend->stream_create(device->handle, &out->stream, error);
     }
-    uint64_t usable = free_bytes / 10 * 9;
-    out->bytes_max = bytes_max && bytes_max < usable ? bytes_max : usable;
+    out->bytes_max = mj_memory_allowed(free_bytes, bytes_max);
     return status;
 }
 

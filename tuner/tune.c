@@ -191,7 +191,8 @@ static mj_status open_journal(mj_session *s, mj_error *error)
     return status == MJ_OK ? MJ_OK : mj_fail(error, status, "%s", why.text);
 }
 
-static mj_status plan(mj_session *s, mj_error *error)
+/* Rows; those that the store already answers are finished. */
+static mj_status plan_rows(mj_session *s, mj_error *error)
 {
     mj_status status = mj_session_choose(s, error);
     if (status == MJ_OK) {
@@ -199,8 +200,16 @@ static mj_status plan(mj_session *s, mj_error *error)
     }
     bool skip_known = s->mode == MJ_SESSION_TUNE && !s->options.force && !mj_session_is_partial(s);
     for (uint32_t i = 0; i < s->row_count && status == MJ_OK; i++) {
+        s->rows[i].finished = skip_known && mj_session_from_store(s, &s->rows[i]);
+    }
+    return status;
+}
+
+static mj_status plan_candidates(mj_session *s, mj_error *error)
+{
+    mj_status status = MJ_OK;
+    for (uint32_t i = 0; i < s->row_count && status == MJ_OK; i++) {
         mj_row *row = &s->rows[i];
-        row->finished = skip_known && mj_session_from_store(s, row);
         if (!row->finished) {
             status = mj_session_plan_candidates(s, row, error);
             s->total += row->candidate_count;
@@ -210,6 +219,12 @@ static mj_status plan(mj_session *s, mj_error *error)
         }
     }
     return status;
+}
+
+static mj_status plan(mj_session *s, mj_error *error)
+{
+    mj_status status = plan_rows(s, error);
+    return status == MJ_OK ? plan_candidates(s, error) : status;
 }
 
 static mj_status measure_rows(mj_session *s, mj_error *error)
@@ -243,7 +258,14 @@ static mj_status run(mj_session *s, mj_error *error)
         status = mj_session_load_store(s, error);
     }
     if (status == MJ_OK) {
-        status = plan(s, error);
+        status = plan_rows(s, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_session_check_memory(s, error);
+    }
+    if (status == MJ_OK) {
+        mj_session_announce(s);
+        status = plan_candidates(s, error);
     }
     if (status == MJ_OK && s->mode == MJ_SESSION_TUNE) {
         status = open_journal(s, error);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "memory_need.h"
 #include "os.h"
 #include "tune_session.h"
 
@@ -102,8 +103,8 @@ static mj_status open_pool(mj_session *s, mj_error *error)
     return status;
 }
 
-/* Said before anything takes time: a machine without a GPU does the same job on the CPU. */
-static void announce(mj_session *s)
+/* Said before anything takes time: a machine without a GPU does the same job on the CPU; a busy one times badly. */
+void mj_session_announce(mj_session *s)
 {
     const mj_device_info *info = &s->device.info;
     bool fell_back = s->is_cpu && (!s->options.device || strcmp(s->options.device, "best") == 0);
@@ -111,6 +112,11 @@ static void announce(mj_session *s)
     snprintf(text, sizeof(text), "%s%s (%s), driver %s, compiler %s", fell_back ? "no usable GPU, on the CPU: " : "on ",
              info->name, info->id, info->driver, info->compiler);
     mj_session_report(s, NULL, NULL, text);
+    if (!s->is_cpu && info->memory_free_bytes < info->memory_bytes / 5 * 4) {
+        snprintf(text, sizeof(text), "%s: %.1f of %.1f GB are in use by others: times may be disturbed", info->id,
+                 (double)(info->memory_bytes - info->memory_free_bytes) / 1e9, (double)info->memory_bytes / 1e9);
+        mj_session_report(s, NULL, NULL, text);
+    }
 }
 
 mj_status mj_session_open(mj_session *s, mj_error *error)
@@ -133,16 +139,92 @@ mj_status mj_session_open(mj_session *s, mj_error *error)
     if (s->device.info.note[0]) {
         return mj_fail(error, MJ_ERR_NO_DEVICE, "%s: %s", s->device.info.id, s->device.info.note);
     }
-    const mj_device_info *info = &s->device.info;
-    announce(s);
-    if (!s->is_cpu && info->memory_free_bytes < info->memory_bytes / 5 * 4) {
-        char text[200];
-        snprintf(text, sizeof(text), "%s: %.1f of %.1f GB are in use by others: times may be disturbed", info->id,
-                 (double)(info->memory_bytes - info->memory_free_bytes) / 1e9, (double)info->memory_bytes / 1e9);
-        mj_session_report(s, NULL, NULL, text);
-    }
-    status = mj_spec_find_arch(s->spec, info->arch, &s->arch, error);
+    status = mj_spec_find_arch(s->spec, s->device.info.arch, &s->arch, error);
     return status == MJ_OK ? open_pool(s, error) : status;
+}
+
+/* ---- Memory ---- */
+static mj_status too_little(const mj_session *s, const char *what, uint64_t bytes, uint64_t weights_bytes,
+                            uint32_t tokens_that_fit, mj_error *error)
+{
+    const mj_device_info *info = &s->device.info;
+    const double mib = 1048576.0;
+    uint64_t allowed = mj_memory_allowed(info->memory_free_bytes, s->options.device_bytes_max);
+    char limit[160], weights[64] = "", fits[64] = "";
+    if (s->options.device_bytes_max == allowed) {
+        snprintf(limit, sizeof(limit), "%.1f MiB are allowed (--mem, device_bytes_max)", (double)allowed / mib);
+    } else {
+        snprintf(limit, sizeof(limit),
+                 "%.1f MiB may be used, nine tenths of the free %.1f of %.1f MiB (others hold %.1f)",
+                 (double)allowed / mib, (double)info->memory_free_bytes / mib, (double)info->memory_bytes / mib,
+                 (double)(info->memory_bytes - info->memory_free_bytes) / mib);
+    }
+    if (weights_bytes) {
+        snprintf(weights, sizeof(weights), " (%.1f of it weights)", (double)weights_bytes / mib);
+    }
+    if (tokens_that_fit) {
+        snprintf(fits, sizeof(fits), "; of the batch sizes asked for, %u fits", tokens_that_fit);
+    }
+    return mj_fail(error, MJ_ERR_DEVICE_MEMORY, "%s: %s needs %.1f MiB%s, but %s%s", info->id, what,
+                   (double)bytes / mib, weights, limit, fits);
+}
+
+/* The op whose check needs the most; it is done before any weights are there. */
+static mj_status layer_fits(const mj_session *s, uint64_t allowed, mj_error *error)
+{
+    static const mj_op ops[] = {MJ_OP_TABLES, MJ_OP_ACTIVATION, MJ_OP_COMBINE};
+    mj_status status = MJ_OK;
+    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]) && status == MJ_OK; i++) {
+        uint64_t bytes = 0;
+        status =
+            mj_session_space(s, ops[i]) ? mj_memory_need_layer(&s->problem, s->scheme, ops[i], &bytes, error) : MJ_OK;
+        if (status == MJ_OK && bytes > allowed) {
+            char what[80];
+            snprintf(what, sizeof(what), "the check of %s", mj_op_name(ops[i]));
+            status = too_little(s, what, bytes, 0, 0, error);
+        }
+    }
+    return status;
+}
+
+mj_status mj_session_check_memory(const mj_session *s, mj_error *error)
+{
+    uint64_t allowed = mj_memory_allowed(s->device.info.memory_free_bytes, s->options.device_bytes_max);
+    const mj_tune_row *worst = NULL;
+    mj_memory_need most = {0};
+    uint32_t tokens_that_fit = 0;
+    bool anything = false;
+    for (uint32_t i = 0; i < s->row_count; i++) {
+        const mj_tune_row *row = &s->rows[i].result;
+        mj_memory_need need;
+        if (s->rows[i].finished) {
+            continue;
+        }
+        mj_status status = mj_memory_need_gemm(&s->problem, s->scheme, row->op, row->token_count, &need, error);
+        if (status != MJ_OK) {
+            return status;
+        }
+        anything = true;
+        if (need.bytes > allowed && need.bytes > most.bytes) {
+            worst = row;
+            most = need;
+        }
+    }
+    for (uint32_t i = 0; worst && i < s->row_count; i++) { /* of the GEMM that is named */
+        const mj_tune_row *row = &s->rows[i].result;
+        mj_memory_need need;
+        if (row->op == worst->op && row->token_count > tokens_that_fit &&
+            mj_memory_need_gemm(&s->problem, s->scheme, row->op, row->token_count, &need, NULL) == MJ_OK &&
+            need.bytes <= allowed) {
+            tokens_that_fit = row->token_count;
+        }
+    }
+    if (worst) {
+        char what[80];
+        snprintf(what, sizeof(what), "%s at %u tokens", mj_op_name(worst->op), worst->token_count);
+        return too_little(s, what, most.bytes, most.weights_bytes, tokens_that_fit, error);
+    }
+    return anything && s->mode == MJ_SESSION_TUNE ? layer_fits(s, allowed, error) : MJ_OK;
 }
 
 void mj_session_close(mj_session *s)

@@ -275,7 +275,14 @@ static mj_status prepare(mj_session *s, mj_row *row, mj_error *error)
         mj_json_free(request);
         return status;
     }
-    status = mj_link_prepare(&s->link, request, &reply, error);
+    mj_error why = {0};
+    status = mj_link_prepare(&s->link, request, &reply, &why);
+    if (status != MJ_OK && status != MJ_ERR_INTERRUPTED) {
+        mj_fail(error, status, "preparing %s at %u tokens: %.900s", mj_op_name(row->result.op), row->result.token_count,
+                why.text);
+    } else if (status != MJ_OK) {
+        mj_fail(error, status, "%s", why.text);
+    }
     const mj_json *results = reply ? mj_json_get(reply, "results") : NULL;
     char note[160] = "";
     if (status == MJ_OK) {

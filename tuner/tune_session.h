@@ -91,6 +91,9 @@ const mj_space *mj_session_space(const mj_session *s, mj_op op);
 
 /* tune_open.c */
 mj_status mj_session_open(mj_session *s, mj_error *error); /* worker, compile pool */
+/* Do the unfinished rows fit the device's memory? Before anything is compiled; MJ_ERR_DEVICE_MEMORY says what would. */
+mj_status mj_session_check_memory(const mj_session *s, mj_error *error);
+void mj_session_announce(mj_session *s);
 void mj_session_close(mj_session *s);
 mj_status mj_session_queue(mj_session *s, mj_error *error); /* all kernels to the compilers */
 /* Until that kernel is compiled, or was refused. */

@@ -28,6 +28,8 @@ mj_status mj_verify_reference(mj_lab *lab, const mj_case *prepared, uint64_t pro
 
 /* tables, activation and combine against the host on small data. */
 mj_status mj_verify_layer_op(mj_lab *lab, const mj_loaded_kernel *kernel, mj_finding *out, mj_error *error);
+/* The most tokens that takes. */
+uint32_t mj_layer_check_tokens(const mj_problem *problem, mj_op op);
 
 /* One row by the tolerance above, on the host. Returns the first bad column or UINT32_MAX. `got` and `want` decoded. */
 uint32_t mj_tolerance_check(const mj_tolerance *tolerance, const double *got, const double *want, uint32_t count);

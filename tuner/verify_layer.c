@@ -251,22 +251,35 @@ static mj_status check_tokens(mj_lab *lab, const mj_loaded_kernel *kernel, uint3
     return status;
 }
 
+static const uint32_t check_token_counts[] = {1, 7, 61, 300};
+
+/* So large that the host's side of it takes too long; one token is checked always. */
+static bool is_large(const mj_problem *problem, mj_op op, uint32_t token_count)
+{
+    uint64_t widest = problem->hidden > 2ull * problem->intermediate ? problem->hidden : 2ull * problem->intermediate;
+    uint64_t width = op == MJ_OP_TABLES ? 1 : widest;
+    return token_count > 1 && token_count * (uint64_t)problem->top_k * width > ELEMENTS_MAX;
+}
+
+uint32_t mj_layer_check_tokens(const mj_problem *problem, mj_op op)
+{
+    uint32_t largest = 1;
+    for (size_t i = 0; i < sizeof(check_token_counts) / sizeof(check_token_counts[0]); i++) {
+        largest = is_large(problem, op, check_token_counts[i]) ? largest : check_token_counts[i];
+    }
+    return largest;
+}
+
 mj_status mj_verify_layer_op(mj_lab *lab, const mj_loaded_kernel *kernel, mj_finding *out, mj_error *error)
 {
-    static const uint32_t token_counts[] = {1, 7, 61, 300};
     const mj_problem *problem = &kernel->manifest.problem;
-    *out = (mj_finding){0};
     mj_status status = MJ_OK;
-    uint64_t width =
-        kernel->manifest.op == MJ_OP_TABLES
-            ? 1
-            : (problem->hidden > 2ull * problem->intermediate ? problem->hidden : 2ull * problem->intermediate);
-    for (size_t i = 0; i < sizeof(token_counts) / sizeof(token_counts[0]); i++) {
-        bool large = token_counts[i] * (uint64_t)problem->top_k * width > ELEMENTS_MAX;
-        if (i > 0 && large) {
+    *out = (mj_finding){0};
+    for (size_t i = 0; i < sizeof(check_token_counts) / sizeof(check_token_counts[0]); i++) {
+        if (is_large(problem, kernel->manifest.op, check_token_counts[i])) {
             break;
         }
-        status = check_tokens(lab, kernel, token_counts[i], out, error);
+        status = check_tokens(lab, kernel, check_token_counts[i], out, error);
         if (status != MJ_OK || out->reason != MJ_REASON_NONE) {
             break;
         }

@@ -10,6 +10,7 @@
 
 #include "helper.h"
 #include "measure.h"
+#include "memory_need.h"
 #include "verify.h"
 #include "wire.h"
 
@@ -20,11 +21,7 @@
 static const struct {
     const char *routing;
     uint32_t token_count;
-} small_cases[] = {
-    {"small:ragged", 1},
-    {"small:ragged", 23},
-    {"small:one", 37},
-};
+} small_cases[] = MJ_SMALL_CASES;
 #define SMALL_COUNT (sizeof(small_cases) / sizeof(small_cases[0]))
 
 typedef struct slot { /* a loaded candidate */

@@ -1,0 +1,97 @@
+/* memory_need.c: see memory_need.h. ORDER LAB MEMORY: the sums follow lab.c, lab_case.c and verify_layer.c; a test holds them
+ * to the byte. */
+#include "memory_need.h"
+
+#include "checked.h"
+#include "lab.h"
+#include "reference.h"
+#include "verify.h"
+
+/* Adds a * b * c bytes; an empty array takes one. */
+static bool add(uint64_t *sum, uint64_t a, uint64_t b, uint64_t c)
+{
+    uint64_t bytes = 0;
+    return mj_mul3_u64(a, b, c, &bytes) && mj_add_u64(*sum, bytes ? bytes : 1, sum);
+}
+
+static bool add_guarded(uint64_t *sum, uint64_t rows, uint64_t n, uint64_t element_bytes)
+{
+    uint64_t bytes = 0;
+    return mj_mul3_u64(rows, n, element_bytes, &bytes) && mj_add_u64(bytes, 255, &bytes) &&
+           mj_add_u64(bytes / 256 * 256, 2 * MJ_GUARD_BYTES, &bytes) && mj_add_u64(*sum, bytes, sum);
+}
+
+/* One set of routing and activations, two guarded outputs, the reference's, and the comparison's result. */
+static bool add_case(const mj_problem *problem, mj_op op, uint64_t io_bytes, uint64_t token_count, uint64_t *sum)
+{
+    mj_gemm_shape shape = mj_problem_gemm(problem, op);
+    uint64_t pairs = token_count * problem->top_k;
+    uint64_t input_rows = op == MJ_OP_GEMM1 ? token_count : pairs;
+    return add(sum, pairs, 3 * sizeof(int32_t), 1) && add(sum, problem->expert_count + 1ull, sizeof(int32_t), 1) &&
+           add(sum, input_rows, shape.k, io_bytes) && add_guarded(sum, pairs, shape.n, io_bytes) &&
+           add_guarded(sum, pairs, shape.n, io_bytes) && add(sum, pairs, shape.n, io_bytes) &&
+           add(sum, pairs, 4 * sizeof(float), 1);
+}
+
+static mj_status formats(const mj_scheme *scheme, uint64_t *io_bytes, uint64_t *weight_bytes, mj_error *error)
+{
+    *io_bytes = mj_ref_format_bytes(scheme->io_format);
+    *weight_bytes = mj_ref_format_bytes(scheme->weight_format);
+    if (*io_bytes == 0 || *weight_bytes == 0) {
+        return mj_fail(error, MJ_ERR_UNSUPPORTED, "scheme %s cannot be tuned in this version", scheme->name);
+    }
+    return MJ_OK;
+}
+
+mj_status mj_memory_need_gemm(const mj_problem *problem, const mj_scheme *scheme, mj_op op, uint32_t token_count,
+                              mj_memory_need *out, mj_error *error)
+{
+    static const struct {
+        const char *routing;
+        uint32_t token_count;
+    } small[] = MJ_SMALL_CASES;
+    uint64_t io_bytes = 0, weight_bytes = 0, per_expert = 0;
+    *out = (mj_memory_need){0};
+    mj_status status = formats(scheme, &io_bytes, &weight_bytes, error);
+    if (status != MJ_OK) {
+        return status;
+    }
+    mj_gemm_shape shape = mj_problem_gemm(problem, op);
+    bool fits = mj_mul3_u64(shape.n, shape.k, weight_bytes, &per_expert) &&
+                add(&out->weights_bytes, problem->expert_count, per_expert, 1) &&
+                (!problem->bias || add(&out->weights_bytes, problem->expert_count, shape.n, io_bytes));
+    out->bytes = out->weights_bytes;
+    for (size_t i = 0; fits && i < sizeof(small) / sizeof(small[0]); i++) {
+        fits = add_case(problem, op, io_bytes, small[i].token_count, &out->bytes);
+    }
+    fits = fits && add_case(problem, op, io_bytes, token_count, &out->bytes);
+    return fits ? MJ_OK
+                : mj_fail(error, MJ_ERR_CAPACITY, "%s at %u tokens: more memory than 64 bits count", mj_op_name(op),
+                          token_count);
+}
+
+mj_status mj_memory_need_layer(const mj_problem *problem, const mj_scheme *scheme, mj_op op, uint64_t *bytes,
+                               mj_error *error)
+{
+    uint64_t io_bytes = 0, weight_bytes = 0;
+    *bytes = 0;
+    mj_status status = formats(scheme, &io_bytes, &weight_bytes, error);
+    if (status != MJ_OK) {
+        return status;
+    }
+    uint64_t pairs = (uint64_t)mj_layer_check_tokens(problem, op) * problem->top_k;
+    uint64_t hidden = problem->hidden, n = problem->intermediate;
+    bool fits = add(bytes, pairs, 2 * sizeof(int32_t), 1) && add(bytes, problem->expert_count + 1ull, 4, 1);
+    if (op == MJ_OP_ACTIVATION) {
+        fits = fits && add(bytes, pairs, n * (problem->gated ? 2 : 1), io_bytes) && add(bytes, pairs, n, io_bytes);
+    } else if (op == MJ_OP_COMBINE) {
+        fits = fits && add(bytes, pairs, hidden, io_bytes) && add(bytes, pairs / problem->top_k, hidden, io_bytes);
+    }
+    return fits ? MJ_OK : mj_fail(error, MJ_ERR_CAPACITY, "%s: more memory than 64 bits count", mj_op_name(op));
+}
+
+uint64_t mj_memory_allowed(uint64_t free_bytes, uint64_t bytes_max)
+{
+    uint64_t usable = free_bytes / 10 * 9;
+    return bytes_max && bytes_max < usable ? bytes_max : usable;
+}
