@@ -12,8 +12,7 @@
 
 /* ---- The load of a routing ---- */
 
-static const uint32_t tile_rows[] = {16, 32, 64, 128};
-enum { TILE_ROWS_COUNT = sizeof tile_rows / sizeof tile_rows[0] };
+enum { TILE_ROWS_COUNT = sizeof mj_load_tile_rows / sizeof mj_load_tile_rows[0] };
 
 /* Expected tiles of an expert with a mean of `rows`, when each of `tokens` tokens picks it with the same chance. Integrates the
  * spread (normal, by three points) so that a mean of one row and a half is not taken for two tiles of a row. */
@@ -46,7 +45,7 @@ static void fill_load(const mj_problem *p, uint32_t token_count, const double *e
         load->row_count += rows;
         load->active_experts += 1 - pow(1 - rows / tokens, tokens);
         for (int i = 0; i < TILE_ROWS_COUNT; i++) {
-            load->row_tiles[i] += expected_tiles(rows, tokens, tile_rows[i]);
+            load->row_tiles[i] += expected_tiles(rows, tokens, mj_load_tile_rows[i]);
         }
         if (!expert_rows) { /* all alike: once is enough */
             double count = p->expert_count;

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const mj_family *const families[] = {&mj_family_mma, &mj_family_cpu, &mj_family_reference, &mj_family_simple};
+static const mj_family *const families[] = {&mj_family_wgmma, &mj_family_mma, &mj_family_cpu, &mj_family_reference,
+                                            &mj_family_simple};
 enum { FAMILY_COUNT = sizeof families / sizeof families[0] };
 
 const mj_family *mj_family_at(uint32_t index)
@@ -84,8 +85,13 @@ void mj_derived_occupancy(mj_derived *derived, const mj_arch *arch)
     derived->blocks_per_sm = blocks;
 }
 
+const uint32_t mj_load_tile_rows[] = {8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512};
+
 double mj_load_row_tiles(const mj_load *load, uint32_t tile_rows)
 {
-    uint32_t slot = tile_rows <= 16 ? 0 : tile_rows <= 32 ? 1 : tile_rows <= 64 ? 2 : 3;
+    uint32_t slot = 0, last = sizeof mj_load_tile_rows / sizeof mj_load_tile_rows[0] - 1;
+    while (slot < last && mj_load_tile_rows[slot] < tile_rows) {
+        slot++;
+    }
     return load->row_tiles[slot];
 }

@@ -18,9 +18,10 @@ typedef struct mj_load {
     uint32_t token_count;
     double row_count; /* pairs of local experts */
     double active_experts;
-    double row_tiles[4]; /* sum over experts of ceil(rows / tile), for tiles of 16, 32, 64, 128 rows */
-    double input_rows;   /* distinct rows that gemm1 reads */
+    double row_tiles[11]; /* sum over experts of ceil(rows / tile), for tiles of mj_load_tile_rows[] rows */
+    double input_rows;    /* distinct rows that gemm1 reads */
 } mj_load;
+extern const uint32_t mj_load_tile_rows[11];
 double mj_load_row_tiles(const mj_load *load, uint32_t tile_rows);
 
 typedef struct mj_family {
@@ -34,7 +35,7 @@ typedef struct mj_family {
                           const mj_load *load);
 } mj_family;
 
-extern const mj_family mj_family_mma, mj_family_cpu, mj_family_simple, mj_family_reference;
+extern const mj_family mj_family_mma, mj_family_wgmma, mj_family_cpu, mj_family_simple, mj_family_reference;
 
 const mj_family *mj_family_find(const char *name); /* NULL: not in this build */
 const mj_family *mj_family_at(uint32_t index);     /* NULL: past the last */

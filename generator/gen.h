@@ -365,8 +365,9 @@ void mj_manifest_pack_args(const mj_manifest *manifest, const mj_arg_value value
 typedef struct mj_derived { /* computed once on the host, emitted, static_asserted in the source */
     uint32_t block_threads;
     uint32_t smem_bytes;
-    uint32_t regs_estimate; /* per thread */
-    uint32_t blocks_per_sm; /* by shared memory, threads and the register estimate */
+    uint32_t regs_estimate;     /* per thread */
+    uint32_t blocks_per_sm;     /* by shared memory, threads and the register estimate */
+    uint32_t blocks_per_sm_min; /* the compiler must leave registers for so many; 0: one */
     mj_grid_rule grid;
     uint32_t tile_m, tile_n, n_tiles, split_k;
     uint32_t k_tiles_per_split;

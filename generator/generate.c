@@ -68,6 +68,7 @@ static void collect_vars(generation *g)
     add_text(g, "activation", mj_activation_name(p->activation), true);
     add_text(g, "elem", desc->scheme->io_format, true);
     add_text(g, "weight_format", desc->scheme->weight_format, true);
+    add_text(g, "wgmma_type", desc->scheme->input_format, true);
     add_number(g, "gemm", desc->op == MJ_OP_GEMM1 ? 1 : desc->op == MJ_OP_GEMM2 ? 2 : 0, true);
     add_number(g, "experts", p->expert_count, true);
     add_number(g, "top_k", p->top_k, true);
@@ -111,7 +112,8 @@ static void write_banner(generation *g)
     mj_strbuf_addf(&g->out, "#define MJ_BLOCK_THREADS %" PRIu32 "\n", g->derived.block_threads);
     mj_strbuf_addf(&g->out, "#define MJ_WARP_SIZE %" PRIu32 "\n", desc->arch->warp_size);
     mj_strbuf_addf(&g->out, "#define MJ_SMEM_BYTES %" PRIu32 "\n", g->derived.smem_bytes);
-    add(&g->out, "#define MJ_BLOCKS_PER_SM_MIN 1\n");
+    mj_strbuf_addf(&g->out, "#define MJ_BLOCKS_PER_SM_MIN %" PRIu32 "\n",
+                   g->derived.blocks_per_sm_min ? g->derived.blocks_per_sm_min : 1);
 }
 
 static void add_line_end(mj_strbuf *out)

@@ -16,7 +16,7 @@ return {
     threads_sm_max = 2048,
     blocks_sm_max = 32,
     features = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix", "mma_e4m3", "tma", "cluster", "wgmma", "setmaxnreg" },
-    families = { "mma", "reference", "simple" },
+    families = { "wgmma", "mma", "reference", "simple" },
     typical_device = "H200",
     typical = {
         sm_count = 132,

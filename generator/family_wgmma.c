@@ -1,0 +1,415 @@
+/* family_wgmma.c: sizes, limits and expected time of templates/wgmma.tmpl. */
+#include "checked.h"
+#include "family.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    STEP_BYTES = 128, /* of K: one row of the swizzle */
+    GROUP_ROWS = 64,  /* wgmma's M */
+    WGMMA_N_MAX = 256,
+    BOX_ROWS_MAX = 256,
+    SWIZZLE_ALIGN = 1024,
+    BARRIER_BYTES = 8,
+    OUT_ROWS = 16, /* of a warp's part of an accumulator block */
+    OUT_SLAB_BYTES = 128,
+    LANE_EXPERTS_MAX = 32,
+    POINTER_ALIGN_BYTES = 16,
+    GROUP_THREADS = 128,
+    STAGES_MAX = 32,
+};
+enum { TOKENS_ARE_M = 1, WEIGHTS_ARE_M = 2 };   /* orientation */
+enum { LOAD_BY_GATHER = 1, LOAD_BY_BOXES = 2 }; /* input_load */
+enum { NOT_DEPENDENT = 1, DEPENDENT = 2 };      /* dependent */
+
+typedef struct shape {
+    uint32_t tile_m, tile_n, orientation, input_load, stages, consumers, producers, cluster, group_m, blocks_per_sm,
+        dependent;
+} shape;
+_Static_assert(sizeof(shape) <= sizeof(((mj_derived *)0)->tunables), "kept in mj_derived");
+
+static mj_status read_shape(const mj_kernel_desc *desc, shape *out, mj_error *error)
+{
+    const mj_tunable_slot slots[] = {
+        {"tile_m", &out->tile_m},           {"tile_n", &out->tile_n},
+        {"orientation", &out->orientation}, {"input_load", &out->input_load},
+        {"stages", &out->stages},           {"consumers", &out->consumers},
+        {"producers", &out->producers},     {"cluster", &out->cluster},
+        {"group_m", &out->group_m},         {"blocks_per_sm", &out->blocks_per_sm},
+        {"dependent", &out->dependent},
+    };
+    return mj_family_read(desc, slots, sizeof slots / sizeof slots[0], error);
+}
+
+static shape shape_of(const mj_derived *derived)
+{
+    shape s;
+    memcpy(&s, derived->tunables, sizeof s);
+    return s;
+}
+
+static uint32_t element_bytes(const mj_kernel_desc *desc)
+{
+    return desc->scheme->weight_bits <= 8 ? 1 : 2;
+}
+
+/* Rows of wgmma's M and N. */
+static uint32_t rows_m(const shape *s)
+{
+    return s->orientation == WEIGHTS_ARE_M ? s->tile_n : s->tile_m;
+}
+
+static uint32_t rows_n(const shape *s)
+{
+    return s->orientation == WEIGHTS_ARE_M ? s->tile_m : s->tile_n;
+}
+
+static uint32_t accumulators(const shape *s)
+{
+    return rows_m(s) / (GROUP_ROWS * s->consumers) * rows_n(s) / 2;
+}
+
+/* Registers of consumers and producers after setmaxnreg: a whole warpgroup of producers gives up what the consumers take. Sums stay
+ * within the 64 Ki of a multiprocessor (PTX ISA, "setmaxnreg"; the pairs are those of published kernels). */
+typedef struct register_split {
+    uint32_t consumers, gather, by_gather, by_boxes;
+} register_split;
+static const register_split register_splits[] = {{1, 56, 240, 240}, {2, 56, 224, 240}, {3, 56, 152, 160}};
+
+static void split_registers(const shape *s, uint32_t *consumer, uint32_t *producer)
+{
+    *consumer = *producer = 0;
+    for (size_t i = 0; i < sizeof register_splits / sizeof register_splits[0]; i++) {
+        const register_split *row = &register_splits[i];
+        if (s->producers == 4 && s->blocks_per_sm == 1 && row->consumers == s->consumers) {
+            bool gather = s->input_load == LOAD_BY_GATHER;
+            *consumer = gather ? row->by_gather : row->by_boxes;
+            *producer = gather ? row->gather : 24;
+            if (!gather && s->consumers == 3) {
+                *producer = 32;
+            }
+        }
+    }
+}
+
+/* What a consumer's thread needs; fitted to what NVRTC 13 uses. */
+static uint32_t consumer_need(const shape *s)
+{
+    uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * 8, 32 * s->producers);
+    uint32_t producer = s->input_load == LOAD_BY_GATHER ? 40 + passes : 40;
+    uint32_t consumer = accumulators(s) + 40;
+    return consumer > producer ? consumer : producer;
+}
+
+/* Of every thread at launch: with setmaxnreg an even share of what is handed out later. */
+static uint32_t estimate_registers(const shape *s, uint32_t threads)
+{
+    uint32_t consumer = 0, producer = 0;
+    split_registers(s, &consumer, &producer);
+    uint32_t share = GROUP_THREADS * (s->consumers * consumer + producer) / (threads ? threads : 1) / 8 * 8;
+    return consumer ? share : consumer_need(s);
+}
+
+/* 2D maps of both operands: all experts' weights are one array of experts * n rows. */
+static void add_maps(const mj_kernel_desc *desc, const shape *s, mj_derived *out)
+{
+    mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
+    uint32_t bytes = element_bytes(desc);
+    mj_tensor_map_rule map = {
+        .name = "weights_map",
+        .source = MJ_ARG_WEIGHTS,
+        .element_bytes = bytes,
+        .row_elements = gemm.k,
+        .row_unit = MJ_ROWS_FIXED,
+        .rows = (uint64_t)desc->problem->expert_count * gemm.n,
+        .box_rows = s->tile_n / s->cluster,
+        .box_elements = STEP_BYTES / bytes,
+        .swizzle_bytes = STEP_BYTES,
+    };
+    out->tensor_maps[out->tensor_map_count++] = map;
+    if (s->input_load == LOAD_BY_BOXES) {
+        snprintf(map.name, sizeof map.name, "input_map");
+        map.source = MJ_ARG_INPUT;
+        map.row_unit = MJ_ROWS_PAIRS;
+        map.rows = 1;
+        map.box_rows = s->tile_m;
+        out->tensor_maps[out->tensor_map_count++] = map;
+    }
+}
+
+typedef struct layout { /* of shared memory */
+    uint64_t input, out, out_bytes, full, end;
+} layout;
+
+static layout lay_out(const shape *s)
+{
+    layout l;
+    l.input = (uint64_t)s->stages * s->tile_n * STEP_BYTES;
+    l.out = l.input + (uint64_t)s->stages * s->tile_m * STEP_BYTES;
+    l.out_bytes = s->orientation == WEIGHTS_ARE_M ? (uint64_t)s->tile_m * 2 * OUT_ROWS : OUT_ROWS * OUT_SLAB_BYTES;
+    l.full = l.out + 4 * s->consumers * l.out_bytes;
+    l.end = l.full + 2 * (uint64_t)s->stages * BARRIER_BYTES;
+    return l;
+}
+
+static void add_vars(const mj_kernel_desc *desc, const shape *s, const layout *l, mj_derived *out)
+{
+    uint32_t consumer = 0, producer = 0, last = rows_n(s) / 2 - 1;
+    split_registers(s, &consumer, &producer);
+    const struct {
+        const char *name;
+        int64_t value;
+    } vars[] = {
+        {"smem_input", (int64_t)l->input},
+        {"smem_out", (int64_t)l->out},
+        {"out_bytes", (int64_t)l->out_bytes},
+        {"smem_full", (int64_t)l->full},
+        {"element_bytes", element_bytes(desc)},
+        {"regs_consumer", consumer},
+        {"regs_producer", producer},
+        {"m_blocks", rows_m(s) / (GROUP_ROWS * s->consumers)},
+        {"weight_box_rows", s->tile_n / s->cluster},
+        {"wgmma_n", rows_n(s)},
+        {"wgmma_last", last},
+        {"wgmma_a", last + 1},
+        {"wgmma_b", last + 2},
+        {"wgmma_p", last + 3},
+    };
+    for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
+        mj_derived_var(out, vars[i].name, vars[i].value);
+    }
+}
+
+static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error)
+{
+    shape s = {0};
+    mj_status status = read_shape(desc, &s, error);
+    if (status != MJ_OK) {
+        return status;
+    }
+    mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
+    layout l = lay_out(&s);
+    uint64_t threads = (uint64_t)GROUP_THREADS * s.consumers + 32 * (uint64_t)s.producers;
+    uint64_t n_tiles = mj_ceil_div(gemm.n, s.tile_n), rows = (uint64_t)s.tile_m * s.cluster;
+    if (l.end > UINT32_MAX || threads > UINT32_MAX || n_tiles * s.cluster > UINT32_MAX || rows > UINT32_MAX) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "config of wgmma: the tile's sizes do not fit 32 bits");
+    }
+    memcpy(out->tunables, &s, sizeof s);
+    out->block_threads = (uint32_t)threads;
+    out->smem_bytes = (uint32_t)l.end;
+    out->regs_estimate = estimate_registers(&s, out->block_threads);
+    out->blocks_per_sm_min = s.blocks_per_sm;
+    out->tile_m = (uint32_t)rows;
+    out->tile_n = s.tile_n;
+    out->n_tiles = (uint32_t)n_tiles;
+    out->split_k = 1;
+    out->k_tiles_per_split = (uint32_t)mj_ceil_div(gemm.k, STEP_BYTES / element_bytes(desc));
+    out->pointer_align_bytes = POINTER_ALIGN_BYTES;
+    out->dependent_launch = s.dependent == DEPENDENT;
+    out->grid = (mj_grid_rule){.unit = MJ_GRID_TILES,
+                               .per_block = (uint32_t)rows,
+                               .factor = (uint32_t)(n_tiles * s.cluster),
+                               .blocks_per_sm_max = s.blocks_per_sm};
+    mj_derived_occupancy(out, desc->arch);
+    add_maps(desc, &s, out);
+    add_vars(desc, &s, &l, out);
+    return MJ_OK;
+}
+
+/* ---- Rules ---- */
+
+static bool at_most(double value, double most, double *measured, double *limit)
+{
+    *measured = value;
+    *limit = most;
+    return value <= most;
+}
+
+static bool holds_zero(uint64_t rest, double *measured, double *limit)
+{
+    return at_most((double)rest, 0, measured, limit);
+}
+
+static bool wgmma_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    shape s = shape_of(derived);
+    return holds_zero(rows_m(&s) % (GROUP_ROWS * s.consumers), measured, limit);
+}
+
+static bool wgmma_columns(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    shape s = shape_of(derived);
+    uint32_t n = rows_n(&s), step = s.orientation == TOKENS_ARE_M ? 16 : 8; /* 16: a pair of stored matrices */
+    if (n > WGMMA_N_MAX) {
+        return at_most(n, WGMMA_N_MAX, measured, limit);
+    }
+    return holds_zero(n % step, measured, limit);
+}
+
+static bool choices(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    shape s = shape_of(derived);
+    uint32_t most = s.orientation > s.input_load ? s.orientation : s.input_load;
+    return at_most(most > s.dependent ? most : s.dependent, 2, measured, limit);
+}
+
+static bool swizzle_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    shape s = shape_of(derived);
+    const uint32_t rows = SWIZZLE_ALIGN / STEP_BYTES; /* a stage begins on a whole swizzle pattern */
+    return holds_zero(s.tile_m % rows + s.tile_n % (rows * s.cluster), measured, limit);
+}
+
+static bool box_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    shape s = shape_of(derived);
+    uint32_t weights = s.tile_n / s.cluster, input = s.input_load == LOAD_BY_BOXES ? s.tile_m : 0;
+    return at_most(weights > input ? weights : input, BOX_ROWS_MAX, measured, limit);
+}
+
+static bool row_strides(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)derived;
+    uint64_t bytes = (uint64_t)mj_problem_gemm(desc->problem, desc->op).k * element_bytes(desc);
+    return holds_zero(bytes % 16, measured, limit);
+}
+
+static bool columns_aligned(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)derived;
+    return holds_zero(mj_problem_gemm(desc->problem, desc->op).n % 8, measured, limit);
+}
+
+static bool map_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    return at_most((double)derived->tensor_maps[0].rows, INT32_MAX, measured, limit) && desc;
+}
+
+static bool boxes_of_sorted_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    shape s = shape_of(derived);
+    bool unsorted = desc->op == MJ_OP_GEMM1 && s.input_load == LOAD_BY_BOXES;
+    return holds_zero(unsorted, measured, limit);
+}
+
+static bool stages_range(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    shape s = shape_of(derived);
+    if (s.stages < 2) {
+        *measured = s.stages;
+        *limit = 2;
+        return false;
+    }
+    return at_most(s.stages, STAGES_MAX, measured, limit);
+}
+
+static bool cluster_size(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    return at_most(shape_of(derived).cluster, 2, measured, limit);
+}
+
+static bool producer_warps(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    return at_most(shape_of(derived).producers, 4, measured, limit);
+}
+
+static bool consumer_registers(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    shape s = shape_of(derived);
+    uint32_t consumer = 0, producer = 0;
+    split_registers(&s, &consumer, &producer);
+    uint32_t warps = (uint32_t)mj_ceil_div((uint64_t)derived->block_threads * s.blocks_per_sm, 4 * 32);
+    uint32_t fair = desc->arch->regs_sm / 4 / 32 / (warps ? warps : 1) / 8 * 8; /* of the fullest of four schedulers */
+    uint32_t most = consumer ? consumer : fair < desc->arch->regs_thread_max ? fair : desc->arch->regs_thread_max;
+    return at_most(consumer_need(&s), most, measured, limit);
+}
+
+static bool blocks_resident(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    uint64_t smem = (uint64_t)derived->smem_bytes + desc->arch->smem_block_reserved_bytes;
+    return at_most((double)(smem * shape_of(derived).blocks_per_sm), desc->arch->smem_sm_bytes, measured, limit);
+}
+
+static bool scheduler_experts(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)derived;
+    return at_most((double)mj_ceil_div(desc->problem->expert_count, desc->arch->warp_size), LANE_EXPERTS_MAX, measured,
+                   limit);
+}
+
+static const mj_family_rule rules[] = {
+    {"choices", "orientation, input_load and dependent are 1 or 2", choices},
+    {"wgmma_rows", "rows of wgmma's M left over by warpgroups of whole 64-row blocks", wgmma_rows},
+    {"wgmma_columns", "wgmma's N: at most 256, a multiple of 8 (of 16 where it runs along the output's columns)",
+     wgmma_columns},
+    {"swizzle_rows", "rows of a stage left over by the 8 rows of a swizzle pattern, in each block's part",
+     swizzle_rows},
+    {"box_rows", "rows of one box of the copy engine", box_rows},
+    {"row_strides", "bytes of a row left over by 16-byte chunks: strides of tensor maps are multiples of 16",
+     row_strides},
+    {"columns_aligned", "output columns left over by 16-byte stores", columns_aligned},
+    {"map_rows", "rows of all experts' weights in one tensor map", map_rows},
+    {"boxes_of_sorted_rows", "gemm1 reads tokens where they lie: boxes need sorted rows", boxes_of_sorted_rows},
+    {"stages_range", "steps of the ring", stages_range},
+    {"cluster_size", "blocks of a cluster", cluster_size},
+    {"producer_warps", "warps that load", producer_warps},
+    {"consumer_registers", "estimated registers of a consumer's thread", consumer_registers},
+    {"blocks_resident", "shared bytes of the blocks that must share a multiprocessor", blocks_resident},
+    {"scheduler_experts", "experts counted by one lane of the tile scheduler", scheduler_experts},
+};
+
+/* ---- Time ---- */
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static double most(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+/* One launch: the larger of memory's and the matrix units' time, and what neither hides. Rough until fitted. */
+static double estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const mj_device_shape *device,
+                          const mj_load *load)
+{
+    shape s = shape_of(d);
+    mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
+    double bytes = element_bytes(desc), steps = d->k_tiles_per_split, sms = most(device->sm_count, 1);
+    double row_tiles = mj_load_row_tiles(load, s.tile_m * s.cluster) * s.cluster, tiles = row_tiles * d->n_tiles;
+    double slots = sms * s.blocks_per_sm, turns = most(ceil(tiles / slots), 1);
+    double input_rows = desc->op == MJ_OP_GEMM1 ? load->input_rows : load->row_count;
+    double memory_bytes =
+        (load->active_experts * gemm.n * gemm.k + input_rows * gemm.k) * bytes + load->row_count * gemm.n * 2;
+    double step_bytes = (s.tile_m + s.tile_n / (double)s.cluster) * STEP_BYTES;
+    double in_flight = (s.stages - 1.0) * (s.tile_m + s.tile_n) * STEP_BYTES * least(s.blocks_per_sm, tiles / sms);
+    double rate = device->memory_gbps * 1e3; /* bytes per us */
+    double reached = rate * least(1, 1.25 * in_flight / (in_flight + rate / sms * 0.8));
+    double flow_us = memory_bytes / reached, l2_us = tiles * steps * step_bytes / (1.35 * rate);
+    double peak = device->matrix_tflops * 1e6 * (bytes == 1 ? 2 : 1) / sms; /* operations per us */
+    double m = rows_m(&s), n = rows_n(&s);
+    double share = least(1, (n >= 128 ? 1.0 : 0.5 + n / 256)) * (s.consumers * s.blocks_per_sm >= 2 ? 1 : 0.75);
+    double tile_us = 2 * m * n * (STEP_BYTES / bytes) * steps / (peak * share) + 0.35 / s.blocks_per_sm;
+    double matrix_us = turns * tile_us * (s.blocks_per_sm > 1 ? s.blocks_per_sm : 1);
+    double busiest = most(most(flow_us, l2_us), matrix_us);
+    return device->launch_us + 1.5 + (s.dependent == DEPENDENT ? 0 : 1.0) + busiest + 0.15 * least(flow_us, matrix_us);
+}
+
+const mj_family mj_family_wgmma = {
+    .name = "wgmma",
+    .derive = derive,
+    .rules = rules,
+    .rule_count = sizeof rules / sizeof rules[0],
+    .estimate_us = estimate_us,
+};

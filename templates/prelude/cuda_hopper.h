@@ -1,0 +1,147 @@
+/* Primitives of Hopper (sm_90a) in inline PTX: copy engine, barriers in shared memory, wgmma. PTX ISA manual: "Asynchronous Data
+ * Movement: cp.async.bulk.tensor", "Parallel Synchronization: mbarrier", "Asynchronous Warpgroup Level Matrix Instructions". */
+typedef struct __align__(64) mj_tensor_map {
+    mj_u64 opaque[16];
+} mj_tensor_map;
+
+#define MJ_ENTRY_CLUSTER(symbol, blocks) \
+    extern "C" __global__ void __cluster_dims__(blocks, 1, 1) __launch_bounds__(MJ_BLOCK_THREADS, MJ_BLOCKS_PER_SM_MIN) \
+        symbol(const __grid_constant__ mj_args A)
+
+/* ---- Barriers in shared memory ---- */
+MJ_FN void mj_mbar_init(mj_saddr bar, mj_i32 count)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(count) : "memory");
+}
+MJ_FN void mj_mbar_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+MJ_FN void mj_mbar_expect(mj_saddr bar, mj_i32 bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
+}
+MJ_FN void mj_mbar_arrive(mj_saddr bar) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(bar) : "memory"); }
+MJ_FN void mj_mbar_arrive_all(mj_saddr bar, mj_i32 rank)
+{
+    mj_u32 there;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(bar), "r"(rank));
+    asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(there) : "memory");
+}
+MJ_FN void mj_mbar_wait(mj_saddr bar, mj_i32 parity)
+{
+    asm volatile("{\n.reg .pred p;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
+                 "@p bra done;\n"
+                 "bra again;\n"
+                 "done:\n}" ::"r"(bar), "r"(parity)
+                 : "memory");
+}
+MJ_FN void mj_cp_async_mbar_arrive(mj_saddr bar)
+{
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(bar) : "memory");
+}
+MJ_FN void mj_fence_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+#define mj_named_sync(id, threads) asm volatile("bar.sync %0, %1;" ::"n"(id), "n"(threads) : "memory")
+
+/* ---- Copy engine ---- */
+#define MJ_POLICY_NORMAL 0x1000000000000000ull
+#define MJ_POLICY_EVICT_FIRST 0x12F0000000000000ull
+#define MJ_POLICY_EVICT_LAST 0x14F0000000000000ull
+MJ_FN void mj_tma_prefetch(const mj_tensor_map *map) { asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"); }
+MJ_FN void mj_tma_load(mj_saddr to, const mj_tensor_map *map, mj_i32 element, mj_i32 row, mj_saddr bar, mj_u64 policy)
+{
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint "
+                 "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to), "l"(map), "r"(element), "r"(row), "r"(bar), "l"(policy)
+                 : "memory");
+}
+MJ_FN mj_i32 mj_cluster_rank()
+{
+    mj_u32 rank;
+    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return (mj_i32)rank;
+}
+MJ_FN void mj_cluster_sync()
+{
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+MJ_FN void mj_tma_load_parts(mj_saddr to, const mj_tensor_map *map, mj_i32 element, mj_i32 row, mj_i32 part_rows, mj_i32 part_bytes,
+                             mj_i32 cluster, mj_saddr bar, mj_u64 policy)
+{
+    mj_i32 rank = mj_cluster_rank();
+    mj_u16 all = (mj_u16)((1 << cluster) - 1);
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster"
+                 ".L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5, %6;" ::"r"(to + rank * part_bytes),
+                 "l"(map), "r"(element), "r"(row + rank * part_rows), "r"(bar), "h"(all), "l"(policy)
+                 : "memory");
+}
+
+/* ---- wgmma: K-major operands, swizzled rows ---- */
+MJ_FN mj_u64 mj_wgmma_desc(mj_saddr at, mj_i32 swizzle_bytes)
+{
+    mj_u64 mode = swizzle_bytes == 128 ? 1 : swizzle_bytes == 64 ? 2 : 3;
+    return (mj_u64)((at & 0x3ffffu) >> 4) | (mj_u64)1 << 16 | (mj_u64)(8 * swizzle_bytes >> 4) << 32 | mode << 62;
+}
+MJ_FN void mj_wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+MJ_FN void mj_wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+#define mj_wgmma_wait(n) asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(n) : "memory")
+/* Keeps the compiler from moving accumulators while the matrix units may write them. */
+MJ_FN void mj_fence_accumulators(float *d, mj_i32 count)
+{
+    MJ_UNROLL
+    for (mj_i32 i = 0; i < count; i++) {
+        asm volatile("" : "+f"(d[i])::"memory");
+    }
+}
+MJ_FN void mj_wgmma(float *d, mj_u64 a, mj_u64 b, mj_i32 accumulate)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %@{wgmma_p}, 0;\n"
+@if wgmma_type == e4m3
+                 "wgmma.mma_async.sync.aligned.m64n@{wgmma_n}k32.f32.e4m3.e4m3 {"
+@else
+                 "wgmma.mma_async.sync.aligned.m64n@{wgmma_n}k16.f32.@{wgmma_type}.@{wgmma_type} {"
+@end
+@repeat i wgmma_last
+                 "%@{i}, "
+@end
+@if wgmma_type == e4m3
+                 "%@{wgmma_last}}, %@{wgmma_a}, %@{wgmma_b}, p, 1, 1;\n}"
+@else
+                 "%@{wgmma_last}}, %@{wgmma_a}, %@{wgmma_b}, p, 1, 1, 0, 0;\n}"
+@end
+                 :
+@repeat i wgmma_last
+                 "+f"(d[@{i}]),
+@end
+                 "+f"(d[@{wgmma_last}])
+                 : "l"(a), "l"(b), "r"(accumulate));
+}
+MJ_FN mj_i32 mj_warpgroup() { return (mj_i32)(threadIdx.x / 128); }
+#define mj_regs_grow(n) asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(n))
+#define mj_regs_shrink(n) asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n))
+
+/* ---- Shared memory ---- */
+MJ_FN void mj_stmatrix_x4(mj_saddr to, mj_u32 r0, mj_u32 r1, mj_u32 r2, mj_u32 r3)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(r0), "r"(r1), "r"(r2), "r"(r3)
+                 : "memory");
+}
+MJ_FN void mj_stmatrix_x2_trans(mj_saddr to, mj_u32 r0, mj_u32 r1)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(to), "r"(r0), "r"(r1) : "memory");
+}
+MJ_FN mj_vec16 mj_ld_shared_vec16(mj_saddr from)
+{
+    mj_vec16 v;
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(from) : "memory");
+    return v;
+}
+MJ_FN float mj_ld_shared_f32(mj_saddr from)
+{
+    float v;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(from) : "memory");
+    return v;
+}
+MJ_FN void mj_st_shared_f32(mj_saddr to, float v) { asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(v) : "memory"); }
+
+/* ---- Dependent launches ---- */
+MJ_FN void mj_wait_prior_grid() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+MJ_FN void mj_launch_dependents() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
