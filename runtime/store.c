@@ -146,7 +146,7 @@ mj_status mj_store_load(const char *path, mj_store_file *out, mj_error *error)
     memset(out, 0, sizeof *out);
     mj_status status = mj_os_read_file(path, MJ_JSON_BYTES_MAX, &text, &bytes, error);
     if (status == MJ_OK) {
-        status = mj_store_parse(text, bytes, base_name(path), out, error);
+        status = mj_store_parse(text, bytes, strlen(path) < 280 ? path : base_name(path), out, error);
         free(text);
     }
     return status;

@@ -28,9 +28,11 @@ static mj_context *context;
 typedef struct watch { /* what the callbacks saw */
     uint32_t candidates, rows, poisoned_ok, messages;
     uint32_t stop_after_candidates, kill_after_candidates;
-    bool break_store;
+    bool break_store, replace_store;
     char last_message[512];
 } watch;
+
+static const char other_version[] = "{\"moejit_store\": 9}";
 
 static bool on_progress(void *user, const mj_tune_progress *progress)
 {
@@ -57,6 +59,12 @@ static void on_candidate(void *user, const mj_candidate_result *result)
     if (w->break_store) { /* the folder was fine when the tune began */
         w->break_store = rmdir(store_dir) != 0;
         temp_write(store_dir, "a file", 6);
+    }
+    if (w->replace_store && w->rows > 0) {
+        char command[3000];
+        snprintf(command, sizeof(command), "for f in '%s'/*.json; do printf '%%s' '%s' >\"$f\"; done", store_dir,
+                 other_version);
+        w->replace_store = system(command) != 0;
     }
     if (w->kill_after_candidates && w->candidates >= w->kill_after_candidates) {
         raise(SIGKILL);
@@ -238,7 +246,7 @@ TEST(a_part_of_the_space_replaces_only_what_is_slower)
 /* A store of another version is left alone; by force it makes way and is kept. A dry run touches nothing. */
 TEST(force_moves_another_version_aside)
 {
-    static const char other[] = "{\"moejit_store\": 9}";
+    const char *other = other_version;
     char path[1200];
     watch w = {0};
     mj_tune_result result;
@@ -251,24 +259,59 @@ TEST(force_moves_another_version_aside)
     CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
     snprintf(path, sizeof(path), "%s", result.store_path);
     mj_tune_result_free(&result);
-    temp_write(path, other, sizeof(other) - 1);
+    temp_write(path, other, strlen(other));
     o.force = true;
     CHECK_STATUS(mj_tune_dry_run(context, &tiny, &o, &forecast, &error), MJ_OK);
     CHECK_INT(access(path, F_OK), 0);
     o.force = false;
-    CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
-    CHECK(!result.persisted && result.row_count == 1);
+    w = (watch){0};
+    CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_ERR_VERSION);
+    CHECK_CONTAINS(error.text, path);
+    CHECK_CONTAINS(error.text, "store format 9, this version reads 1");
+    CHECK_CONTAINS(error.text, "--force");
+    CHECK(result.row_count == 0 && w.candidates == 0 && w.messages == 0); /* nothing was started */
     mj_tune_result_free(&result);
     mj_store_file file;
     CHECK_STATUS(mj_store_load(path, &file, NULL), MJ_ERR_VERSION);
+    o.save_dir = NULL; /* bench measures all the same */
+    CHECK_STATUS(mj_bench(context, &tiny, &o, &result, &error), MJ_OK);
+    CHECK_INT(result.row_count, 1);
+    mj_tune_result_free(&result);
+    o.save_dir = store_dir;
     o.force = true;
     CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
     CHECK(result.persisted);
     mj_tune_result_free(&result);
     CHECK_STATUS(mj_store_load(path, &file, NULL), MJ_OK);
     mj_store_file_free(&file);
-    snprintf(path + strlen(path), 8, ".old");
-    CHECK_STATUS(mj_store_load(path, &file, NULL), MJ_ERR_VERSION);
+    char aside[1300];
+    snprintf(aside, sizeof(aside), "%s.old", path);
+    CHECK_STATUS(mj_store_load(aside, &file, NULL), MJ_ERR_VERSION);
+    temp_write(path, other, strlen(other)); /* a second time: the first one's stays */
+    CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
+    mj_tune_result_free(&result);
+    CHECK_STATUS(mj_store_load(aside, &file, NULL), MJ_ERR_VERSION);
+    snprintf(aside, sizeof(aside), "%s.old2", path);
+    CHECK_STATUS(mj_store_load(aside, &file, NULL), MJ_ERR_VERSION);
+}
+
+/* Another version may write the file while a tune runs: nothing is saved over that either. */
+TEST(another_version_that_comes_in_between_is_left_alone)
+{
+    watch w = {.replace_store = true};
+    mj_tune_result result;
+    mj_error error = {0};
+    mj_tune_options o = options_for(&w);
+    fresh_folders();
+    o.accept = accept_one;
+    CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_ERR_VERSION);
+    CHECK_INT(result.row_count, 2);
+    CHECK(!w.replace_store && !result.persisted);
+    CHECK_STRING(result.not_saved, error.text);
+    char *now = temp_read(result.store_path, NULL);
+    CHECK_STRING(now, other_version);
+    free(now);
+    mj_tune_result_free(&result);
 }
 
 /* Quick looks at the estimate's best few; what the store holds races along even if it is not among them. */
@@ -515,7 +558,7 @@ TEST(a_worker_that_never_works_is_given_up)
     CHECK(no_child_left());
 }
 
-TEST(another_versions_store_is_left_alone)
+TEST(a_damaged_store_makes_way)
 {
     watch w = {0};
     mj_tune_result result;
@@ -528,21 +571,13 @@ TEST(another_versions_store_is_left_alone)
     char path[1024];
     snprintf(path, sizeof(path), "%s", result.store_path);
     mj_tune_result_free(&result);
-    static const char text[] = "{\"moejit_store\": 999}";
-    temp_write(path, text, sizeof(text) - 1);
-    CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
-    CHECK(!result.persisted);
-    mj_tune_result_free(&result);
-    char *now = temp_read(path, NULL);
-    CHECK_STRING(now, text);
-    free(now);
     temp_write(path, "{ damaged", 9);
     CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
     CHECK(result.persisted);
     mj_tune_result_free(&result);
     char aside[1100];
     snprintf(aside, sizeof(aside), "%s.damaged", path);
-    now = temp_read(aside, NULL);
+    char *now = temp_read(aside, NULL);
     CHECK_STRING(now, "{ damaged");
     free(now);
 }
@@ -587,6 +622,7 @@ int main(int argc, char **argv)
     RUN(a_part_of_the_space_replaces_only_what_is_slower);
     RUN(the_stored_choice_races_along);
     RUN(force_moves_another_version_aside);
+    RUN(another_version_that_comes_in_between_is_left_alone);
     RUN(poisoned_kernels_do_not_win_or_end_the_sweep);
     RUN(a_cancelled_tune_keeps_what_is_finished);
     RUN(a_killed_tune_resumes);
@@ -596,7 +632,7 @@ int main(int argc, char **argv)
     RUN(nothing_starts_when_it_cannot_be_saved);
     RUN(bad_wishes_are_named);
     RUN(a_worker_that_never_works_is_given_up);
-    RUN(another_versions_store_is_left_alone);
+    RUN(a_damaged_store_makes_way);
     RUN(a_dry_run_counts_and_starts_nothing);
     mj_context_destroy(context);
     temp_folder_remove();

@@ -142,11 +142,6 @@ static cli_exit judge_rows(const measure_job *job, const mj_tune_result *result,
         cli_error("the budget of %g s was spent: %u rows are finished", job->wanted.budget_seconds, result->row_count);
         return CLI_PARTIAL;
     }
-    bool should_save = job->options->command == CLI_CMD_TUNE && timed && result->row_count;
-    if (code == CLI_OK && should_save && !result->persisted) {
-        cli_error("the results could not be saved in %s", result->store_path[0] ? result->store_path : "the store");
-        return CLI_NOT_SAVED;
-    }
     return code;
 }
 
@@ -195,6 +190,10 @@ static cli_exit measure(measure_job *job, measure_fn run)
         code = cli_fail(&error);
         /* every name was looked up before: what is not found now is a helper program */
         code = status == MJ_ERR_NOT_FOUND ? CLI_NO_DEVICE : code;
+    }
+    if (result.not_saved[0] && strcmp(error.text, result.not_saved) != 0) {
+        cli_error("not saved: %s", result.not_saved);
+        code = CLI_NOT_SAVED;
     }
     code = judge_rows(job, &result, code);
     if (result.row_count) {

@@ -8,6 +8,9 @@
  * A tune of a part of the space (family, config or accept set) measures always and replaces a stored verified choice only by
  * a faster one, or with `force`; a row stored by such tunes alone does not count as tuned. A tune of the whole space lets the
  * stored choice race along, so that tuning again never makes a row slower than what it found there.
+ *
+ * A store file of another version stops a tune before it starts anything (MJ_ERR_VERSION); with `force` it is renamed to ".old"
+ * and a new one is written. A damaged one is renamed to ".damaged". Bench and verify do without either, and say so.
  */
 #ifndef MOEJIT_TUNE_H
 #define MOEJIT_TUNE_H
@@ -124,6 +127,7 @@ typedef struct mj_tune_result {
     bool budget_spent; /* some rows are missing because options->budget_seconds passed */
     char store_path[1024];
     bool persisted;
+    char not_saved[512];               /* why a finished row could not be written; empty: all were */
     double memory_gbps, matrix_tflops; /* measured ceilings; matrix 0: vendor library absent, arch's figure used */
     uint32_t row_count;
     mj_tune_row *rows; /* sorted by token count, routing, op */

@@ -139,7 +139,8 @@ static mj_status fill_result(const mj_session *s, mj_tune_result *out, mj_error 
     memcpy(out->compiler, info->compiler, sizeof(out->compiler));
     snprintf(out->store_path, sizeof(out->store_path), "%.1023s", s->store_path);
     out->budget_spent = s->budget_spent;
-    out->persisted = s->mode == MJ_SESSION_TUNE && s->store_path[0] && !s->save_failed && !s->store_blocked;
+    out->persisted = s->mode == MJ_SESSION_TUNE && s->store_path[0] && !s->save_failed;
+    snprintf(out->not_saved, sizeof(out->not_saved), "%.511s", s->save_failed ? s->save_error.text : "");
     out->memory_gbps = s->memory_gbps;
     out->matrix_tflops = s->matrix_tflops;
     out->worker_restarts = s->link.restarts;

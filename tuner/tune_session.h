@@ -56,8 +56,8 @@ typedef struct mj_session {
     char cache_dir[1024];
     bool cache_is_temporary;
     char store_path[1100];
-    mj_store_file store;              /* what the file held, if it counts */
-    bool store_loaded, store_blocked; /* blocked: another version's, left alone */
+    mj_store_file store; /* what the file held, if it counts */
+    bool store_loaded;
     mj_journal *journal;
 
     uint32_t token_count_count, routing_count, op_count;

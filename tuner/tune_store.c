@@ -1,5 +1,6 @@
 /* tune_store.c: what is known already, what is written, and where. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,17 +59,19 @@ static void report(mj_session *s, const char *format, const char *a, const char 
     mj_session_report(s, NULL, NULL, text);
 }
 
-/* A file that cannot be read makes way, but is not lost. */
-static void set_aside(mj_session *s, const char *why, const char *suffix)
+/* A file that cannot be used makes way, but is not lost. */
+static mj_status set_aside(mj_session *s, const char *why, const char *suffix, mj_error *error)
 {
     char aside[1200];
     snprintf(aside, sizeof(aside), "%s.%s", s->store_path, suffix);
-    if (rename(s->store_path, aside) == 0) {
-        report(s, "%s; kept as %s", why, aside);
-    } else {
-        s->store_blocked = true;
-        report(s, "%s; it cannot be moved and is left alone%s", why, "");
+    for (int i = 2; i < 1000 && access(aside, F_OK) == 0; i++) { /* nor is what was set aside before */
+        snprintf(aside, sizeof(aside), "%s.%s%d", s->store_path, suffix, i);
     }
+    if (rename(s->store_path, aside) != 0) {
+        return mj_fail(error, MJ_ERR_IO, "%s; it cannot be moved to %s: %s", why, aside, strerror(errno));
+    }
+    report(s, "%s; kept as %s", why, aside);
+    return MJ_OK;
 }
 
 mj_status mj_session_load_store(mj_session *s, mj_error *error)
@@ -98,17 +101,14 @@ mj_status mj_session_load_store(mj_session *s, mj_error *error)
         s->store_loaded = true;
         s->memory_gbps = s->store.memory_gbps;
         s->matrix_tflops = s->store.matrix_tflops;
-    } else if (status == MJ_ERR_VERSION && s->options.force && writes) {
-        set_aside(s, why.text, "old");
-    } else if (status == MJ_ERR_VERSION) {
-        s->store_blocked = true;
-        report(s, "%s%s", why.text,
-               writes ? ": skipped, nothing is saved over it (--force moves it aside)" : ": skipped");
-    } else if (status == MJ_ERR_FORMAT && writes) {
-        set_aside(s, why.text, "damaged");
-    } else if (status == MJ_ERR_FORMAT) {
-        report(s, "%s: ignored%s", why.text, "");
-    } else {
+    } else if (status == MJ_ERR_VERSION && writes && !s->options.force) {
+        return mj_fail(error, MJ_ERR_VERSION,
+                       "%s: nothing is tuned, for nothing could be saved (--force moves it aside)", why.text);
+    } else if ((status == MJ_ERR_VERSION || status == MJ_ERR_FORMAT) && writes) {
+        return set_aside(s, why.text, status == MJ_ERR_VERSION ? "old" : "damaged", error);
+    } else if (status == MJ_ERR_VERSION || status == MJ_ERR_FORMAT) {
+        report(s, "%s: %s", why.text, status == MJ_ERR_VERSION ? "skipped" : "ignored");
+    } else if (status != MJ_OK) {
         return mj_fail(error, status, "%s", why.text);
     }
     return MJ_OK;
@@ -235,19 +235,22 @@ static mj_status fill_choice(const mj_session *s, const mj_row *row, const mj_jo
     return status;
 }
 
-/* The file as it is now, if it still is ours: another tune may have added rows since. */
-static void load_current(const mj_session *s, mj_store_file *out)
+/* The file as it is now, if it still is ours: another tune may have added rows since, another version may have written it. */
+static mj_status load_current(const mj_session *s, mj_store_file *out, mj_error *error)
 {
+    mj_error why = {0};
     memset(out, 0, sizeof(*out));
-    if (mj_store_load(s->store_path, out, NULL) == MJ_OK) {
-        if (mj_identity_equal(&out->identity, &s->device.identity, NULL, 0)) {
-            return;
-        }
+    mj_status status = mj_store_load(s->store_path, out, &why);
+    if (status == MJ_OK && mj_identity_equal(&out->identity, &s->device.identity, NULL, 0)) {
+        return MJ_OK;
+    }
+    if (status == MJ_OK) {
         mj_store_file_free(out);
     }
     memset(out, 0, sizeof(*out));
     out->problem = s->problem;
     out->identity = s->device.identity;
+    return status == MJ_ERR_VERSION ? mj_fail(error, status, "%s", why.text) : MJ_OK;
 }
 
 static void save_failed(mj_session *s, const mj_error *error)
@@ -282,12 +285,15 @@ void mj_session_save(mj_session *s, mj_row *row, const mj_job *job)
 {
     mj_error error = {0};
     mj_store_file file;
-    if (s->store_blocked || s->store_path[0] == 0 || row->candidates == NULL || is_poisoned(s, row, job)) {
+    if (s->store_path[0] == 0 || row->candidates == NULL || is_poisoned(s, row, job)) {
         return;
     }
-    load_current(s, &file);
-    mj_store_row *stored = mj_store_row_at(&file, row->result.token_count, row->result.routing);
-    mj_status status = stored ? MJ_OK : mj_fail(&error, MJ_ERR_MEMORY, "a store row");
+    mj_status status = load_current(s, &file, &error);
+    mj_store_row *stored =
+        status == MJ_OK ? mj_store_row_at(&file, row->result.token_count, row->result.routing) : NULL;
+    if (status == MJ_OK && !stored) {
+        status = mj_fail(&error, MJ_ERR_MEMORY, "a store row");
+    }
     if (status == MJ_OK) {
         mj_choice *choice = row->result.op == MJ_OP_GEMM1 ? &stored->gemm1 : &stored->gemm2;
         if (keeps_stored(s, row, choice)) {
