@@ -18,30 +18,17 @@ enum {
     LANE_EXPERTS_MAX = 32,
     POINTER_ALIGN_BYTES = 16,
     GROUP_THREADS = 128,
-    STAGES_MAX = 32,
+    STAGES_MIN = 3,
+    STAGES_MAX = 24,
 };
 enum { TOKENS_ARE_M = 1, WEIGHTS_ARE_M = 2 };   /* orientation */
 enum { LOAD_BY_GATHER = 1, LOAD_BY_BOXES = 2 }; /* input_load */
-enum { NOT_DEPENDENT = 1, DEPENDENT = 2 };      /* dependent */
 
 typedef struct shape {
-    uint32_t tile_m, tile_n, orientation, input_load, stages, consumers, producers, cluster, group_m, blocks_per_sm,
-        dependent;
+    uint32_t tile_m, tile_n, orientation, input_load, consumers, producers, cluster, group_m, blocks_per_sm;
+    uint32_t stages; /* as many as the block's share of shared memory holds */
 } shape;
 _Static_assert(sizeof(shape) <= sizeof(((mj_derived *)0)->tunables), "kept in mj_derived");
-
-static mj_status read_shape(const mj_kernel_desc *desc, shape *out, mj_error *error)
-{
-    const mj_tunable_slot slots[] = {
-        {"tile_m", &out->tile_m},           {"tile_n", &out->tile_n},
-        {"orientation", &out->orientation}, {"input_load", &out->input_load},
-        {"stages", &out->stages},           {"consumers", &out->consumers},
-        {"producers", &out->producers},     {"cluster", &out->cluster},
-        {"group_m", &out->group_m},         {"blocks_per_sm", &out->blocks_per_sm},
-        {"dependent", &out->dependent},
-    };
-    return mj_family_read(desc, slots, sizeof slots / sizeof slots[0], error);
-}
 
 static shape shape_of(const mj_derived *derived)
 {
@@ -154,6 +141,32 @@ static layout lay_out(const shape *s)
     return l;
 }
 
+static uint32_t stages_that_fit(const shape *s, const mj_arch *arch)
+{
+    shape none = *s;
+    none.stages = 0;
+    uint64_t share = arch->smem_sm_bytes / s->blocks_per_sm, fixed = lay_out(&none).end;
+    share = share > arch->smem_block_reserved_bytes ? share - arch->smem_block_reserved_bytes : 0;
+    share = share < arch->smem_block_bytes_max ? share : arch->smem_block_bytes_max;
+    uint64_t stage = ((uint64_t)s->tile_m + s->tile_n) * STEP_BYTES + 2 * BARRIER_BYTES;
+    uint64_t count = share > fixed ? (share - fixed) / stage : 0;
+    return count < STAGES_MAX ? (uint32_t)count : STAGES_MAX;
+}
+
+static mj_status read_shape(const mj_kernel_desc *desc, shape *out, mj_error *error)
+{
+    const mj_tunable_slot slots[] = {
+        {"tile_m", &out->tile_m},         {"tile_n", &out->tile_n},       {"orientation", &out->orientation},
+        {"input_load", &out->input_load}, {"consumers", &out->consumers}, {"producers", &out->producers},
+        {"cluster", &out->cluster},       {"group_m", &out->group_m},     {"blocks_per_sm", &out->blocks_per_sm},
+    };
+    mj_status status = mj_family_read(desc, slots, sizeof slots / sizeof slots[0], error);
+    if (status == MJ_OK) {
+        out->stages = stages_that_fit(out, desc->arch);
+    }
+    return status;
+}
+
 static void add_vars(const mj_kernel_desc *desc, const shape *s, const layout *l, mj_derived *out)
 {
     uint32_t consumer = 0, producer = 0, last = rows_n(s) / 2 - 1;
@@ -162,6 +175,7 @@ static void add_vars(const mj_kernel_desc *desc, const shape *s, const layout *l
         const char *name;
         int64_t value;
     } vars[] = {
+        {"stages", s->stages},
         {"smem_input", (int64_t)l->input},
         {"smem_out", (int64_t)l->out},
         {"out_bytes", (int64_t)l->out_bytes},
@@ -207,7 +221,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     out->split_k = 1;
     out->k_tiles_per_split = (uint32_t)mj_ceil_div(gemm.k, STEP_BYTES / element_bytes(desc));
     out->pointer_align_bytes = POINTER_ALIGN_BYTES;
-    out->dependent_launch = s.dependent == DEPENDENT;
+    out->dependent_launch = true;
     out->grid = (mj_grid_rule){.unit = MJ_GRID_TILES,
                                .per_block = (uint32_t)rows,
                                .factor = (uint32_t)(n_tiles * s.cluster),
@@ -254,8 +268,7 @@ static bool choices(const mj_kernel_desc *desc, const mj_derived *derived, doubl
 {
     (void)desc;
     shape s = shape_of(derived);
-    uint32_t most = s.orientation > s.input_load ? s.orientation : s.input_load;
-    return at_most(most > s.dependent ? most : s.dependent, 2, measured, limit);
+    return at_most(s.orientation > s.input_load ? s.orientation : s.input_load, 2, measured, limit);
 }
 
 static bool swizzle_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -299,16 +312,12 @@ static bool boxes_of_sorted_rows(const mj_kernel_desc *desc, const mj_derived *d
     return holds_zero(unsorted, measured, limit);
 }
 
-static bool stages_range(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+static bool stages_fit(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
-    shape s = shape_of(derived);
-    if (s.stages < 2) {
-        *measured = s.stages;
-        *limit = 2;
-        return false;
-    }
-    return at_most(s.stages, STAGES_MAX, measured, limit);
+    *measured = shape_of(derived).stages;
+    *limit = STAGES_MIN;
+    return *measured >= *limit;
 }
 
 static bool cluster_size(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -335,12 +344,6 @@ static bool consumer_registers(const mj_kernel_desc *desc, const mj_derived *der
     return at_most(consumer_need(&s), most, measured, limit);
 }
 
-static bool blocks_resident(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
-{
-    uint64_t smem = (uint64_t)derived->smem_bytes + desc->arch->smem_block_reserved_bytes;
-    return at_most((double)(smem * shape_of(derived).blocks_per_sm), desc->arch->smem_sm_bytes, measured, limit);
-}
-
 static bool scheduler_experts(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)derived;
@@ -349,7 +352,7 @@ static bool scheduler_experts(const mj_kernel_desc *desc, const mj_derived *deri
 }
 
 static const mj_family_rule rules[] = {
-    {"choices", "orientation, input_load and dependent are 1 or 2", choices},
+    {"choices", "orientation and input_load are 1 or 2", choices},
     {"wgmma_rows", "rows of wgmma's M left over by warpgroups of whole 64-row blocks", wgmma_rows},
     {"wgmma_columns", "wgmma's N: at most 256, a multiple of 8 (of 16 where it runs along the output's columns)",
      wgmma_columns},
@@ -361,11 +364,11 @@ static const mj_family_rule rules[] = {
     {"columns_aligned", "output columns left over by 16-byte stores", columns_aligned},
     {"map_rows", "rows of all experts' weights in one tensor map", map_rows},
     {"boxes_of_sorted_rows", "gemm1 reads tokens where they lie: boxes need sorted rows", boxes_of_sorted_rows},
-    {"stages_range", "steps of the ring", stages_range},
+    {"stages_fit", "steps of the ring that fit the block's share of shared memory; fewer than 3 do not overlap",
+     stages_fit},
     {"cluster_size", "blocks of a cluster", cluster_size},
     {"producer_warps", "warps that load", producer_warps},
     {"consumer_registers", "estimated registers of a consumer's thread", consumer_registers},
-    {"blocks_resident", "shared bytes of the blocks that must share a multiprocessor", blocks_resident},
     {"scheduler_experts", "experts counted by one lane of the tile scheduler", scheduler_experts},
 };
 
@@ -403,7 +406,7 @@ static double estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const
     double tile_us = 2 * m * n * (STEP_BYTES / bytes) * steps / (peak * share) + 0.35 / s.blocks_per_sm;
     double matrix_us = turns * tile_us * (s.blocks_per_sm > 1 ? s.blocks_per_sm : 1);
     double busiest = most(most(flow_us, l2_us), matrix_us);
-    return device->launch_us + 1.5 + (s.dependent == DEPENDENT ? 0 : 1.0) + busiest + 0.15 * least(flow_us, matrix_us);
+    return device->launch_us + 1.5 + busiest + 0.15 * least(flow_us, matrix_us);
 }
 
 const mj_family mj_family_wgmma = {

@@ -36,13 +36,6 @@ return {
             doc = "1: input rows are gathered by cp.async; 2: boxes of sorted rows by the copy engine (gemm2)",
         },
         {
-            name = "stages",
-            unit = "steps",
-            values = { 3, 4, 5, 6, 8, 10, 12 },
-            default = 6,
-            doc = "steps of 128 bytes of K in shared memory",
-        },
-        {
             name = "consumers",
             unit = "warpgroups",
             values = { 1, 2 },
@@ -52,7 +45,7 @@ return {
         {
             name = "producers",
             unit = "warps",
-            values = { 1, 2, 4 },
+            values = { 1, 4 },
             default = 1,
             doc = "warps that load; four, alone on a multiprocessor, hand registers to the consumers",
         },
@@ -66,7 +59,7 @@ return {
         {
             name = "group_m",
             unit = "row tiles",
-            values = { 1, 8, 16 },
+            values = { 1, 8 },
             default = 1,
             doc = "row tiles walked before the next column tile, so that weights are found in L2",
         },
@@ -77,13 +70,56 @@ return {
             default = 2,
             doc = "resident blocks of a multiprocessor: one stores while another multiplies",
         },
+    },
+    rules = {
         {
-            name = "dependent",
-            unit = "choice",
-            values = { 1, 2 },
-            default = 2,
-            doc = "2: the launch may begin while the kernel ahead of it drains (programmatic dependent launch)",
+            name = "orientation_of_rows",
+            reason = "rows of the tile: few rows as wgmma's columns, many as its rows",
+            holds = function(c)
+                if c.orientation == 1 then
+                    return c.tile_m >= 64, c.tile_m, 64
+                end
+                return c.tile_m <= 128, c.tile_m, 128
+            end,
+        },
+        {
+            name = "loaders_of_boxes",
+            reason = "warps that load: one lane is enough for the copy engine, one warp for few rows",
+            holds = function(c)
+                local few = c.input_load == 2 or c.tile_m < 64 or c.blocks_per_sm > 1
+                return not few or c.producers == 1, c.producers, 1
+            end,
+        },
+        {
+            name = "cluster_of_tall_tiles",
+            reason = "rows of the tile: neighbours share weights in groups of many rows only",
+            holds = function(c)
+                local tall = c.tile_m >= 128 and c.orientation == 1 and c.blocks_per_sm == 1
+                return c.cluster == 1 or tall, c.tile_m, 128
+            end,
+        },
+        {
+            name = "group_of_small_tiles",
+            reason = "rows of the tile: grouping is for experts of many tiles, which want taller ones",
+            holds = function(c)
+                return c.group_m == 1 or c.tile_m >= 64, c.tile_m, 64
+            end,
+        },
+        {
+            name = "multiprocessor_full",
+            reason = "accumulators of a multiprocessor's blocks, in KiB: below this a larger tile, or one more block, fits",
+            holds = function(c)
+                local kib = c.tile_m * c.tile_n * 4 * c.blocks_per_sm / 1024
+                return c.orientation == 2 or kib >= 64, kib, 64
+            end,
+        },
+        {
+            name = "columns_wasted",
+            reason = "share of computed columns that do not exist, with a narrower tile at hand",
+            holds = function(c, p, a, d)
+                local wasted = 1 - p.n / (d.n_tiles * c.tile_n)
+                return c.tile_n == 64 or wasted <= 0.2, wasted, 0.2
+            end,
         },
     },
-    rules = {},
 }
