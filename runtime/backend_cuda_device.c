@@ -177,7 +177,7 @@ mj_status mj_cuda_kernel_launch(void *opaque, void *opaque_kernel, const mj_laun
     return mj_cuda_check(device->api, result, "launching a kernel", error);
 }
 
-/* A computation on the host; needs no context. */
+/* A computation on the host, but the driver wants a context for it. */
 mj_status mj_cuda_tensor_map_encode(void *opaque, const mj_tensor_map *map, void *out, mj_error *error)
 {
     const mj_cuda_device *device = opaque;
@@ -190,9 +190,15 @@ mj_status mj_cuda_tensor_map_encode(void *opaque, const mj_tensor_map *map, void
     unsigned box[2] = {map->box_elements, map->box_rows}, steps[2] = {1, 1};
     int swizzle =
         map->swizzle_bytes == 128 ? 3 : map->swizzle_bytes / 32; /* CU_TENSOR_MAP_SWIZZLE_NONE, 32B, 64B, 128B */
+    bool pushed = false;
+    mj_status status = enter(device, &pushed, error);
+    if (status != MJ_OK) {
+        return status;
+    }
     cu_result result = device->api->tensor_map_encode(
         out, map->element_bytes == 1 ? CU_TENSOR_MAP_UINT8 : CU_TENSOR_MAP_UINT16, 2, (void *)(uintptr_t)map->address,
         dims, &stride_bytes, box, steps, 0, swizzle, CU_TENSOR_MAP_L2_PROMOTION_256B, 0);
+    leave(device, pushed);
     return mj_cuda_check(device->api, result, "describing an array to the copy engine", error);
 }
 
