@@ -117,7 +117,7 @@ typedef struct mj_tolerance { /* see tuner/verify.h for how they are applied */
 typedef struct mj_scheme {
     char name[MJ_NAME_MAX]; /* "bf16" */
     char doc[160];
-    char weight_format[MJ_NAME_MAX]; /* "bf16", "f16", "e4m3", "int4", "e2m1", ... */
+    char weight_format[MJ_NAME_MAX]; /* "bf16", "f16", "e4m3" (OCP), "e4m3fnuz", "int4", ... */
     uint32_t weight_bits;
     uint32_t decode_count; /* 0: an IEEE-like format decoded by name; else codes decode through the table */
     double decode[256];
@@ -224,6 +224,29 @@ typedef struct mj_kernel_desc {
     mj_op op;
     const mj_config *config;
 } mj_kernel_desc;
+
+/* ---- Operands of a GEMM, by scheme. E local experts, n columns, k depth, rows as below; every array is dense, row-major, and
+ * starts at a multiple of the manifest's pointer_align_bytes; ceil(a/b) is written a/b.
+ *
+ *   weights        words [E, n, k/per_word], words of packing.word_bits along k (axis "k"); or [E, k, n/per_word] (axis "n").
+ *                  Code of element j of a word's run: bits [i*bits, (i+1)*bits) with packing.order[i] == j. Bits past k are ignored.
+ *                  e4m3: bytes [E, n, k]. int4_w4a16*: u32 [E, n, k/8], order 0 2 4 6 1 3 5 7: element 0 in bits 0..3, 2 in 4..7,
+ *                  4 in 8..11, 6 in 12..15, 1 in 16..19, 3 in 20..23, 5 in 24..27, 7 in 28..31.
+ *   weight_scales  scale.format [E, n/group_n, k/group_k], a group of 0 being the whole axis (order "nk"; "kn": the last two swapped).
+ *                  fp8_w8a8 f32 [E]; _channel f32 [E, n]; _block f32 [E, n/128, k/128]; int4_w4a16* bf16 or f16 [E, n, k/group].
+ *                  One scale serves gate and up alike where it covers both (fp8_w8a8; a 128-block that straddles column N).
+ *   weight_zeros   zero.format, grouped like scales, or packed along "n": words [E, n/per_word, k/group_k].
+ *                  int4_w4a16*_zp: u32 [E, n/8, k/group], column c in bits 4*(c%8)..4*(c%8)+3 of word c/8; no bias is added.
+ *   input          io_format, or codes of input_format [rows, k], rows being tokens for gemm1 (read through sorted_pairs) and sorted
+ *                  rows for gemm2
+ *   input_scales   f32: "tensor" [1]; "token" [rows]; "group" [rows, k/input_group_k]; the same rows as input. "none": null.
+ *
+ *   output[row, c] = (sum over k of (in[row, k] * input_scale) * ((decode(code) - zero - zero_bias) * weight_scale) + bias[c])
+ *                    [gemm2: * topk_weight], in io_format
+ *
+ * Dynamic input scales and the codes they belong to are written by the ops quantise1 (x, before gemm1) and quantise2 (the activated
+ * rows, before gemm2); static ones ("tensor") are the caller's, and the same ops write the codes. scale = largest |value| / largest
+ * code's value (1 if that is 0); code = value / scale, to nearest even, saturated. */
 
 /* ---- Arguments of kernels (op.c). Every kernel takes ONE struct by value; its fields are a subset of this list,
  * in this order, as the op's row in op.c says. ORDER ARG. X(id, C type in the kernel, name, bytes) */

@@ -19,11 +19,11 @@ static const char *const vendors[] = {"nvidia", "amd", "cpu", NULL};
 static const char *const preludes[] = {"cuda", "hip", "host", NULL};
 static const char *const axes[] = {"k", "n", NULL};
 static const char *const orders[] = {"nk", "kn", NULL};
-static const char *const weight_formats[] = {"bf16", "f16",   "e4m3",  "e5m2", "int8",
-                                             "int4", "uint4", "uint8", "e2m1", NULL};
+static const char *const weight_formats[] = {"bf16", "f16",   "e4m3",  "e4m3fnuz", "e5m2", "int8",
+                                             "int4", "uint4", "uint8", "e2m1",     NULL};
 static const char *const scale_formats[] = {"f32",  "bf16",  "f16",  "e8m0",  "e4m3",
                                             "int4", "uint4", "int8", "uint8", NULL};
-static const char *const input_formats[] = {"bf16", "f16", "e4m3", "e5m2", "int8", "e2m1", NULL};
+static const char *const input_formats[] = {"bf16", "f16", "e4m3", "e4m3fnuz", "e5m2", "int8", "e2m1", NULL};
 static const char *const input_scale_kinds[] = {"none", "tensor", "token", "group", NULL};
 static const char *const io_formats[] = {"bf16", "f16", NULL};
 static const char *const accumulate_formats[] = {"f32", "i32", NULL};

@@ -109,7 +109,7 @@ static void check_packing(mj_reader *reader, const mj_packing *packing, uint32_t
 
 static bool decodes_by_name(const char *format)
 {
-    static const char *const names[] = {"bf16", "f16", "e4m3", "e5m2", "int8", "uint8"};
+    static const char *const names[] = {"bf16", "f16", "e4m3", "e4m3fnuz", "e5m2", "int8", "uint8"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(names[i], format) == 0) {
             return true;

@@ -1,0 +1,22 @@
+-- fp8_w8a8_block: OCP e4m3 weights and input, sums in f32.
+return {
+    doc = "e4m3 weights and activations; f32 scales per 128x128 block, dynamic input scales per 1x128 group",
+    supported = true,
+    weight = {
+        format = "e4m3",
+        bits = 8,
+        packing = { word_bits = 8, order = { 0 }, axis = "k" },
+    },
+    scale = { format = "f32", group_n = 128, group_k = 128, order = "nk" },
+    input = { format = "e4m3", scale = "group", scale_format = "f32", group_k = 128, dynamic = true },
+    io = "bf16",
+    accumulate = "f32",
+    align_elems = 16, -- 16 bytes: one asynchronous copy
+    tolerance = {
+        element_rel = 2 ^ -7,
+        element_rms = 0.03,
+        row_norm = 0.012,
+        why = "one rounding to bf16, 0.0017 of a row; fp8 matrix units keep about 14 bits of a sum, some 0.004; leaving "
+            .. "out 32 of k = 14336 costs sqrt(32/14336) = 0.047 of a row",
+    },
+}

@@ -1,0 +1,22 @@
+-- fp8_w8a8_channel: OCP e4m3 weights and input, sums in f32.
+return {
+    doc = "e4m3 weights and activations; f32 scales per output column, dynamic input scales per token",
+    supported = true,
+    weight = {
+        format = "e4m3",
+        bits = 8,
+        packing = { word_bits = 8, order = { 0 }, axis = "k" },
+    },
+    scale = { format = "f32", group_n = 1, group_k = 0, order = "nk" },
+    input = { format = "e4m3", scale = "token", scale_format = "f32", dynamic = true },
+    io = "bf16",
+    accumulate = "f32",
+    align_elems = 16, -- 16 bytes: one asynchronous copy
+    tolerance = {
+        element_rel = 2 ^ -7,
+        element_rms = 0.03,
+        row_norm = 0.012,
+        why = "one rounding to bf16, 0.0017 of a row; fp8 matrix units keep about 14 bits of a sum, some 0.004; leaving "
+            .. "out 32 of k = 14336 costs sqrt(32/14336) = 0.047 of a row",
+    },
+}

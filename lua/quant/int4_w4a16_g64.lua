@@ -1,0 +1,23 @@
+-- int4_w4a16_g64: 4-bit weights in the ExLlama shuffle (vLLM's W4A16 kernels for gfx11): even elements in a word's low half.
+return {
+    doc = "4-bit weights in groups of 64, symmetric, bf16 activations, f32 sums",
+    supported = true,
+    weight = {
+        format = "int4",
+        bits = 4,
+        decode = { -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7 },
+        packing = { word_bits = 32, order = { 0, 2, 4, 6, 1, 3, 5, 7 }, axis = "k" },
+    },
+    scale = { format = "bf16", group_n = 1, group_k = 64, order = "nk" },
+    input = { format = "bf16" },
+    io = "bf16",
+    accumulate = "f32",
+    align_elems = 32, -- 16 bytes of codes
+    tolerance = {
+        element_rel = 2 ^ -7,
+        element_rms = 0.02,
+        row_norm = 0.008,
+        why = "a fast kernel rounds the scaled weight to bf16, and the result: each about 0.0017 of a row; leaving out 16 of "
+            .. "k = 14336 costs sqrt(16/14336) = 0.033 of a row",
+    },
+}
