@@ -96,7 +96,7 @@ local banned = {
     exit = { "a library never exits", "^tests/", "^tuner/[a-z_]*main%.c$" },
     abort = { "a library never exits", "^tests/" },
     printf = { "a library never prints", "^tests/", "^tuner/cli", "^tuner/[a-z_]*main%.c$", "^tuner/report%.c$",
-        "^tuner/progress%.c$", "^generator/embed_main%.c$" },
+        "^tuner/progress%.c$", "^generator/embed_main%.c$", "^runtime/hiprtc_main%.c$" },
     puts = { "a library never prints", "^tests/", "^tuner/cli" },
     putchar = { "a library never prints", "^tests/", "^tuner/cli", "^tuner/report%.c$" },
     rand = { "unseeded", "^$" }, setenv = { "changes the caller's process", "^tests/" },
