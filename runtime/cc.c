@@ -2,23 +2,15 @@
 #define _GNU_SOURCE
 #include "cc.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "compile_log.h"
 #include "os.h"
-
-extern char **environ;
+#include "program.h"
 
 enum { OUTPUT_BYTES_MAX = 64 << 20, LOG_BYTES_MAX = 4 << 20, IDENTITY_SECONDS = 20 };
 
@@ -69,155 +61,6 @@ mj_status mj_cc_find(const char *wanted, char out[MJ_CC_PATH_MAX], mj_error *err
                    "or set MOEJIT_CC");
 }
 
-/* ---- One run of a program ---- */
-
-typedef struct run {
-    const char *const *argv;
-    const char *input, *output, *messages; /* files for its standard streams */
-    double timeout_seconds;
-    int exit_code; /* 128 + signal if killed */
-    double cpu_seconds;
-} run;
-
-/* The caller's environment with messages in English: compile_log.c reads them. */
-static char **english_environment(void)
-{
-    size_t count = 0, kept = 0;
-    while (environ && environ[count]) {
-        count++;
-    }
-    char **copy = calloc(count + 2, sizeof *copy);
-    for (size_t i = 0; copy && i < count; i++) {
-        if (strncmp(environ[i], "LC_", 3) != 0 && strncmp(environ[i], "LANG", 4) != 0) {
-            copy[kept++] = environ[i];
-        }
-    }
-    if (copy) {
-        copy[kept] = "LC_ALL=C";
-    }
-    return copy;
-}
-
-static int spawn(const run *r, pid_t *pid)
-{
-    char **environment = english_environment();
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attributes;
-    sigset_t none, standard;
-    if (!environment || posix_spawn_file_actions_init(&files) != 0) {
-        free(environment);
-        return ENOMEM;
-    }
-    if (posix_spawnattr_init(&attributes) != 0) {
-        posix_spawn_file_actions_destroy(&files);
-        free(environment);
-        return ENOMEM;
-    }
-    posix_spawn_file_actions_addopen(&files, 0, r->input, O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&files, 1, r->output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_addopen(&files, 2, r->messages, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    sigemptyset(&none);
-    sigfillset(&standard);
-    sigdelset(&standard, SIGKILL);
-    sigdelset(&standard, SIGSTOP);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &standard);
-    posix_spawnattr_setpgroup(&attributes, 0); /* so that a time limit ends cc1 and as too */
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int code = posix_spawn(pid, r->argv[0], &files, &attributes, (char *const *)r->argv, environment);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&files);
-    free(environment);
-    return code;
-}
-
-static mj_status wait_for(run *r, pid_t pid, mj_error *error)
-{
-    double deadline = mj_os_monotonic_seconds() + r->timeout_seconds;
-    long nap_ns = 200000;
-    for (;;) {
-        int status = 0;
-        struct rusage usage;
-        pid_t got = wait4(pid, &status, WNOHANG, &usage);
-        if (got == pid) {
-            r->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-            r->cpu_seconds = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                             1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-            return MJ_OK;
-        }
-        if (got < 0 && errno != EINTR) {
-            return mj_fail(error, MJ_ERR_CHILD, "%s: its exit status was taken by somebody else: %s", r->argv[0],
-                           strerror(errno));
-        }
-        if (mj_os_monotonic_seconds() > deadline) {
-            kill(-pid, SIGKILL);
-            kill(pid, SIGKILL);
-            while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-            }
-            return mj_fail(error, MJ_ERR_TIMEOUT, "%s took more than %.0f s", r->argv[0], r->timeout_seconds);
-        }
-        nanosleep(&(struct timespec){.tv_nsec = nap_ns}, NULL);
-        nap_ns = nap_ns < 4000000 ? nap_ns * 2 : nap_ns;
-    }
-}
-
-static mj_status run_program(run *r, mj_error *error)
-{
-    pid_t pid = 0;
-    int code = spawn(r, &pid);
-    if (code != 0) {
-        return mj_fail(error, MJ_ERR_CHILD, "%s could not be started: %s", r->argv[0], strerror(code));
-    }
-    return wait_for(r, pid, error);
-}
-
-/* ---- A private folder with the files of one run ---- */
-
-typedef struct workplace {
-    char folder[512];
-    char source[600], object[600], output[600], messages[600];
-} workplace;
-
-static mj_status workplace_make(workplace *place, mj_error *error)
-{
-    const char *base = getenv("TMPDIR");
-    base = base && *base == '/' ? base : "/tmp";
-    int written = snprintf(place->folder, sizeof place->folder, "%s/moejit-cc-XXXXXX", base);
-    if (written < 0 || (size_t)written >= sizeof place->folder) {
-        place->folder[0] = '\0';
-        return mj_fail(error, MJ_ERR_IO, "TMPDIR is too long");
-    }
-    if (!mkdtemp(place->folder)) {
-        place->folder[0] = '\0';
-        return mj_fail(error, MJ_ERR_IO, "no temporary folder in %s: %s", base, strerror(errno));
-    }
-    snprintf(place->source, sizeof place->source, "%s/kernel.c", place->folder);
-    snprintf(place->object, sizeof place->object, "%s/kernel.so", place->folder);
-    snprintf(place->output, sizeof place->output, "%s/out", place->folder);
-    snprintf(place->messages, sizeof place->messages, "%s/log", place->folder);
-    return MJ_OK;
-}
-
-static void workplace_remove(const workplace *place)
-{
-    if (place->folder[0]) {
-        unlink(place->source);
-        unlink(place->object);
-        unlink(place->output);
-        unlink(place->messages);
-        rmdir(place->folder);
-    }
-}
-
-static mj_status write_text(const char *path, const char *text, size_t bytes, mj_error *error)
-{
-    FILE *file = fopen(path, "wbe");
-    bool good = file && fwrite(text, 1, bytes, file) == bytes;
-    int code = errno;
-    good = file && fclose(file) == 0 && good;
-    return good ? MJ_OK : mj_fail(error, MJ_ERR_IO, "%s could not be written: %s", path, strerror(code));
-}
-
 /* ---- Identity ---- */
 
 /* The value of `#define NAME value` in a list of macros, without quotes; "" if it is not there. */
@@ -249,22 +92,22 @@ static void describe(const char *macros, size_t macro_bytes, char *out, size_t b
 
 mj_status mj_cc_identity(const char *cc, char *out, size_t bytes, mj_error *error)
 {
-    workplace place = {0};
+    mj_workplace place = {0};
     char *macros = NULL;
     size_t macro_bytes = 0;
     char message[256];
     out[0] = '\0';
-    mj_status status = workplace_make(&place, error);
+    mj_status status = mj_workplace_make(&place, "kernel.c", "kernel.so", error);
     if (status != MJ_OK) {
         return status;
     }
     const char *argv[] = {cc, "-march=native", "-O3", "-std=gnu11", "-dM", "-E", "-x", "c", "-", NULL};
-    run r = {.argv = argv,
-             .input = "/dev/null",
-             .output = place.output,
-             .messages = place.messages,
-             .timeout_seconds = IDENTITY_SECONDS};
-    status = run_program(&r, error);
+    mj_program r = {.argv = argv,
+                    .input = "/dev/null",
+                    .output = place.output,
+                    .messages = place.messages,
+                    .timeout_seconds = IDENTITY_SECONDS};
+    status = mj_program_run(&r, error);
     if (status != MJ_OK) {
         goto done;
     }
@@ -279,7 +122,7 @@ mj_status mj_cc_identity(const char *cc, char *out, size_t bytes, mj_error *erro
     }
 done:
     free(macros);
-    workplace_remove(&place);
+    mj_workplace_remove(&place);
     return status;
 }
 
@@ -291,7 +134,7 @@ static bool target_is_plain(const char *target)
     return target && *target && strlen(target) < 48 && strspn(target, allowed) == strlen(target);
 }
 
-static mj_status collect(const run *r, const workplace *place, mj_compiled *out, mj_error *error)
+static mj_status collect(const mj_program *r, const mj_workplace *place, mj_compiled *out, mj_error *error)
 {
     char message[512], *object = NULL;
     size_t log_bytes = 0;
@@ -310,16 +153,16 @@ static mj_status collect(const run *r, const workplace *place, mj_compiled *out,
 mj_status mj_cc_compile(const char *cc, const char *target, const char *source, size_t source_bytes,
                         double timeout_seconds, mj_compiled *out, mj_error *error)
 {
-    workplace place = {0};
+    mj_workplace place = {0};
     char march[64];
     memset(out, 0, sizeof *out);
     if (!target_is_plain(target)) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "\"%s\" is no CPU to compile for", target ? target : "(null)");
     }
     snprintf(march, sizeof march, "-march=%s", target);
-    mj_status status = workplace_make(&place, error);
+    mj_status status = mj_workplace_make(&place, "kernel.c", "kernel.so", error);
     if (status == MJ_OK) {
-        status = write_text(place.source, source, source_bytes, error);
+        status = mj_workplace_write(&place, source, source_bytes, error);
     }
     if (status == MJ_OK) {
         /* no-math-errno lets sqrt and friends inline; values stay IEEE: NaN and infinities are data */
@@ -340,17 +183,17 @@ mj_status mj_cc_compile(const char *cc, const char *target, const char *source, 
                               "none",
                               "-lm",
                               NULL};
-        run r = {.argv = argv,
-                 .input = place.source,
-                 .output = place.output,
-                 .messages = place.messages,
-                 .timeout_seconds = timeout_seconds};
-        status = run_program(&r, error);
+        mj_program r = {.argv = argv,
+                        .input = place.source,
+                        .output = place.output,
+                        .messages = place.messages,
+                        .timeout_seconds = timeout_seconds};
+        status = mj_program_run(&r, error);
         if (status == MJ_OK) {
             status = collect(&r, &place, out, error);
         }
     }
-    workplace_remove(&place);
+    mj_workplace_remove(&place);
     if (status != MJ_OK) {
         free(out->binary);
         out->binary = NULL;

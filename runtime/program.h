@@ -1,0 +1,30 @@
+/* program.h: one run of a compiler that is a program: cc.c's and hiprtc.c's. */
+#ifndef MOEJIT_PROGRAM_H
+#define MOEJIT_PROGRAM_H
+
+#include "moejit_types.h"
+
+typedef struct mj_program {
+    const char *const *argv;               /* NULL-terminated; [0] is the program's path */
+    const char *const *environment;        /* "NAME=value" on top of the caller's, NULL-terminated; NULL: none */
+    const char *input, *output, *messages; /* files for its standard streams */
+    double timeout_seconds;
+    int exit_code; /* set by the run; 128 + signal if killed */
+    double cpu_seconds;
+} mj_program;
+
+/* Starts it in a process group of its own and waits. Messages are in English: compile_log.c reads them.
+ * MJ_ERR_CHILD: it could not be started; MJ_ERR_TIMEOUT: it was killed. */
+mj_status mj_program_run(mj_program *program, mj_error *error);
+
+/* A private temporary folder with the files of one run. */
+typedef struct mj_workplace {
+    char folder[512];
+    char source[600], object[600], output[600], messages[600];
+} mj_workplace;
+mj_status mj_workplace_make(mj_workplace *place, const char *source, const char *object, mj_error *error);
+void mj_workplace_remove(const mj_workplace *place);
+/* The text becomes the source file. */
+mj_status mj_workplace_write(const mj_workplace *place, const char *text, size_t bytes, mj_error *error);
+
+#endif
