@@ -350,11 +350,13 @@ bool mj_os_is_writable_folder(const char *path)
     }
     int fd = step_allowed("open", probe) ? mkostemp(probe, O_CLOEXEC) : -1;
     bool writable = fd >= 0 && write_all(fd, probe, "moejit", 6);
+    int code = errno;
     if (fd >= 0) {
         close(fd);
         unlink(probe);
     }
     free(probe);
+    errno = code;
     return writable;
 }
 

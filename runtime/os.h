@@ -18,7 +18,8 @@ mj_status mj_os_make_folder(const char *path, mj_error *error);
 mj_status mj_os_read_private_file(const char *path, size_t bytes_max, char **text, size_t *bytes, mj_error *error);
 /* The same rule for a folder. Absent: MJ_ERR_NOT_FOUND. */
 mj_status mj_os_check_private_folder(const char *path, mj_error *error);
-bool mj_os_is_writable_folder(const char *path); /* probes by creating and removing a file */
+/* Probes by creating and removing a file; false: errno says why. */
+bool mj_os_is_writable_folder(const char *path);
 /* Appends one whole record with a single write; no partial line on success. For journals. */
 mj_status mj_os_append(int fd, const void *data, size_t bytes, mj_error *error);
 /* "<a>/<b>"; MJ_ERR_CAPACITY if it does not fit. */

@@ -12,6 +12,7 @@ holds() { # condition: does it apply on this machine, in this run?
         gpu) ls /dev/nvidia[0-9]* >/dev/null 2>&1 ;;
         quick) [ "$full" -eq 0 ] ;;
         no-nvrtc) [ -z "${MOEJIT_NVRTC:-}" ] ;;
+        no-mounts) ! unshare -m mount -t tmpfs none /tmp 2>/dev/null && ! unshare -rm mount -t tmpfs none /tmp 2>/dev/null ;;
         not-root) [ "$(id -u)" -ne 0 ] ;;
         no-avx2) ! grep -qw avx2 /proc/cpuinfo ;;
         no-avx512bf16) ! grep -qw avx512_bf16 /proc/cpuinfo ;;

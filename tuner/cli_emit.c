@@ -1,5 +1,6 @@
 /* cli_emit.c: moejit emit: precompiled variants for serving without a compiler. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -440,7 +441,7 @@ static cli_exit check_folder(const cli_options *options)
         return CLI_NOT_SAVED;
     }
     if (!mj_os_is_writable_folder(options->out)) {
-        cli_error("--out: %s: the folder is not writable", options->out);
+        cli_error("--out: %s: cannot be written: %s", options->out, strerror(errno));
         return CLI_NOT_SAVED;
     }
     return CLI_OK;

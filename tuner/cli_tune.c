@@ -1,5 +1,6 @@
 /* cli_tune.c: tune, bench and verify: options -> mj_tune_options, progress while they run, a report
  * at the end. */
+#include <errno.h>
 #include <string.h>
 
 #include "cli.h"
@@ -84,7 +85,7 @@ static cli_exit check_store(const measure_job *job)
         return CLI_NOT_SAVED;
     }
     if (!mj_os_is_writable_folder(folder)) {
-        cli_error("%s: results cannot be saved there: the folder is not writable", folder);
+        cli_error("%s: results cannot be saved there: %s", folder, strerror(errno));
         return CLI_NOT_SAVED;
     }
     return CLI_OK;

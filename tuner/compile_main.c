@@ -88,6 +88,26 @@ static mj_status compile_source(const compiler *c, const job *j, const mj_kernel
     return status;
 }
 
+/* The worker reads it from the cache: one that could not be written there (a full disk) is no use. */
+static mj_status check_kept(const compiler *c, const mj_cache_entry *entry, mj_error *error)
+{
+    mj_cache_entry kept;
+    mj_error why = {0};
+    if (entry->was_hit) {
+        return MJ_OK;
+    }
+    if (!c->context->cache) {
+        return mj_fail(error, MJ_ERR_IO, "no folder for compiled kernels");
+    }
+    if (mj_cache_get(c->context->cache, entry->key, &kept, &why) == MJ_OK) {
+        mj_cache_entry_free(&kept);
+        return MJ_OK;
+    }
+    return mj_cache_put(c->context->cache, entry, &why) == MJ_OK
+               ? MJ_OK
+               : mj_fail(error, MJ_ERR_IO, "compiled kernels cannot be handed over: %s", why.text);
+}
+
 static void describe(mj_json *results, const mj_kernel_source *source, const mj_cache_entry *entry)
 {
     const mj_kernel_attributes *attributes = &entry->compiled.attributes;
@@ -116,6 +136,9 @@ static mj_status do_compile(const compiler *c, const mj_json *request, mj_json *
     }
     if (status == MJ_OK) {
         status = compile_source(c, j, &source, &entry, error);
+    }
+    if (status == MJ_OK) {
+        status = check_kept(c, &entry, error);
     }
     if (status == MJ_OK) {
         describe(results, &source, &entry);

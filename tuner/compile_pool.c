@@ -235,7 +235,7 @@ static void take_reply(mj_pool *pool, process *p, const mj_json *reply)
     if (p->job < 0) {
         return; /* an answer to nothing: its deadline kill was a moment too late */
     }
-    if (status == MJ_ERR_NO_COMPILER) {
+    if (status == MJ_ERR_NO_COMPILER || status == MJ_ERR_IO) { /* no kernel's own fault */
         set_fatal(pool, status, error.text);
     }
     const mj_json *results = mj_json_get(reply, "results");

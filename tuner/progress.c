@@ -89,7 +89,9 @@ static void print_finished(progress *state, const mj_tune_row *row)
         fprintf(state->out, "%.2f us, %s%s\n", row->best.time_us_median, what,
                 row->from_store ? " (tuned before, skipped)" : "");
     } else {
-        fprintf(state->out, "%s%s%s\n", what, row->best.reason == MJ_REASON_NONE ? "" : ": ",
+        bool nothing = row->best.reason == MJ_REASON_NONE && !row->verified;
+        fprintf(state->out, "%s%s%s\n", nothing ? "no candidate survived" : what,
+                row->best.reason == MJ_REASON_NONE ? "" : ": ",
                 row->best.reason == MJ_REASON_NONE ? "" : mj_reason_text(row->best.reason));
     }
 }

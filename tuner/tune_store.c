@@ -46,7 +46,7 @@ mj_status mj_session_open_folders(mj_session *s, mj_error *error)
     }
     status = mj_os_make_folder(folder, error);
     if (status == MJ_OK && !mj_os_is_writable_folder(folder)) {
-        status = mj_fail(error, MJ_ERR_IO, "%s: cannot be written", folder);
+        status = mj_fail(error, MJ_ERR_IO, "%s: cannot be written: %s", folder, strerror(errno));
     }
     return status;
 }
