@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const mj_family *const families[] = {&mj_family_wgmma, &mj_family_mma, &mj_family_cpu, &mj_family_reference,
-                                            &mj_family_simple};
+static const mj_family *const families[] = {&mj_family_wgmma, &mj_family_mma,       &mj_family_mfma,  &mj_family_wmma,
+                                            &mj_family_cpu,   &mj_family_reference, &mj_family_simple};
 enum { FAMILY_COUNT = sizeof families / sizeof families[0] };
 
 const mj_family *mj_family_at(uint32_t index)

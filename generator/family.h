@@ -36,6 +36,7 @@ typedef struct mj_family {
 } mj_family;
 
 extern const mj_family mj_family_mma, mj_family_wgmma, mj_family_cpu, mj_family_simple, mj_family_reference;
+extern const mj_family mj_family_mfma, mj_family_wmma;
 
 const mj_family *mj_family_find(const char *name); /* NULL: not in this build */
 const mj_family *mj_family_at(uint32_t index);     /* NULL: past the last */

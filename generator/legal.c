@@ -326,6 +326,9 @@ uint32_t mj_legal_rule_names(const char **names, uint32_t capacity)
         }
     }
     for (uint32_t f = 0; mj_family_at(f); f++) {
+        if (f > 0 && mj_family_at(f)->rules == mj_family_at(f - 1)->rules) {
+            continue; /* neighbours that share a list */
+        }
         for (uint32_t i = 0; i < mj_family_at(f)->rule_count; i++, count++) {
             if (count < capacity) {
                 names[count] = mj_family_at(f)->rules[i].name;

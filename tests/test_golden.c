@@ -23,6 +23,21 @@ static const struct golden {
      "tile_m=64,tile_n=64,tile_k=64,stages=3,warps_m=2,warps_n=2,group_m=8,split_k=1"},
     {"mma_gemm2_deep_sm_100a", "E=3,topk=3,H=112,N=520,bias=1", "sm_100a", "mma", MJ_OP_GEMM2,
      "tile_m=16,tile_n=64,tile_k=128,stages=4,warps_m=1,warps_n=4,group_m=1,split_k=1"},
+    {"mfma_gemm1_gfx942", "E=5,topk=2,H=264,N=88,bias=1", "gfx942", "mfma", MJ_OP_GEMM1,
+     "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,waves_per_eu=2,lds_pad=0,"
+     "group_m=1,split_k=1"},
+    {"mfma_gemm2_gfx90a", "E=70,topk=2,H=168,N=264,scheme=fp16", "gfx90a", "mfma", MJ_OP_GEMM2,
+     "tile_m=32,tile_n=64,tile_k=32,stages=2,waves_m=1,waves_n=2,matrix_size=32,kpack=1,waves_per_eu=2,lds_pad=16,"
+     "group_m=1,split_k=1"},
+    {"mfma_gemm1_split_gfx950", "E=5,topk=2,H=256,N=88", "gfx950", "mfma", MJ_OP_GEMM1,
+     "tile_m=16,tile_n=64,tile_k=32,stages=2,waves_m=1,waves_n=2,matrix_size=16,kpack=1,waves_per_eu=2,lds_pad=0,"
+     "group_m=1,split_k=2"},
+    {"wmma_gemm1_gfx1100", "E=5,topk=2,H=264,N=88,bias=1", "gfx1100", "wmma", MJ_OP_GEMM1,
+     "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,waves_per_eu=2,lds_pad=0,cu_mode=1,group_m=1,"
+     "split_k=1"},
+    {"wmma_gemm2_grouped_gfx1201", "E=5,topk=2,H=170,N=200,scheme=fp16", "gfx1201", "wmma", MJ_OP_GEMM2,
+     "tile_m=64,tile_n=64,tile_k=32,stages=2,waves_m=2,waves_n=2,waves_per_eu=4,lds_pad=16,cu_mode=0,group_m=8,"
+     "split_k=1"},
     {"reference_gemm1_sm_86", "E=5,topk=2,H=51,N=33,bias=1,scheme=fp16", "sm_86", "reference", MJ_OP_GEMM1,
      "threads=64"},
     {"reference_gemm2_cpu", "E=5,topk=2,H=51,N=33,bias=1", "cpu", "reference", MJ_OP_GEMM2, "threads=1"},

@@ -198,7 +198,96 @@ static void experts_outside(fixture *f)
     f->problem.expert_count = f->problem.expert_total_count = 1025;
 }
 
+/* ---- AMD: 128 threads, 16 rows a pass, 32 elements a read of kpack 2, 2 waves_per_eu ---- */
+
+static const char good_amd[] = "tile_m=32,tile_n=64,tile_k=64,stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,"
+                               "waves_per_eu=2,lds_pad=0,group_m=1,split_k=1";
+
+static void matrix_outside(fixture *f)
+{
+    set(f, "matrix_size", 64);
+}
+static void wave_rows_outside(fixture *f)
+{
+    set(f, "waves_m", 4);
+}
+static void wave_columns_outside(fixture *f)
+{
+    set(f, "waves_n", 8);
+}
+static void power_outside(fixture *f)
+{
+    set(f, "tile_k", 96);
+}
+static void reads_outside(fixture *f)
+{
+    set(f, "tile_k", 16);
+}
+static void lds_stages_outside(fixture *f)
+{
+    set(f, "stages", 3);
+}
+static void pad_inside(fixture *f)
+{
+    set(f, "lds_pad", 16);
+}
+static void pad_outside(fixture *f)
+{
+    set(f, "lds_pad", 8);
+}
+static void amd_passes_inside(fixture *f)
+{
+    set(f, "tile_m", 256);
+}
+static void amd_passes_outside(fixture *f)
+{
+    set(f, "tile_m", 512);
+}
+static void amd_experts_inside(fixture *f)
+{
+    f->problem.expert_count = f->problem.expert_total_count = 2048;
+}
+static void amd_experts_outside(fixture *f)
+{
+    f->problem.expert_count = f->problem.expert_total_count = 2049;
+}
+static uint32_t claimed_registers(fixture *f) /* of the compute unit: whole blocks of 8 for 4 units of 64 lanes, twice */
+{
+    uint32_t estimate = derived_of(f).regs_estimate;
+    return (estimate + estimate / 10 + 7) / 8 * 8 * 2 * 4 * 64;
+}
+static void claim_inside(fixture *f)
+{
+    f->arch.regs_sm = claimed_registers(f);
+}
+static void claim_outside(fixture *f)
+{
+    f->arch.regs_sm = claimed_registers(f) - 1;
+}
+static void lds_claim_inside(fixture *f)
+{
+    f->arch.smem_sm_bytes = 4 * derived_of(f).smem_bytes;
+}
+static void lds_claim_outside(fixture *f)
+{
+    f->arch.smem_sm_bytes = 4 * derived_of(f).smem_bytes - 1;
+}
+
 static const edge edges[] = {
+    {"matrix_known", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, matrix_outside},
+    {"wave_rows", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, wave_rows_outside},
+    {"wave_columns", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, wave_columns_outside},
+    {"step_power", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, power_outside},
+    {"step_reads", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, reads_outside},
+    {"lds_stages", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, stages_inside, lds_stages_outside},
+    {"lds_pad_chunks", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, pad_inside, pad_outside},
+    {"depth_chunks", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, depth_inside, depth_outside},
+    {"load_rows", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, copy_rows_outside},
+    {"load_passes", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, amd_passes_inside, amd_passes_outside},
+    {"split_parts", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, split_inside, split_outside},
+    {"wavefront_experts", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, amd_experts_inside, amd_experts_outside},
+    {"registers_claimed", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, claim_inside, claim_outside},
+    {"lds_claimed", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, lds_claim_inside, lds_claim_outside},
     {"op_served", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, op_outside},
     {"family_of_arch", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, family_outside},
     {"arch_features", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, feature_outside},
@@ -340,6 +429,8 @@ TEST(every_rule_of_a_space_has_its_edge)
         for (size_t l = 0; l < 2 * sizeof layers / sizeof layers[0] && h.left > 0; l++) {
             mj_tally tally;
             const char *arch = strcmp(space->family, "cpu") == 0 ? "cpu" : l % 2 ? "sm_80" : "sm_90a";
+            arch = strcmp(space->family, "mfma") == 0 ? l % 2 ? "gfx942" : "gfx950" : arch;
+            arch = strcmp(space->family, "wmma") == 0 ? l % 2 ? "gfx1100" : "gfx1200" : arch;
             CHECK(fixture_kernel(&h.f, layers[l / 2], arch, space->family, MJ_OP_GEMM1, ""));
             h.visited = 0;
             CHECK_STATUS(mj_space_enumerate(fixture_spec, &h.f.desc, visit, &h, &tally, NULL), MJ_OK);

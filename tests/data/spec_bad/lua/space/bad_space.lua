@@ -1,6 +1,6 @@
 return {
     doc = "wrong in every part",
-    template = "templates/mmma.tmpl",
+    template = "templates/mma.tmpll",
     ops = { "gemm1", "gemm3" },
     schemes = { "bf17" },
     needs = { "mma_bf61" },

@@ -1,0 +1,351 @@
+/* family_amd.c: what mfma and wmma share: sizes, limits and expected time of templates/amd_gemm.tmpl. */
+#include "family_amd.h"
+#include "checked.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    ELEMENT_BYTES = 2,
+    CHUNK_BYTES = 16, /* one load of a thread */
+    CHUNK_ELEMENTS = CHUNK_BYTES / ELEMENT_BYTES,
+    FLAG_BYTES = 16, /* split-K: who came last */
+    SMEM_ALIGN = 128,
+    PASSES_MAX = 16,       /* loads a thread holds in registers */
+    LANE_EXPERTS_MAX = 32, /* experts a lane counts in registers */
+    POINTER_ALIGN_BYTES = 16,
+    SIMD_UNITS = 4, /* of a compute unit (CDNA), of a pair of them (RDNA) */
+    STAGES_MAX = 2,
+    WAVES_MAX = 16, /* of a SIMD unit, whatever its registers */
+};
+
+static mj_amd_shape shape_of(const mj_derived *derived)
+{
+    mj_amd_shape s;
+    memcpy(&s, derived->tunables, sizeof s);
+    return s;
+}
+
+mj_status mj_amd_read(const mj_kernel_desc *desc, const char *name, uint32_t *value, mj_error *error)
+{
+    int32_t found = 0;
+    if (!mj_config_get(desc->config, name, &found)) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "config of %s: %s is missing", desc->space->family, name);
+    }
+    if (found < 0 || found > MJ_TUNABLE_MAX) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "config of %s: %s is %d, not in 0..%d", desc->space->family, name,
+                       (int)found, MJ_TUNABLE_MAX);
+    }
+    *value = (uint32_t)found;
+    return MJ_OK;
+}
+
+/* ---- Registers ---- */
+
+static bool is_cdna(const mj_arch *arch)
+{
+    return arch->warp_size == 64;
+}
+
+/* Registers of one lane are handed out in blocks, from a SIMD unit's share for every lane. */
+uint32_t mj_amd_waves_of_registers(const mj_arch *arch, uint32_t registers)
+{
+    uint32_t block = is_cdna(arch) ? 8 : 24;
+    uint32_t lane_registers = arch->regs_sm / (SIMD_UNITS * (arch->warp_size ? arch->warp_size : 1));
+    uint32_t taken = (uint32_t)mj_ceil_div(registers ? registers : 1, block) * block;
+    uint32_t waves = registers > arch->regs_thread_max ? 0 : lane_registers / taken;
+    uint32_t most = arch->threads_sm_max / (SIMD_UNITS * (arch->warp_size ? arch->warp_size : 1));
+    return waves < most ? waves : most;
+}
+
+static uint32_t estimate_registers(const mj_arch *arch, const mj_amd_shape *s, const mj_amd_matrix *m, uint32_t threads)
+{
+    uint64_t chunks = s->tile_k / CHUNK_ELEMENTS, pass_rows = chunks ? threads / chunks : 0;
+    uint64_t input_passes = pass_rows ? mj_ceil_div(s->tile_m, pass_rows) : s->tile_m;
+    uint64_t weight_passes = pass_rows ? mj_ceil_div(s->tile_n, pass_rows) : s->tile_n;
+    uint64_t accumulators = (uint64_t)s->tile_m * s->tile_n / threads;
+    uint64_t size = m->size ? m->size : 1;
+    uint64_t fragments = (s->tile_m / s->waves_m / size + s->tile_n / s->waves_n / size) * m->fragment_words * s->kpack;
+    uint64_t sum = accumulators + fragments + input_passes * 6 + weight_passes * 4 + (is_cdna(arch) ? 24 : 28);
+    return sum < MJ_TUNABLE_MAX ? (uint32_t)sum : MJ_TUNABLE_MAX;
+}
+
+/* ---- Sizes ---- */
+
+/* Blocks that fit on a compute unit; at least what the compiler is told to leave room for, if shared memory allows that. */
+static void derive_occupancy(mj_derived *out, const mj_arch *arch)
+{
+    uint32_t waves = out->block_threads / (arch->warp_size ? arch->warp_size : 1);
+    uint32_t by_registers = mj_amd_waves_of_registers(arch, out->regs_estimate) * SIMD_UNITS / (waves ? waves : 1);
+    uint32_t estimate = out->regs_estimate;
+    out->regs_estimate = 1;
+    mj_derived_occupancy(out, arch);
+    out->regs_estimate = estimate;
+    out->blocks_per_sm = by_registers < out->blocks_per_sm ? by_registers : out->blocks_per_sm;
+}
+
+mj_status mj_amd_derive(const mj_kernel_desc *desc, mj_amd_shape s, const mj_amd_matrix *matrix, mj_derived *out,
+                        mj_error *error)
+{
+    mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
+    uint64_t row_bytes = (uint64_t)s.tile_k * ELEMENT_BYTES + s.lds_pad;
+    uint64_t weights_at = s.stages * row_bytes * s.tile_m, flag_at = weights_at + s.stages * row_bytes * s.tile_n;
+    uint64_t smem = (flag_at + FLAG_BYTES + SMEM_ALIGN - 1) / SMEM_ALIGN * SMEM_ALIGN;
+    uint64_t threads = (uint64_t)desc->arch->warp_size * s.waves_m * s.waves_n;
+    uint64_t partial = s.split_k > 1 ? (uint64_t)s.split_k * s.tile_m * s.tile_n * sizeof(float) : 0;
+    uint64_t n_tiles = mj_ceil_div(gemm.n, s.tile_n);
+    uint64_t read_span = (uint64_t)matrix->fragment_words * 4 * s.kpack * matrix->lane_groups;
+    if (smem > UINT32_MAX || threads > UINT32_MAX || partial > UINT32_MAX || n_tiles * s.split_k > UINT32_MAX ||
+        threads == 0 || read_span > UINT32_MAX) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "config of %s: the tile's sizes do not fit 32 bits",
+                       desc->space->family);
+    }
+    s.read_span = (uint32_t)read_span;
+    memcpy(out->tunables, &s, sizeof s);
+    out->block_threads = (uint32_t)threads;
+    out->smem_bytes = (uint32_t)smem;
+    out->regs_estimate = estimate_registers(desc->arch, &s, matrix, out->block_threads);
+    out->tile_m = s.tile_m;
+    out->tile_n = s.tile_n;
+    out->n_tiles = (uint32_t)n_tiles;
+    out->split_k = s.split_k;
+    out->k_tiles_per_split = (uint32_t)mj_ceil_div(mj_ceil_div(gemm.k, s.tile_k), s.split_k);
+    out->partial_tile_bytes = (uint32_t)partial;
+    out->pointer_align_bytes = POINTER_ALIGN_BYTES;
+    out->grid = (mj_grid_rule){.unit = MJ_GRID_TILES, .per_block = s.tile_m, .factor = (uint32_t)(n_tiles * s.split_k)};
+    derive_occupancy(out, desc->arch);
+    mj_derived_var(out, "matrix_form", matrix->form);
+    mj_derived_var(out, "smem_b_offset", (int64_t)weights_at);
+    mj_derived_var(out, "smem_flag_offset", (int64_t)flag_at);
+    return MJ_OK;
+}
+
+/* ---- Rules ---- */
+
+static bool at_most(double value, double max, double *measured, double *limit)
+{
+    *measured = value;
+    *limit = max;
+    return value <= max;
+}
+
+static bool matrix_known(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    *measured = shape_of(derived).matrix_size;
+    *limit = 32;
+    return shape_of(derived).read_span > 0;
+}
+
+static bool wave_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    mj_amd_shape s = shape_of(derived);
+    return at_most(s.tile_m % ((uint64_t)s.matrix_size * s.waves_m), 0, measured, limit);
+}
+
+static bool wave_columns(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    mj_amd_shape s = shape_of(derived);
+    return at_most(s.tile_n % ((uint64_t)s.matrix_size * s.waves_n), 0, measured, limit);
+}
+
+/* The swizzle wants a power of two of chunks. */
+static bool step_power(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    uint32_t tile_k = shape_of(derived).tile_k;
+    *measured = tile_k;
+    *limit = 2 * CHUNK_ELEMENTS;
+    return tile_k >= 2 * CHUNK_ELEMENTS && (tile_k & (tile_k - 1)) == 0;
+}
+
+static bool step_reads(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    mj_amd_shape s = shape_of(derived);
+    return at_most(s.read_span ? s.tile_k * ELEMENT_BYTES % s.read_span : 0, 0, measured, limit);
+}
+
+static bool lds_stages(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    return at_most(shape_of(derived).stages, STAGES_MAX, measured, limit);
+}
+
+static bool lds_pad_chunks(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    return at_most(shape_of(derived).lds_pad % CHUNK_BYTES, 0, measured, limit);
+}
+
+static bool depth_chunks(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)derived;
+    return at_most(mj_problem_gemm(desc->problem, desc->op).k % CHUNK_ELEMENTS, 0, measured, limit);
+}
+
+static uint32_t rows_per_pass(const mj_derived *derived)
+{
+    uint32_t chunks = shape_of(derived).tile_k / CHUNK_ELEMENTS;
+    return chunks && derived->block_threads % chunks == 0 ? derived->block_threads / chunks : 0;
+}
+
+static bool load_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    uint32_t rows = rows_per_pass(derived);
+    return at_most(rows ? shape_of(derived).tile_n % rows : 1, 0, measured, limit);
+}
+
+static bool load_passes(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    mj_amd_shape s = shape_of(derived);
+    uint64_t rows = rows_per_pass(derived), tallest = s.tile_m > s.tile_n ? s.tile_m : s.tile_n;
+    return at_most(rows ? (double)mj_ceil_div(tallest, rows) : PASSES_MAX + 1, PASSES_MAX, measured, limit);
+}
+
+static bool split_parts(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    uint64_t steps = mj_ceil_div(mj_problem_gemm(desc->problem, desc->op).k, shape_of(derived).tile_k);
+    double last_begins = (double)(derived->split_k - 1) * derived->k_tiles_per_split;
+    return at_most(last_begins, (double)steps - 1, measured, limit);
+}
+
+static bool wavefront_experts(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)derived;
+    return at_most((double)mj_ceil_div(desc->problem->expert_count, desc->arch->warp_size), LANE_EXPERTS_MAX, measured,
+                   limit);
+}
+
+/* What the compiler is told to leave room for must fit without spilling: with a tenth to spare, the estimate being one. */
+static bool registers_claimed(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    mj_amd_shape s = shape_of(derived);
+    uint32_t waves = s.waves_m * s.waves_n, implied = (waves + SIMD_UNITS - 1) / SIMD_UNITS;
+    uint32_t claimed = s.waves_per_eu > implied ? s.waves_per_eu : implied;
+    *measured = mj_amd_waves_of_registers(desc->arch, derived->regs_estimate + derived->regs_estimate / 10);
+    *limit = claimed;
+    return *measured >= *limit;
+}
+
+static bool lds_claimed(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    mj_amd_shape s = shape_of(derived);
+    uint32_t blocks = derived->smem_bytes ? desc->arch->smem_sm_bytes / derived->smem_bytes : 0;
+    *measured = (double)blocks * s.waves_m * s.waves_n / SIMD_UNITS;
+    *limit = s.waves_per_eu > 1 ? s.waves_per_eu : 0;
+    return *measured >= *limit;
+}
+
+const mj_family_rule mj_amd_rules[MJ_AMD_RULE_COUNT] = {
+    {"matrix_known", "rows of the matrix instruction: 16, or 32 on CDNA", matrix_known},
+    {"wave_rows", "rows of the tile left over by waves_m wavefronts of whole matrix instructions", wave_rows},
+    {"wave_columns", "columns of the tile left over by waves_n wavefronts of whole matrix instructions", wave_columns},
+    {"step_power", "tile_k must be a power of two of at least 16 elements", step_power},
+    {"step_reads", "bytes of a row of a step left over by whole reads of all its lanes", step_reads},
+    {"lds_stages", "steps in shared memory: one is multiplied, one is written", lds_stages},
+    {"lds_pad_chunks", "bytes of lds_pad left over by whole 16-byte chunks", lds_pad_chunks},
+    {"depth_chunks", "elements of the depth left over by 16-byte loads", depth_chunks},
+    {"load_rows", "rows of the weight tile left over by passes of all threads", load_rows},
+    {"load_passes", "16-byte loads of an operand that a thread holds at once", load_passes},
+    {"split_parts", "first step of the last part of a split depth, counted from 0: it must exist", split_parts},
+    {"wavefront_experts", "experts counted by one lane of the tile scheduler", wavefront_experts},
+    {"registers_claimed", "wavefronts of a SIMD unit by estimated registers; waves_per_eu and the block need",
+     registers_claimed},
+    {"lds_claimed", "wavefronts of a SIMD unit by shared memory; waves_per_eu says", lds_claimed},
+};
+
+/* ---- Time ----
+ * The larger of memory, shared memory and matrix units, plus what nothing overlaps. No AMD device has been measured: these are
+ * the figures of the arch's typical device, and shares that order configs as the arithmetic says. */
+static const struct {
+    double latency_us; /* bytes in flight at which half the bandwidth is reached */
+    double l2_gain;    /* bandwidth of the last cache over memory's */
+    double group_gain; /* of launching row tiles of an expert together */
+    double step_us;    /* barriers and addresses of a step; one barrier more with a single stage */
+    double barrier_us;
+    double tile_us;      /* scheduling, first loads, epilogue */
+    double matrix_share; /* of the dense peak, for an endless wavefront tile */
+    double small_tile;   /* rows and columns of a square wavefront tile that halve it, times one half */
+    double narrow_reads; /* share of that lost to reads of 8 bytes */
+    double split_us, split_part_us;
+    double overlap_loss; /* share of the smaller flow that is not hidden */
+} model = {
+    .latency_us = 1.5,
+    .l2_gain = 2.5,
+    .group_gain = 1.05,
+    .step_us = 0.03,
+    .barrier_us = 0.02,
+    .tile_us = 3,
+    .matrix_share = 1.1,
+    .small_tile = 16,
+    .narrow_reads = 0.1,
+    .split_us = 8,
+    .split_part_us = 0.5,
+    .overlap_loss = 0.3,
+};
+
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static double most(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+static double flow_us(const mj_kernel_desc *desc, const mj_derived *d, const mj_device_shape *device, double blocks,
+                      const mj_load *load)
+{
+    mj_amd_shape s = shape_of(d);
+    mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
+    double sms = most(device->sm_count, 1), resident = most(d->blocks_per_sm, 1);
+    double busy = most(least(blocks / sms, resident), 1), used = most(least(blocks, sms), 1);
+    double step_bytes = (double)(s.tile_m + s.tile_n) * s.tile_k * ELEMENT_BYTES;
+    double bytes_per_us = device->memory_gbps * 1e3, in_flight = step_bytes * busy;
+    double share = in_flight / (in_flight + bytes_per_us / sms * model.latency_us);
+    double reached = bytes_per_us * (used / sms) * least(1, 1.5 * share);
+    double input_rows = desc->op == MJ_OP_GEMM1 ? load->input_rows : load->row_count;
+    double memory_bytes =
+        (load->active_experts * gemm.n * gemm.k + input_rows * gemm.k + load->row_count * gemm.n) * ELEMENT_BYTES;
+    double cache_bytes = blocks * d->k_tiles_per_split * step_bytes;
+    double grouped = s.group_m > 1 ? model.group_gain : 1;
+    return most(memory_bytes / reached, cache_bytes / (reached * model.l2_gain * grouped));
+}
+
+static double matrix_us(const mj_kernel_desc *desc, const mj_derived *d, const mj_device_shape *device, double blocks)
+{
+    mj_amd_shape s = shape_of(d);
+    double wave_m = (double)s.tile_m / s.waves_m, wave_n = (double)s.tile_n / s.waves_n,
+           sms = most(device->sm_count, 1);
+    double share = model.matrix_share * wave_m * wave_n / (wave_m * wave_n + model.small_tile * (wave_m + wave_n));
+    double per_unit = most(least(blocks / sms, most(d->blocks_per_sm, 1)), 1) * s.waves_m * s.waves_n / SIMD_UNITS;
+    share *= sqrt(least(1, per_unit));
+    bool narrow = is_cdna(desc->arch) && s.kpack == 1 && !mj_list_has(&desc->arch->features, "mfma_k8");
+    share = least(share * (narrow ? 1 - model.narrow_reads : 1), 0.9);
+    double block_us =
+        2.0 * s.tile_m * s.tile_n * s.tile_k * d->k_tiles_per_split / (device->matrix_tflops / sms * share * 1e6);
+    double turns = blocks / sms;
+    return block_us * (turns <= 1 ? 1 : turns + 0.5 * (1 - 1 / most(d->blocks_per_sm, 1)));
+}
+
+double mj_amd_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const mj_device_shape *device,
+                          const mj_load *load)
+{
+    mj_amd_shape s = shape_of(d);
+    double tiles = mj_load_row_tiles(load, s.tile_m) * d->n_tiles, blocks = tiles * s.split_k;
+    double flow = flow_us(desc, d, device, blocks, load), matrix = matrix_us(desc, d, device, blocks);
+    double turns = blocks / most(device->sm_count, 1) / most(d->blocks_per_sm, 1);
+    double step_us = model.step_us + (s.stages == 1 ? model.barrier_us : 0);
+    double fixed = model.tile_us + d->k_tiles_per_split * step_us * most(1, turns);
+    if (s.split_k > 1) {
+        fixed += model.split_us + model.split_part_us * s.split_k;
+        fixed += tiles * d->partial_tile_bytes / (device->memory_gbps * 1e3);
+    }
+    return device->launch_us + fixed + most(flow, matrix) + model.overlap_loss * least(flow, matrix);
+}

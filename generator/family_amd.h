@@ -1,0 +1,35 @@
+/* family_amd.h: what the families on AMD's matrix units share: sizes, limits and expected time of templates/amd_gemm.tmpl. */
+#ifndef MOEJIT_FAMILY_AMD_H
+#define MOEJIT_FAMILY_AMD_H
+
+#include "family.h"
+
+/* How a wavefront holds the operands and sums of its matrix instruction. */
+typedef struct mj_amd_matrix {
+    uint32_t form;           /* which one: templates/prelude/hip_amd.h; 0: there is none of that size */
+    uint32_t size, depth;    /* size x size sums over `depth` products each */
+    uint32_t fragment_words; /* of an operand, per lane */
+    uint32_t lane_groups;    /* lanes that share a row, each with its own part of the depth */
+} mj_amd_matrix;
+
+typedef struct mj_amd_shape {
+    uint32_t tile_m, tile_n, tile_k, stages, waves_m, waves_n, matrix_size, kpack, waves_per_eu, lds_pad, group_m;
+    uint32_t split_k, cu_mode;
+    uint32_t read_span; /* bytes of a row of shared memory that its lanes read at once; 0: no such instruction */
+} mj_amd_shape;
+_Static_assert(sizeof(mj_amd_shape) <= sizeof(((mj_derived *)0)->tunables), "kept in mj_derived");
+
+/* Like mj_family_read for one tunable that may be 0. */
+mj_status mj_amd_read(const mj_kernel_desc *desc, const char *name, uint32_t *value, mj_error *error);
+/* Everything that follows from what a family read from its config. */
+mj_status mj_amd_derive(const mj_kernel_desc *desc, mj_amd_shape shape, const mj_amd_matrix *matrix, mj_derived *out,
+                        mj_error *error);
+/* Wavefronts that a SIMD unit holds at once when each lane has `registers`; 0: no lane may have so many. */
+uint32_t mj_amd_waves_of_registers(const mj_arch *arch, uint32_t registers);
+double mj_amd_estimate_us(const mj_kernel_desc *desc, const mj_derived *derived, const mj_device_shape *device,
+                          const mj_load *load);
+
+enum { MJ_AMD_RULE_COUNT = 14 };
+extern const mj_family_rule mj_amd_rules[MJ_AMD_RULE_COUNT];
+
+#endif

@@ -1,0 +1,69 @@
+@// hip_amd.h: what kernels of the families mfma and wmma need beyond hip.h. Builtins: clang's BuiltinsAMDGPU.
+/* ---- AMD: shared memory by address, and the matrix instruction of this kernel ---- */
+#undef MJ_ENTRY_MORE
+@if cu_mode
+#define MJ_ENTRY_MORE __attribute__((amdgpu_waves_per_eu(@{waves_per_eu}), target("cumode")))
+@else
+#define MJ_ENTRY_MORE __attribute__((amdgpu_waves_per_eu(@{waves_per_eu})))
+@end
+
+typedef struct __attribute__((aligned(8), may_alias)) mj_vec8 {
+    mj_u32 x, y;
+} mj_vec8;
+
+MJ_FN mj_i32 mj_uniform(mj_i32 v) { return __builtin_amdgcn_readfirstlane(v); }
+MJ_FN mj_vec16 mj_lds_ld16(mj_saddr at) { return *(MJ_LDS const mj_vec16 *)(mj_lds() + at); }
+MJ_FN mj_vec8 mj_lds_ld8(mj_saddr at) { return *(MJ_LDS const mj_vec8 *)(mj_lds() + at); }
+MJ_FN void mj_lds_st16(mj_saddr at, mj_vec16 v) { *(MJ_LDS mj_vec16 *)(mj_lds() + at) = v; }
+MJ_FN void mj_st_vec8(void *p, mj_vec8 v) { *(mj_vec8 *)p = v; }
+
+/* A barrier that waits for shared memory only: loads from memory stay in flight. */
+MJ_FN void mj_lds_sync()
+{
+#if __clang_major__ >= 20
+    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup", "local");
+    __builtin_amdgcn_s_barrier();
+    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup", "local");
+#else
+    mj_block_sync();
+#endif
+}
+
+#define MJ_VECTOR(type, count) type __attribute__((ext_vector_type(count)))
+#define MJ_HIP_MATRIX(name, fragment_type, sum_count, call) \
+    MJ_FN void name(float *d, const mj_u32 *a, const mj_u32 *b) \
+    { \
+        typedef MJ_VECTOR(float, sum_count) mj_sums; \
+        typedef fragment_type mj_fragment; \
+        mj_fragment x, y; \
+        mj_sums c; \
+        __builtin_memcpy(&x, a, sizeof(x)); \
+        __builtin_memcpy(&y, b, sizeof(y)); \
+        __builtin_memcpy(&c, d, sizeof(c)); \
+        c = call; \
+        __builtin_memcpy(d, &c, sizeof(c)); \
+    }
+@if matrix_form == 1
+MJ_HIP_MATRIX(mj_mfma_16x16x16_bf16, MJ_VECTOR(short, 4), 4, __builtin_amdgcn_mfma_f32_16x16x16bf16_1k(x, y, c, 0, 0, 0))
+MJ_HIP_MATRIX(mj_mfma_16x16x16_f16, MJ_VECTOR(_Float16, 4), 4, __builtin_amdgcn_mfma_f32_16x16x16f16(x, y, c, 0, 0, 0))
+@end
+@if matrix_form == 2
+MJ_HIP_MATRIX(mj_mfma_32x32x8_bf16, MJ_VECTOR(short, 4), 16, __builtin_amdgcn_mfma_f32_32x32x8bf16_1k(x, y, c, 0, 0, 0))
+MJ_HIP_MATRIX(mj_mfma_32x32x8_f16, MJ_VECTOR(_Float16, 4), 16, __builtin_amdgcn_mfma_f32_32x32x8f16(x, y, c, 0, 0, 0))
+@end
+@if matrix_form == 3
+MJ_HIP_MATRIX(mj_mfma_16x16x32_bf16, MJ_VECTOR(__bf16, 8), 4, __builtin_amdgcn_mfma_f32_16x16x32_bf16(x, y, c, 0, 0, 0))
+MJ_HIP_MATRIX(mj_mfma_16x16x32_f16, MJ_VECTOR(_Float16, 8), 4, __builtin_amdgcn_mfma_f32_16x16x32_f16(x, y, c, 0, 0, 0))
+@end
+@if matrix_form == 4
+MJ_HIP_MATRIX(mj_mfma_32x32x16_bf16, MJ_VECTOR(__bf16, 8), 16, __builtin_amdgcn_mfma_f32_32x32x16_bf16(x, y, c, 0, 0, 0))
+MJ_HIP_MATRIX(mj_mfma_32x32x16_f16, MJ_VECTOR(_Float16, 8), 16, __builtin_amdgcn_mfma_f32_32x32x16_f16(x, y, c, 0, 0, 0))
+@end
+@if matrix_form == 7
+MJ_HIP_MATRIX(mj_wmma11_16x16x16_bf16, MJ_VECTOR(short, 16), 8, __builtin_amdgcn_wmma_f32_16x16x16_bf16_w32(x, y, c))
+MJ_HIP_MATRIX(mj_wmma11_16x16x16_f16, MJ_VECTOR(_Float16, 16), 8, __builtin_amdgcn_wmma_f32_16x16x16_f16_w32(x, y, c))
+@end
+@if matrix_form == 8
+MJ_HIP_MATRIX(mj_wmma12_16x16x16_bf16, MJ_VECTOR(__bf16, 8), 8, __builtin_amdgcn_wmma_f32_16x16x16_bf16_w32_gfx12(x, y, c))
+MJ_HIP_MATRIX(mj_wmma12_16x16x16_f16, MJ_VECTOR(_Float16, 8), 8, __builtin_amdgcn_wmma_f32_16x16x16_f16_w32_gfx12(x, y, c))
+@end

@@ -1,0 +1,147 @@
+@// host_amd.h: hip_amd.h's primitives on the host. The lanes' formulas are AMD's own ("Matrix Instruction Calculator", option
+@// --register-layout), written down as it prints them; kernels have theirs in other words, so that a misreading shows.
+/* ---- AMD ---- */
+typedef struct mj_vec8 {
+    mj_u32 x, y;
+} __attribute__((aligned(8), may_alias)) mj_vec8;
+
+MJ_HOST_FN mj_i32 mj_uniform(mj_i32 v)
+{
+    mj_u32 word = (mj_u32)v;
+    mj_u32(*all)[MJ_HOST_WORDS] = mj_host_exchange(MJ_HOST_SHFL, &word, 1);
+    if (all[0][0] != word) {
+        mj_host_fault("a value that lanes do not share is taken for one of the whole wavefront");
+    }
+    return v;
+}
+MJ_FN mj_vec16 mj_lds_ld16(mj_saddr at) { return *(const mj_vec16 *)mj_host_shared(at, 16); }
+MJ_FN mj_vec8 mj_lds_ld8(mj_saddr at) { return *(const mj_vec8 *)mj_host_shared(at, 8); }
+MJ_FN void mj_lds_st16(mj_saddr at, mj_vec16 v) { *(mj_vec16 *)mj_host_shared(at, 16) = v; }
+MJ_FN void mj_st_vec8(void *p, mj_vec8 v) { *(mj_vec8 *)p = v; }
+MJ_FN void mj_lds_sync(void) { mj_block_sync(); }
+
+/* One matrix instruction: D[i][j] += sum over k of A[i][k] * B[k][j]. B's formulas are A's with j for i. */
+#define MJ_FLOOR(a, b) ((a) / (b))
+@if matrix_form == 1
+#define MJ_HOST_SIZE 16
+#define MJ_HOST_DEPTH 16
+#define MJ_HOST_AB_WORDS 2
+#define MJ_HOST_SUMS 4
+#define MJ_HOST_A_GPR(i, k) (MJ_FLOOR(k, 2) % 2)
+#define MJ_HOST_A_LANE(i, k) (16 * MJ_FLOOR(k, 4) + i)
+#define MJ_HOST_D_GPR(i, j) (i % 4)
+#define MJ_HOST_D_LANE(i, j) (16 * MJ_FLOOR(i, 4) + j)
+@end
+@if matrix_form == 2
+#define MJ_HOST_SIZE 32
+#define MJ_HOST_DEPTH 8
+#define MJ_HOST_AB_WORDS 2
+#define MJ_HOST_SUMS 16
+#define MJ_HOST_A_GPR(i, k) (MJ_FLOOR(k, 2) % 2)
+#define MJ_HOST_A_LANE(i, k) (32 * MJ_FLOOR(k, 4) + i)
+#define MJ_HOST_D_GPR(i, j) (4 * MJ_FLOOR(i, 8) + (i % 4))
+#define MJ_HOST_D_LANE(i, j) ((32 * MJ_FLOOR(i, 4)) % 64 + j)
+@end
+@if matrix_form == 3
+#define MJ_HOST_SIZE 16
+#define MJ_HOST_DEPTH 32
+#define MJ_HOST_AB_WORDS 4
+#define MJ_HOST_SUMS 4
+#define MJ_HOST_A_GPR(i, k) (MJ_FLOOR(k, 2) % 4)
+#define MJ_HOST_A_LANE(i, k) (16 * MJ_FLOOR(k, 8) + i)
+#define MJ_HOST_D_GPR(i, j) (i % 4)
+#define MJ_HOST_D_LANE(i, j) (16 * MJ_FLOOR(i, 4) + j)
+@end
+@if matrix_form == 4
+#define MJ_HOST_SIZE 32
+#define MJ_HOST_DEPTH 16
+#define MJ_HOST_AB_WORDS 4
+#define MJ_HOST_SUMS 16
+#define MJ_HOST_A_GPR(i, k) (MJ_FLOOR(k, 2) % 4)
+#define MJ_HOST_A_LANE(i, k) (32 * MJ_FLOOR(k, 8) + i)
+#define MJ_HOST_D_GPR(i, j) (4 * MJ_FLOOR(i, 8) + (i % 4))
+#define MJ_HOST_D_LANE(i, j) ((32 * MJ_FLOOR(i, 4)) % 64 + j)
+@end
+@if matrix_form == 7
+#define MJ_HOST_SIZE 16
+#define MJ_HOST_DEPTH 16
+#define MJ_HOST_AB_WORDS 8
+#define MJ_HOST_SUMS 8
+#define MJ_HOST_A_GPR(i, k) MJ_FLOOR(k, 2)
+#define MJ_HOST_A_LANE(i, k) (i)
+#define MJ_HOST_A_COPY_LANE(i, k) (i + 16)
+#define MJ_HOST_D_GPR(i, j) MJ_FLOOR(i, 2)
+#define MJ_HOST_D_LANE(i, j) (((16 * i) % 32) + j)
+@end
+@if matrix_form == 8
+#define MJ_HOST_SIZE 16
+#define MJ_HOST_DEPTH 16
+#define MJ_HOST_AB_WORDS 4
+#define MJ_HOST_SUMS 8
+#define MJ_HOST_A_GPR(i, k) (2 * MJ_FLOOR(k, 8) + (MJ_FLOOR(k, 2) % 2))
+#define MJ_HOST_A_LANE(i, k) (16 * (MJ_FLOOR(k, 4) % 2) + i)
+#define MJ_HOST_D_GPR(i, j) (i % 8)
+#define MJ_HOST_D_LANE(i, j) (16 * MJ_FLOOR(i, 8) + j)
+@end
+
+typedef struct mj_host_place { /* of a register of a lane in D */
+    mj_u8 i, j;
+} mj_host_place;
+
+MJ_HOST_FN const mj_host_place *mj_host_places(mj_i32 lane)
+{
+    static _Thread_local mj_host_place places[MJ_WARP_SIZE][MJ_HOST_SUMS];
+    static _Thread_local mj_i32 known;
+    for (mj_i32 at = 0; !known && at < MJ_HOST_SIZE * MJ_HOST_SIZE; at++) {
+        mj_i32 i = at / MJ_HOST_SIZE, j = at % MJ_HOST_SIZE;
+        places[MJ_HOST_D_LANE(i, j)][MJ_HOST_D_GPR(i, j)] = (mj_host_place){(mj_u8)i, (mj_u8)j};
+    }
+    known = 1;
+    return places[lane];
+}
+
+MJ_HOST_FN void mj_host_matrix(float *d, const mj_u32 *a, const mj_u32 *b, float (*decode)(mj_u16))
+{
+    mj_u32 words[2 * MJ_HOST_AB_WORDS];
+    memcpy(words, a, sizeof(words) / 2);
+    memcpy(words + MJ_HOST_AB_WORDS, b, sizeof(words) / 2);
+    mj_u32(*all)[MJ_HOST_WORDS] = mj_host_exchange(MJ_HOST_MMA, words, 2 * MJ_HOST_AB_WORDS);
+    const mj_host_place *places = mj_host_places(mj_lane());
+    for (mj_i32 r = 0; r < MJ_HOST_SUMS; r++) {
+        mj_i32 i = places[r].i, j = places[r].j;
+        float sum = 0.0f;
+        for (mj_i32 k = 0; k < MJ_HOST_DEPTH; k++) {
+            mj_u32 x = all[MJ_HOST_A_LANE(i, k)][MJ_HOST_A_GPR(i, k)];
+            mj_u32 y = all[MJ_HOST_A_LANE(j, k)][MJ_HOST_AB_WORDS + MJ_HOST_A_GPR(j, k)];
+#ifdef MJ_HOST_A_COPY_LANE
+            if (x != all[MJ_HOST_A_COPY_LANE(i, k)][MJ_HOST_A_GPR(i, k)] ||
+                y != all[MJ_HOST_A_COPY_LANE(j, k)][MJ_HOST_AB_WORDS + MJ_HOST_A_GPR(j, k)]) {
+                mj_host_fault("the wavefront's halves hold different operands");
+            }
+#endif
+            sum += decode((mj_u16)(x >> (16 * (k % 2)))) * decode((mj_u16)(y >> (16 * (k % 2))));
+        }
+        d[r] += sum;
+    }
+}
+#define MJ_HOST_MATRIX(name) \
+    MJ_HOST_FN void name##_bf16(float *d, const mj_u32 *a, const mj_u32 *b) { mj_host_matrix(d, a, b, mj_host_decode_bf16); } \
+    MJ_HOST_FN void name##_f16(float *d, const mj_u32 *a, const mj_u32 *b) { mj_host_matrix(d, a, b, mj_host_decode_f16); }
+@if matrix_form == 1
+MJ_HOST_MATRIX(mj_mfma_16x16x16)
+@end
+@if matrix_form == 2
+MJ_HOST_MATRIX(mj_mfma_32x32x8)
+@end
+@if matrix_form == 3
+MJ_HOST_MATRIX(mj_mfma_16x16x32)
+@end
+@if matrix_form == 4
+MJ_HOST_MATRIX(mj_mfma_32x32x16)
+@end
+@if matrix_form == 7
+MJ_HOST_MATRIX(mj_wmma11_16x16x16)
+@end
+@if matrix_form == 8
+MJ_HOST_MATRIX(mj_wmma12_16x16x16)
+@end
