@@ -73,7 +73,11 @@ MJ_FN double mj_shfl_xor_f64(double v, mj_i32 mask)
 }
 #if MJ_WARP_SIZE > 32
 typedef mj_u64 mj_mask;
+#if __has_builtin(__builtin_amdgcn_ballot_w64)
 MJ_FN mj_mask mj_ballot(mj_i32 predicate) { return __builtin_amdgcn_ballot_w64(predicate != 0); }
+#else /* ROCm 5: 33 compares for unequal */
+MJ_FN mj_mask mj_ballot(mj_i32 predicate) { return __builtin_amdgcn_uicmp((mj_u32)(predicate != 0), 0u, 33); }
+#endif
 MJ_FN mj_i32 mj_popc(mj_mask x) { return __builtin_popcountll(x); }
 MJ_FN mj_i32 mj_ffs0(mj_mask x) { return __builtin_ctzll(x); }
 #else

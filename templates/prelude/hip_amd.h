@@ -12,9 +12,28 @@ typedef struct __attribute__((aligned(8), may_alias)) mj_vec8 {
 } mj_vec8;
 
 MJ_FN mj_i32 mj_uniform(mj_i32 v) { return __builtin_amdgcn_readfirstlane(v); }
-MJ_FN mj_vec16 mj_lds_ld16(mj_saddr at) { return *(MJ_LDS const mj_vec16 *)(mj_lds() + at); }
-MJ_FN mj_vec8 mj_lds_ld8(mj_saddr at) { return *(MJ_LDS const mj_vec8 *)(mj_lds() + at); }
-MJ_FN void mj_lds_st16(mj_saddr at, mj_vec16 v) { *(MJ_LDS mj_vec16 *)(mj_lds() + at) = v; }
+
+/* Vectors, for structs know one address space only. */
+#define MJ_VECTOR(type, count) type __attribute__((ext_vector_type(count)))
+typedef MJ_VECTOR(mj_u32, 2) mj_words2;
+typedef MJ_VECTOR(mj_u32, 4) mj_words4;
+MJ_FN mj_vec16 mj_lds_ld16(mj_saddr at)
+{
+    mj_words4 v = *(MJ_LDS const mj_words4 *)(mj_lds() + at);
+    mj_vec16 r = {v.x, v.y, v.z, v.w};
+    return r;
+}
+MJ_FN mj_vec8 mj_lds_ld8(mj_saddr at)
+{
+    mj_words2 v = *(MJ_LDS const mj_words2 *)(mj_lds() + at);
+    mj_vec8 r = {v.x, v.y};
+    return r;
+}
+MJ_FN void mj_lds_st16(mj_saddr at, mj_vec16 v)
+{
+    mj_words4 words = {v.x, v.y, v.z, v.w};
+    *(MJ_LDS mj_words4 *)(mj_lds() + at) = words;
+}
 MJ_FN void mj_st_vec8(void *p, mj_vec8 v) { *(mj_vec8 *)p = v; }
 
 /* A barrier that waits for shared memory only: loads from memory stay in flight. */
@@ -29,7 +48,6 @@ MJ_FN void mj_lds_sync()
 #endif
 }
 
-#define MJ_VECTOR(type, count) type __attribute__((ext_vector_type(count)))
 #define MJ_HIP_MATRIX(name, fragment_type, sum_count, call) \
     MJ_FN void name(float *d, const mj_u32 *a, const mj_u32 *b) \
     { \
