@@ -45,7 +45,7 @@ TEST(refuses_wrong_words)
         {"tune --model mixtral-8x7b --budget never", CLI_USAGE, "--budget: 'never'"},
         {"tune --model mixtral-8x7b --mem 4X", CLI_USAGE, "--mem: '4X'"},
         {"tune --model mixtral-8x7b --seed 0x1", CLI_USAGE, "--seed: '0x1'"},
-        {"tune --model mixtral-8x7b --routing zipf", CLI_USAGE, "did you mean zipf1?"},
+        {"tune --model mixtral-8x7b --routing zipf", CLI_USAGE, "did you mean \"zipf1\"?"},
         {"tune --model mixtral-8x7b extra", CLI_USAGE, "'extra' is one word too many"},
         {"tune --model mixtral-8x7b --family mmma", CLI_USAGE, "mma"},
         {"bench --model mixtral-8x7b --config tile_m=16", CLI_USAGE, "--config needs --family"},

@@ -524,7 +524,7 @@ TEST(bad_wishes_are_named)
     const char *routing = "unifrom";
     o.routings = &routing;
     o.routing_count = 1;
-    check_refused(&o, &tiny, MJ_ERR_ARGUMENT, "uniform");
+    check_refused(&o, &tiny, MJ_ERR_NOT_FOUND, "uniform");
     o = options_for(&w);
     uint32_t zero = 0;
     o.token_counts = &zero;

@@ -115,17 +115,10 @@ static void add_row(mj_json *list, const char *name, uint32_t tokens, const load
 
 cli_exit cli_check_routings(const cli_options *options)
 {
-    uint32_t count;
-    const char *const *names = mj_routing_names(&count);
     for (uint32_t i = 0; i < options->routing.count; i++) {
-        bool known = false;
-        for (uint32_t j = 0; j < count; j++) {
-            known = known || strcmp(options->routing.items[i], names[j]) == 0;
-        }
-        if (!known) {
-            const char *near = mj_nearest_name(options->routing.items[i], names, count);
-            cli_error("--routing: unknown '%s'%s%s%s", options->routing.items[i], near ? "; did you mean " : "",
-                      near ? near : "", near ? "?" : "");
+        mj_error error = {MJ_OK, ""};
+        if (mj_routing_check(options->routing.items[i], &error) != MJ_OK) {
+            cli_error("--routing: %s", error.text);
             return CLI_USAGE;
         }
     }

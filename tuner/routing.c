@@ -130,6 +130,12 @@ static mj_status find_kind(const char *name, routing_kind *out, mj_error *error)
                    near ? near : "", near ? "\"?" : "");
 }
 
+mj_status mj_routing_check(const char *name, mj_error *error)
+{
+    routing_kind kind;
+    return find_kind(name, &kind, error);
+}
+
 static mj_status sampler_start(sampler *s, const mj_problem *problem, const char *name, uint64_t seed, mj_error *error)
 {
     memset(s, 0, sizeof *s);

@@ -9,6 +9,7 @@
  * hot16: a sixteenth of the experts (at least top_k) are 64 times as popular as the others. Which expert has which rank
  * is shuffled by the seed. ORDER ROUTING */
 const char *const *mj_routing_names(uint32_t *count);
+mj_status mj_routing_check(const char *name, mj_error *error); /* MJ_ERR_NOT_FOUND with the nearest name */
 
 /* Gumbel top-k over the distribution: `ids` [M, top_k] are distinct experts per token, 0..expert_total_count-1; this rank holds
  * 0..expert_count-1, the others belong to other ranks. `weights` [M, top_k]: positive, sum 1 per token; may be NULL.

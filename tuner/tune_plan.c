@@ -45,20 +45,11 @@ mj_status mj_session_choose(mj_session *s, mj_error *error)
                            INT32_MAX / s->problem.top_k);
         }
     }
-    uint32_t known_count = 0;
-    const char *const *known = mj_routing_names(&known_count);
-    for (uint32_t i = 0; i < s->routing_count; i++) {
-        bool found = false;
-        for (uint32_t j = 0; j < known_count; j++) {
-            found |= strcmp(s->routings[i], known[j]) == 0;
-        }
-        if (!found) {
-            const char *near = mj_nearest_name(s->routings[i], known, known_count);
-            return mj_fail(error, MJ_ERR_ARGUMENT, "routing %s: unknown%s%s", s->routings[i],
-                           near ? "; did you mean " : "", near ? near : "");
-        }
+    mj_status status = MJ_OK;
+    for (uint32_t i = 0; i < s->routing_count && status == MJ_OK; i++) {
+        status = mj_routing_check(s->routings[i], error);
     }
-    return MJ_OK;
+    return status;
 }
 
 /* Op by op, so that one GEMM's weights are on the device at a time. */
