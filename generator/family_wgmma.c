@@ -63,7 +63,7 @@ static uint32_t accumulators(const shape *s)
 typedef struct register_split {
     uint32_t consumers, gather, by_gather, by_boxes;
 } register_split;
-static const register_split register_splits[] = {{1, 56, 240, 240}, {2, 56, 224, 240}, {3, 56, 152, 160}};
+static const register_split register_splits[] = {{1, 96, 232, 240}, {2, 64, 224, 240}, {3, 56, 152, 160}};
 
 static void split_registers(const shape *s, uint32_t *consumer, uint32_t *producer)
 {
@@ -81,10 +81,15 @@ static void split_registers(const shape *s, uint32_t *consumer, uint32_t *produc
     }
 }
 
+static uint32_t most_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 /* What a consumer's thread needs; fitted to what NVRTC 13 uses. */
 static uint32_t consumer_need(const shape *s)
 {
-    uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * 8, 32 * s->producers);
+    uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * 8, 32 * (uint64_t)most_u32(s->producers, 2) - 32);
     uint32_t producer = s->input_load == LOAD_BY_GATHER ? 40 + passes : 40;
     uint32_t consumer = accumulators(s) + 40;
     return consumer > producer ? consumer : producer;
@@ -329,7 +334,13 @@ static bool cluster_size(const mj_kernel_desc *desc, const mj_derived *derived, 
 static bool producer_warps(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
-    return at_most(shape_of(derived).producers, 4, measured, limit);
+    uint32_t producers = shape_of(derived).producers;
+    if (producers < 2) {
+        *measured = producers;
+        *limit = 2;
+        return false;
+    }
+    return at_most(producers, 4, measured, limit);
 }
 
 static bool consumer_registers(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -367,7 +378,7 @@ static const mj_family_rule rules[] = {
     {"stages_fit", "steps of the ring that fit the block's share of shared memory; fewer than 3 do not overlap",
      stages_fit},
     {"cluster_size", "blocks of a cluster", cluster_size},
-    {"producer_warps", "warps that load", producer_warps},
+    {"producer_warps", "warps that load: one for weights, one to three for input rows", producer_warps},
     {"consumer_registers", "estimated registers of a consumer's thread", consumer_registers},
     {"scheduler_experts", "experts counted by one lane of the tile scheduler", scheduler_experts},
 };

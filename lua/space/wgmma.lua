@@ -10,7 +10,7 @@ return {
         {
             name = "tile_m",
             unit = "rows",
-            values = { 8, 16, 24, 32, 48, 64, 96, 128, 192, 256 },
+            values = { 8, 16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 256 },
             default = 16,
             doc = "rows of one expert that a block computes at a time",
         },
@@ -45,9 +45,9 @@ return {
         {
             name = "producers",
             unit = "warps",
-            values = { 1, 4 },
-            default = 1,
-            doc = "warps that load; four, alone on a multiprocessor, hand registers to the consumers",
+            values = { 2, 4 },
+            default = 2,
+            doc = "warps that load: one for weights, the others for input rows; four, alone on a multiprocessor, hand registers over",
         },
         {
             name = "cluster",
@@ -79,15 +79,15 @@ return {
                 if c.orientation == 1 then
                     return c.tile_m >= 64, c.tile_m, 64
                 end
-                return c.tile_m <= 128, c.tile_m, 128
+                return c.tile_m <= 208, c.tile_m, 208
             end,
         },
         {
             name = "loaders_of_boxes",
-            reason = "warps that load: one lane is enough for the copy engine, one warp for few rows",
+            reason = "warps that load: one lane is enough for boxes, one warp for few rows",
             holds = function(c)
                 local few = c.input_load == 2 or c.tile_m < 64 or c.blocks_per_sm > 1
-                return not few or c.producers == 1, c.producers, 1
+                return not few or c.producers == 2, c.producers, 2
             end,
         },
         {
