@@ -57,12 +57,25 @@ typedef struct mj_host_copy { /* one cp.async in flight */
 typedef struct mj_host_lane {
     jmp_buf context;
     mj_i32 started, done, op; /* op: what a waiting lane waits in */
+    mj_u32 synced;            /* mj_host_state.time at the last barrier that this lane has passed */
     mj_i32 copy_count, group_count;
+    mj_u32 copies_landed; /* of all so far */
     mj_i32 group_end[MJ_HOST_GROUPS_MAX];
     mj_host_copy copies[MJ_HOST_COPIES_MAX];
 } mj_host_lane;
 
-enum { MJ_HOST_NONE, MJ_HOST_BLOCK_SYNC, MJ_HOST_WARP_SYNC, MJ_HOST_SHFL, MJ_HOST_BALLOT, MJ_HOST_LDMATRIX, MJ_HOST_MMA };
+enum { MJ_HOST_NONE, MJ_HOST_BLOCK_SYNC, MJ_HOST_WARP_SYNC, MJ_HOST_SHFL, MJ_HOST_BALLOT, MJ_HOST_LDMATRIX, MJ_HOST_MMA, MJ_HOST_CHIP };
+
+/* What a chip's own part of the prelude (host_<primitives>.h) adds to the scheduler; without such a part nothing. */
+typedef struct mj_host_chip {
+    void (*start)(void);            /* of a block */
+    mj_i32 (*work)(mj_i32 idle);    /* asynchronous work, between two lanes; idle: no lane can go on. Nonzero: something was done */
+    void (*end)(void);              /* of a block */
+    void (*copy_started)(mj_saddr); /* a cp.async of 16 bytes */
+    void (*copy_landed)(mj_saddr, mj_i32 lane);
+    void (*describe)(mj_i32 lane, char *text, size_t bytes); /* what a lane in MJ_HOST_CHIP waits for */
+} mj_host_chip;
+static const mj_host_chip mj_host_chip_part __attribute__((unused));
 
 #define MJ_HOST_WORDS 16 /* that a lane hands over in one instruction, at most */
 #define MJ_HOST_WARPS ((MJ_BLOCK_THREADS + MJ_WARP_SIZE - 1) / MJ_WARP_SIZE)
@@ -75,6 +88,8 @@ typedef struct mj_host_state {
 #if MJ_BLOCK_THREADS > 1
     jmp_buf scheduler;
     ucontext_t boot;
+    void *chip;  /* state of the chip's part */
+    mj_u32 time; /* counts what the chip's part writes to shared memory */
     mj_i32 ready_count, block_waiting, done_count;
     mj_i32 ready[MJ_BLOCK_THREADS];
     mj_i32 warp_waiting[MJ_HOST_WARPS];
@@ -146,6 +161,8 @@ MJ_HOST_FN mj_u32 mj_host_random(mj_u32 below)
     return (mj_u32)(((mj_host->random >> 33) * below) >> 31);
 }
 
+MJ_FN void mj_host_wake(mj_i32 lane) { mj_host->ready[mj_host->ready_count++] = lane; }
+
 /* Give the processor back until the scheduler resumes this lane. noinline: nothing of the caller may live in registers
  * that the jump does not save. */
 MJ_HOST_FN __attribute__((noinline)) void mj_host_yield(mj_i32 op)
@@ -166,9 +183,9 @@ MJ_HOST_FN void mj_block_sync(void)
     if (++h->block_waiting == MJ_BLOCK_THREADS) {
         h->block_waiting = 0;
         for (mj_i32 i = 0; i < MJ_BLOCK_THREADS; i++) {
-            h->ready[i] = i;
+            h->lanes[i].synced = h->time;
+            mj_host_wake(i);
         }
-        h->ready_count = MJ_BLOCK_THREADS;
     }
     mj_host_yield(MJ_HOST_BLOCK_SYNC);
 }
@@ -185,7 +202,8 @@ MJ_HOST_FN void mj_host_warp_meet(mj_i32 op)
             if (h->lanes[i].op != op) {
                 mj_host_fault("lanes of a warp stand at different instructions");
             }
-            h->ready[h->ready_count++] = i;
+            h->lanes[i].synced = h->time;
+            mj_host_wake(i);
         }
     }
     mj_host_yield(op);
@@ -271,6 +289,48 @@ MJ_HOST_FN __attribute__((noinline)) void mj_host_resume(mj_i32 index)
     setcontext(&h->boot);
 }
 
+/* Every thread that is left waits: says for what, threads in a row that wait for the same together. */
+MJ_HOST_FN void mj_host_stuck(void)
+{
+    static const char *const names[] = {"", "the block's barrier", "its warp's barrier", "a shuffle", "a ballot", "ldmatrix", "mma"};
+    mj_host_state *h = mj_host;
+    char what[2][160] = {"", ""}, text[1200] = "threads wait for others that have ended or wait too: ";
+    size_t length = strlen(text);
+    for (mj_i32 first = 0, i = 0; i <= MJ_BLOCK_THREADS; i++) {
+        what[i % 2][0] = 0;
+        if (i < MJ_BLOCK_THREADS && !h->lanes[i].done) {
+            mj_i32 op = h->lanes[i].op;
+            snprintf(what[i % 2], sizeof(what[0]), "%s", op < MJ_HOST_CHIP ? names[op] : "its warp's others");
+            if (op >= MJ_HOST_CHIP && mj_host_chip_part.describe) {
+                mj_host_chip_part.describe(i, what[i % 2], sizeof(what[0]));
+            }
+        }
+        if (i > 0 && strcmp(what[0], what[1]) != 0) {
+            const char *before = what[1 - i % 2];
+            if (before[0] && length < sizeof(text)) {
+                length += (size_t)snprintf(text + length, sizeof(text) - length, "%d..%d for %s; ", (int)first, (int)i - 1, before);
+            }
+            first = i;
+        }
+    }
+    mj_host_fault(text);
+}
+
+/* One lane goes on, or the chip does something by itself; 0: neither can. */
+MJ_HOST_FN mj_i32 mj_host_step(void)
+{
+    mj_host_state *h = mj_host;
+    mj_i32 worked = mj_host_chip_part.work && mj_host_chip_part.work(h->ready_count == 0);
+    if (h->ready_count == 0) {
+        return worked;
+    }
+    mj_u32 pick = mj_host_random((mj_u32)h->ready_count);
+    mj_i32 lane = h->ready[pick];
+    h->ready[pick] = h->ready[--h->ready_count];
+    mj_host_resume(lane);
+    return 1;
+}
+
 MJ_HOST_FN void mj_host_run(const mj_host_block *block, const void *args, void (*lane_call)(const void *))
 {
     mj_host_state *h = calloc(1, sizeof(*h));
@@ -287,17 +347,18 @@ MJ_HOST_FN void mj_host_run(const mj_host_block *block, const void *args, void (
     mj_host = h;
     memset(block->smem, 0xff, MJ_SMEM_BYTES);
     for (mj_i32 i = 0; i < MJ_BLOCK_THREADS; i++) {
-        h->ready[i] = i;
+        mj_host_wake(i);
     }
-    h->ready_count = MJ_BLOCK_THREADS;
-    while (h->ready_count > 0) {
-        mj_u32 pick = mj_host_random((mj_u32)h->ready_count);
-        mj_i32 lane = h->ready[pick];
-        h->ready[pick] = h->ready[--h->ready_count];
-        mj_host_resume(lane);
+    if (mj_host_chip_part.start) {
+        mj_host_chip_part.start();
+    }
+    while (mj_host_step()) {
     }
     if (h->done_count != MJ_BLOCK_THREADS) {
-        mj_host_fault("threads wait for others that have ended");
+        mj_host_stuck();
+    }
+    if (mj_host_chip_part.end) {
+        mj_host_chip_part.end();
     }
     mj_host = NULL;
     free(stacks);
@@ -314,7 +375,10 @@ MJ_HOST_FN void mj_cp_async16(mj_saddr to, const void *from, mj_i32 from_bytes)
     if ((uintptr_t)from % 16 != 0) {
         mj_host_fault("asynchronous copy from a misaligned address");
     }
-    mj_host_shared(to, 16);
+    memset(mj_host_shared(to, 16), 0xff, 16); /* undefined until it lands */
+    if (mj_host_chip_part.copy_started) {
+        mj_host_chip_part.copy_started(to);
+    }
     lane->copies[lane->copy_count++] = (mj_host_copy){.to = to, .from_bytes = from_bytes, .from = from};
 }
 MJ_HOST_FN void mj_cp_async_commit(void)
@@ -325,6 +389,26 @@ MJ_HOST_FN void mj_cp_async_commit(void)
     }
     lane->group_end[lane->group_count++] = lane->copy_count;
 }
+/* The lane's first `count` copies in flight are done. */
+MJ_HOST_FN void mj_host_land(mj_i32 lane_index, mj_i32 count)
+{
+    mj_host_lane *lane = &mj_host->lanes[lane_index];
+    for (mj_i32 i = 0; i < count; i++) {
+        const mj_host_copy *copy = &lane->copies[i];
+        char *to = mj_host_shared(copy->to, 16);
+        memset(to, 0, 16);
+        memcpy(to, copy->from, (size_t)copy->from_bytes);
+        if (mj_host_chip_part.copy_landed) {
+            mj_host_chip_part.copy_landed(copy->to, lane_index);
+        }
+    }
+    memmove(lane->copies, lane->copies + count, (size_t)(lane->copy_count - count) * sizeof(*lane->copies));
+    lane->copy_count -= count;
+    lane->copies_landed += (mj_u32)count;
+    for (mj_i32 i = 0; i < lane->group_count; i++) {
+        lane->group_end[i] = lane->group_end[i] > count ? lane->group_end[i] - count : 0;
+    }
+}
 MJ_HOST_FN void mj_cp_async_wait(mj_i32 pending_max)
 {
     mj_host_lane *lane = &mj_host->lanes[mj_host->lane];
@@ -332,19 +416,9 @@ MJ_HOST_FN void mj_cp_async_wait(mj_i32 pending_max)
     if (finish <= 0) {
         return;
     }
-    mj_i32 count = lane->group_end[finish - 1];
-    for (mj_i32 i = 0; i < count; i++) {
-        const mj_host_copy *copy = &lane->copies[i];
-        char *to = mj_host_shared(copy->to, 16);
-        memset(to, 0, 16);
-        memcpy(to, copy->from, (size_t)copy->from_bytes);
-    }
-    memmove(lane->copies, lane->copies + count, (size_t)(lane->copy_count - count) * sizeof(*lane->copies));
-    lane->copy_count -= count;
+    mj_host_land(mj_host->lane, lane->group_end[finish - 1]);
+    memmove(lane->group_end, lane->group_end + finish, (size_t)(lane->group_count - finish) * sizeof(*lane->group_end));
     lane->group_count -= finish;
-    for (mj_i32 i = 0; i < lane->group_count; i++) {
-        lane->group_end[i] = lane->group_end[i + finish] - count;
-    }
 }
 
 MJ_HOST_FN void mj_ldmatrix_x4(mj_u32 r[4], mj_saddr from)
