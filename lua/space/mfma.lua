@@ -190,7 +190,7 @@ return {
         },
         {
             name = "registers_for_nobody",
-            reason = "estimated registers: a wavefront alone on its unit keeps sums in accumulation registers, which only pays from here on",
+            reason = "estimated registers: one wavefront to a unit moves sums to accumulation registers: it only pays from here on",
             holds = function(c, p, a, d)
                 return c.waves_per_eu > 1 or d.regs_estimate > 192, d.regs_estimate, 192
             end,

@@ -1,0 +1,97 @@
+/* Seeded mutants of the families mfma and wmma (mutants.h). */
+#include "mutants.h"
+
+/* ORDER BASE */
+typedef enum base_id { MFMA16, MFMA32, MFMA_SPLIT, WMMA11, WMMA12, BASE_COUNT } base_id;
+
+static const mutant_base bases[BASE_COUNT] = {
+    [MFMA16] = {"mfma_16", "E=5,topk=2,H=264,N=88,bias=1", "gfx942", "mfma", MJ_OP_GEMM1,
+                "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,waves_per_eu=2,"
+                "lds_pad=0,group_m=1,split_k=1"},
+    [MFMA32] = {"mfma_32", "E=5,topk=2,H=168,N=264,scheme=fp16", "gfx90a", "mfma", MJ_OP_GEMM2,
+                "tile_m=32,tile_n=64,tile_k=32,stages=2,waves_m=1,waves_n=2,matrix_size=32,kpack=1,waves_per_eu=2,"
+                "lds_pad=16,group_m=1,split_k=1"},
+    [MFMA_SPLIT] = {"mfma_split", "E=5,topk=2,H=256,N=88", "gfx950", "mfma", MJ_OP_GEMM1,
+                    "tile_m=16,tile_n=64,tile_k=32,stages=2,waves_m=1,waves_n=2,matrix_size=16,kpack=1,waves_per_eu=2,"
+                    "lds_pad=0,group_m=1,split_k=2"},
+    [WMMA11] = {"wmma_11", "E=5,topk=2,H=264,N=88,bias=1", "gfx1100", "wmma", MJ_OP_GEMM1,
+                "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,waves_per_eu=2,lds_pad=0,cu_mode=1,"
+                "group_m=1,split_k=1"},
+    [WMMA12] = {"wmma_12", "E=5,topk=2,H=170,N=200,scheme=fp16", "gfx1201", "wmma", MJ_OP_GEMM2,
+                "tile_m=64,tile_n=64,tile_k=32,stages=2,waves_m=2,waves_n=2,waves_per_eu=4,lds_pad=16,cu_mode=0,"
+                "group_m=8,split_k=1"},
+};
+
+static const mutant mutants[] = {
+    {"step_read_before_it_landed", MFMA16, 1, "mj_lds_sync(); /* the step has landed */", ""},
+    {"barrier_of_two_stages_dropped", MFMA32, 1, "mj_lds_sync(); /* this step has landed,", "/* this step has landed,"},
+    {"stage_never_turns", MFMA32, 1, "stage = 1 - stage;", ""},
+    {"stored_into_the_stage_in_use", WMMA12, 1, "mj_store_step(&held, shared, 1 - stage)",
+     "mj_store_step(&held, shared, stage)"},
+    {"step_loaded_too_late", MFMA32, 1, "if (step + 2 < steps)", "if (step + 3 < steps)"},
+    {"last_step_skipped", MFMA16, 1, "step < steps; step++", "step < steps - 1; step++"},
+    {"depth_tail_not_zeroed", MFMA16, 1, "#define MJ_WHOLE_STEPS (MJ_K % MJ_TILE_K == 0)", "#define MJ_WHOLE_STEPS 1"},
+    {"weights_stay_at_a_step", WMMA12, 1, "weights->from += 2 * MJ_TILE_K;", ""},
+    {"input_stays_at_a_step", WMMA11, 1, "loader->input[i] += 2 * MJ_TILE_K;", ""},
+    {"weights_of_the_first_expert", MFMA16, 1, "(((mj_i64)tile->expert * MJ_N + column) * MJ_K + weights->k)",
+     "((mj_i64)column * MJ_K + weights->k)"},
+    {"gather_ignores_the_pairs", MFMA16, 1, "source = args->sorted_pairs[source] / MJ_TOP_K;",
+     "source = source / MJ_TOP_K;"},
+    {"gather_forgets_the_row", WMMA11, 1, "mj_i32 sorted = tile->row_first + row + i * MJ_ROW_STEP;",
+     "mj_i32 sorted = tile->row_first + row / 2 + i * MJ_ROW_STEP;"},
+    {"sums_start_at_one", MFMA16, 1, "        sum[i] = 0.0f;\n", "        sum[i] = 1.0f;\n"},
+    {"bias_missing", MFMA16, 1, "#if MJ_BIAS\n", "#if 0\n"},
+    {"bias_of_the_first_expert", WMMA11, 1, "(mj_i64)tile->expert * MJ_N + column + i", "column + i"},
+    {"topk_weight_missing", MFMA32, 1, "scale = args->topk_weights[out_row];", ""},
+    {"topk_weight_of_the_row", WMMA12, 1, "scale = args->topk_weights[out_row];", "scale = args->topk_weights[row];"},
+    {"rows_stay_sorted", MFMA32, 1, "out_row = args->sorted_pairs[row];", ""},
+    {"row_clip_too_far", MFMA16, 1, "if (row < tile->row_end) {", "if (row <= tile->row_end) {"},
+    {"row_clip_too_early", WMMA12, 1, "if (row < tile->row_end) {", "if (row + 1 < tile->row_end) {"},
+    {"column_clip_missing", MFMA16, 1, "if (column < MJ_N) {\n        mj_vec8",
+     "if (column <= MJ_N) {\n        mj_vec8"},
+    {"four_columns_reversed", MFMA16, 1, "MJ_PACK(out[0], out[1])", "MJ_PACK(out[1], out[0])"},
+    {"one_side_not_swizzled", MFMA16, 1, "mj_place(row + i * MJ_ROW_STEP, chunk), held->input[i]",
+     "(row + i * MJ_ROW_STEP) * MJ_ROW_BYTES + chunk * 16, held->input[i]"},
+    {"operands_of_different_depth", MFMA32, 1,
+     "mj_read_fragment(x[i], input, wave_row + i * MJ_MATRIX_SIZE + row, from)",
+     "mj_read_fragment(x[i], input, wave_row + i * MJ_MATRIX_SIZE + row, (from + MJ_READ_SPAN) % (MJ_CHUNKS * 16))"},
+    {"fragment_of_the_wrong_row", MFMA16, 1, "mj_i32 row = mj_lane() % MJ_MATRIX_SIZE;",
+     "mj_i32 row = mj_lane() / MJ_LANE_GROUPS;"},
+    {"second_fragment_forgotten", MFMA16, 1, "w[j] + part * MJ_FRAGMENT_WORDS", "w[j]"},
+    {"operands_exchanged", MFMA32, 1, "w[j] + part * MJ_FRAGMENT_WORDS, x[i] + part * MJ_FRAGMENT_WORDS",
+     "x[i] + part * MJ_FRAGMENT_WORDS, w[j] + part * MJ_FRAGMENT_WORDS"},
+    {"halves_of_a_read_exchanged", MFMA16, 1, "words[4 * i + 1] = v.y;", "words[4 * i + 1] = v.z;"},
+    {"sums_in_runs_of_lanes", MFMA32, 1, "4 * (quad * MJ_LANE_GROUPS + mj_lane_group())",
+     "4 * (quad + mj_lane_group() * MJ_SUMS / 4)"},
+    {"sums_of_the_wrong_lane", MFMA_SPLIT, 1, "4 * (quad * MJ_LANE_GROUPS + mj_lane_group())",
+     "4 * (quad * MJ_LANE_GROUPS + mj_lane() % 4)"},
+    {"input_parts_overlap", MFMA_SPLIT, 1, "loader->k = tile->split * MJ_SPLIT_STEPS * MJ_TILE_K + 8 * chunk;",
+     "loader->k = 8 * chunk;"},
+    {"weight_parts_overlap", MFMA_SPLIT, 1,
+     "weights->k = tile->split * MJ_SPLIT_STEPS * MJ_TILE_K + 8 * (mj_thread() % MJ_CHUNKS);",
+     "weights->k = 8 * (mj_thread() % MJ_CHUNKS);"},
+    {"part_not_added", MFMA_SPLIT, 1, "other < MJ_SPLIT_K; other++", "other < MJ_SPLIT_K - 1; other++"},
+    {"halves_hold_different_operands", WMMA11, 1, "return MJ_LANE_GROUPS == 1 ? 0 : mj_lane() / 16;",
+     "return mj_lane() / 16;"},
+    {"even_and_odd_columns_not_joined", WMMA11, 1, "mj_order_sums(sum + MJ_AT(i, j));", ""},
+    {"even_and_odd_columns_exchanged", WMMA11, 1, "ordered[2 * i] = upper ? got : kept;",
+     "ordered[2 * i] = upper ? kept : got;"},
+    {"wrong_four_given_away", WMMA11, 1, "upper ? sum[i] : sum[4 + i], 16", "sum[4 + i], 16"},
+    {"halves_of_the_columns_mixed", WMMA12, 1, "mj_lane() / 16 * 8 + quad * 4", "mj_lane() / 16 * 4 + quad * 8"},
+};
+
+int main(int argc, char **argv)
+{
+    mutant_set set = {.bases = bases,
+                      .base_count = BASE_COUNT,
+                      .mutants = mutants,
+                      .mutant_count = sizeof mutants / sizeof mutants[0],
+                      .filter = argc > 1 ? argv[1] : NULL};
+    CHECK_BEGIN(argc, argv);
+    if (!fixture_open() || !mutants_run(&set)) {
+        printf("FAIL set_up: no memory, no process or no spec\n");
+        return 1;
+    }
+    mj_spec_free(fixture_spec);
+    return CHECK_END();
+}
