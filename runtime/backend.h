@@ -1,6 +1,7 @@
 /* backend.h: what a kind of device must be able to do; one table of function pointers per backend.
  *
- * Backends: cuda (NVRTC + CUDA driver API), cpu (system C compiler + dlopen + threads), null (scripted failures, for tests).
+ * Backends: cuda (NVRTC + CUDA driver API), hip (hipRTC + HIP module API), cpu (system C compiler + dlopen + threads), null
+ * (scripted failures, for tests).
  * Vendor libraries are loaded with dlopen by the backend's own file and seen nowhere else.
  *
  * Every function may fail with any status; DEVICE_LOST means that nothing on this device can succeed any more.
@@ -97,6 +98,6 @@ struct mj_backend {
 
 /* Registered backends in search order, NULL-terminated (backends.c). */
 const mj_backend *const *mj_backends(void);
-extern const mj_backend mj_backend_cuda, mj_backend_cpu, mj_backend_null;
+extern const mj_backend mj_backend_cuda, mj_backend_hip, mj_backend_cpu, mj_backend_null;
 
 #endif

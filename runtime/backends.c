@@ -6,7 +6,8 @@
 
 const mj_backend *const *mj_backends(void)
 {
-    static const mj_backend *const backends[] = {&mj_backend_cuda, &mj_backend_null, &mj_backend_cpu, NULL};
+    static const mj_backend *const backends[] = {&mj_backend_cuda, &mj_backend_hip, &mj_backend_null, &mj_backend_cpu,
+                                                 NULL};
     return backends;
 }
 

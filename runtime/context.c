@@ -103,6 +103,7 @@ static mj_status take_strings(mj_context *context, const mj_context_options *opt
         {options->cache_dir, "MOEJIT_CACHE_DIR", "cache", &context->cache_dir, &context->options.cache_dir},
         {options->store_dir, "MOEJIT_STORE_DIR", "data", &context->store_dir, &context->options.store_dir},
         {options->nvrtc_path, "MOEJIT_NVRTC", NULL, &context->nvrtc_path, &context->options.nvrtc_path},
+        {options->hiprtc_path, "MOEJIT_HIPRTC", NULL, &context->hiprtc_path, &context->options.hiprtc_path},
         {options->cc_path, "MOEJIT_CC", NULL, &context->cc_path, &context->options.cc_path},
     };
     mj_status status = MJ_OK;
@@ -205,6 +206,7 @@ void mj_context_destroy(mj_context *context)
     mj_free(context, context->cache_dir);
     mj_free(context, context->store_dir);
     mj_free(context, context->nvrtc_path);
+    mj_free(context, context->hiprtc_path);
     mj_free(context, context->cc_path);
     pthread_mutex_destroy(&context->lock);
     mj_free(context, context);

@@ -12,7 +12,7 @@
 
 struct mj_context {
     mj_context_options options; /* strings below are owned copies */
-    char *data_dir, *cache_dir, *store_dir, *nvrtc_path, *cc_path;
+    char *data_dir, *cache_dir, *store_dir, *nvrtc_path, *hiprtc_path, *cc_path;
     mj_cache *cache;      /* NULL: no folder, or one that must not be trusted */
     mj_spec *spec;        /* loaded on first need (mj_context_spec); always NULL without the generator */
     pthread_mutex_t lock; /* guards spec, backend states, packs */

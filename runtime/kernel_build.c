@@ -187,7 +187,7 @@ mj_status mj_arch_backend(mj_context *context, const char *arch, const char **ba
 {
     static const struct {
         const char *vendor, *backend;
-    } vendors[] = {{"nvidia", "cuda"}, {"cpu", "cpu"}};
+    } vendors[] = {{"nvidia", "cuda"}, {"amd", "hip"}, {"cpu", "cpu"}};
     const mj_spec *spec = NULL;
     const mj_arch *found = NULL;
     mj_status status = mj_context_spec(context, &spec, error);

@@ -79,6 +79,8 @@ typedef struct mj_context_options { /* all zeros: the defaults. Strings are copi
                                  NULL: $MOEJIT_STORE_DIR, else $XDG_DATA_HOME/moejit, else ~/.local/share/moejit */
     const char *nvrtc_path;         /* libnvrtc.so; NULL: $MOEJIT_NVRTC, else searched: CUDA_HOME, toolkit folders,
                                  Python's nvidia packages, the loader's path */
+    const char *hiprtc_path;        /* libhiprtc.so, or a folder with it; NULL: $MOEJIT_HIPRTC, else searched: ROCM_PATH,
+                                 HIP_PATH, /opt/rocm, Python's packages, the loader's path */
     const char *cc_path;            /* the cpu backend's C compiler; NULL: $MOEJIT_CC, else cc, gcc, clang on PATH */
     uint64_t cache_bytes_max;       /* beyond it the oldest-used binaries are dropped; 0: 2 GiB */
     bool no_compile;                /* never run a compiler: cache, registered packs and nothing else */
@@ -293,8 +295,8 @@ MJ_API mj_status mj_plan_prepare_workspace(mj_plan *plan, void *workspace, void 
  * Host cost: below 5 microseconds per kernel beside the driver's.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream, mj_error *error);
 
-/* One op of the layer on the same arguments, as mj_plan_run would launch it: MJ_OP_TABLES .. MJ_OP_COMBINE. Ops before
- * it must have run on this workspace. For profilers and benchmarks. Statuses as mj_plan_run.
+/* One op of the layer on the same arguments, as mj_plan_run would launch it: MJ_OP_TABLES .. MJ_OP_COMBINE; an op that
+ * the scheme does without launches nothing. Ops before it must have run on this workspace. For profilers and benchmarks. Statuses as mj_plan_run.
  * [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *stream, mj_error *error);
 

@@ -180,8 +180,9 @@ mj_json *mj_wire_add_context(mj_json *request, const mj_context *context, const 
     const struct {
         const char *key, *value;
     } texts[] = {
-        {"data_dir", context->data_dir},     {"cache_dir", cache_dir},      {"store_dir", context->store_dir},
-        {"nvrtc_path", context->nvrtc_path}, {"cc_path", context->cc_path},
+        {"data_dir", context->data_dir},       {"cache_dir", cache_dir},
+        {"store_dir", context->store_dir},     {"nvrtc_path", context->nvrtc_path},
+        {"hiprtc_path", context->hiprtc_path}, {"cc_path", context->cc_path},
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (texts[i].value) {
@@ -198,6 +199,7 @@ void mj_wire_read_context(const mj_json *request, mj_context_options *out)
     out->cache_dir = mj_wire_text(request, "cache_dir");
     out->store_dir = mj_wire_text(request, "store_dir");
     out->nvrtc_path = mj_wire_text(request, "nvrtc_path");
+    out->hiprtc_path = mj_wire_text(request, "hiprtc_path");
     out->cc_path = mj_wire_text(request, "cc_path");
     mj_wire_read_u64(request, "cache_bytes_max", &out->cache_bytes_max, NULL);
 }
