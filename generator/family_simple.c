@@ -19,7 +19,9 @@ typedef struct op_row {
 /* ORDER OP */
 static const op_row ops[] = {
     [MJ_OP_TABLES] = {{.unit = MJ_GRID_ONE, .per_block = 1, .factor = 0}, 4},
+    [MJ_OP_QUANTISE1] = {{.unit = MJ_GRID_TOKENS, .per_block = 1, .factor = 1}, 16},
     [MJ_OP_ACTIVATION] = {{.unit = MJ_GRID_PAIRS, .per_block = 1, .factor = 1}, 16},
+    [MJ_OP_QUANTISE2] = {{.unit = MJ_GRID_PAIRS, .per_block = 1, .factor = 1}, 16},
     [MJ_OP_COMBINE] = {{.unit = MJ_GRID_TOKENS, .per_block = 1, .factor = 1}, 16},
     [MJ_OP_FILL] = {{.unit = MJ_GRID_WORKERS, .per_block = 1, .factor = WORKER_BLOCKS}, 4},
     [MJ_OP_COMPARE] = {{.unit = MJ_GRID_ROWS, .per_block = 1, .factor = 1}, 4},
@@ -28,7 +30,7 @@ static const op_row ops[] = {
 
 static bool uses_shared_memory(mj_op op)
 {
-    return op == MJ_OP_TABLES || op == MJ_OP_COMPARE;
+    return op == MJ_OP_TABLES || op == MJ_OP_COMPARE || op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
 }
 
 static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error)
@@ -67,6 +69,12 @@ static double bytes_moved(const mj_kernel_desc *desc, const mj_load *load)
     }
     if (desc->op == MJ_OP_ACTIVATION) {
         return load->row_count * (gates + 1) * p->intermediate * ELEMENT_BYTES;
+    }
+    if (desc->op == MJ_OP_QUANTISE1) {
+        return load->input_rows * p->hidden * (ELEMENT_BYTES + 1);
+    }
+    if (desc->op == MJ_OP_QUANTISE2) {
+        return load->row_count * p->intermediate * (ELEMENT_BYTES + 1);
     }
     return (pairs + load->token_count) * p->hidden * ELEMENT_BYTES;
 }

@@ -409,7 +409,8 @@ typedef struct mj_derived { /* computed once on the host, emitted, static_assert
 
 mj_status mj_family_derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error);
 
-/* GEMM shape of an op: n columns, k depth. gemm1: n = G*N, k = H; gemm2: n = H, k = N. */
+/* GEMM shape of an op: n columns, k depth. gemm1: n = G*N, k = H; gemm2: n = H, k = N; quantise1 and 2: of the GEMM they
+ * write for. */
 typedef struct mj_gemm_shape {
     uint32_t n, k;
 } mj_gemm_shape;

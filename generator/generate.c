@@ -5,6 +5,7 @@
  * What follows the marker does not depend on the prelude. */
 #include "checked.h"
 #include "family.h"
+#include "scheme_words.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -17,7 +18,7 @@
 enum {
     PROBLEM_TEXT_BYTES = 512,
     CONFIG_TEXT_BYTES = 1024,
-    VARS_MAX = 96,
+    VARS_MAX = 160,
     VALUE_BYTES = 24,
 };
 
@@ -26,6 +27,7 @@ typedef struct generation {
     const mj_kernel_desc *desc;
     const char *prelude;
     mj_derived derived;
+    mj_scheme_words scheme;
     char problem_text[PROBLEM_TEXT_BYTES], config_text[CONFIG_TEXT_BYTES];
     char symbol[64], template_name[128];
     mj_template_var vars[VARS_MAX];
@@ -67,7 +69,6 @@ static void collect_vars(generation *g)
     add_text(g, "op", mj_op_name(desc->op), true);
     add_text(g, "activation", mj_activation_name(p->activation), true);
     add_text(g, "elem", desc->scheme->io_format, true);
-    add_text(g, "weight_format", desc->scheme->weight_format, true);
     add_text(g, "wgmma_type", desc->scheme->input_format, true);
     add_number(g, "gemm", desc->op == MJ_OP_GEMM1 ? 1 : desc->op == MJ_OP_GEMM2 ? 2 : 0, true);
     add_number(g, "experts", p->expert_count, true);
@@ -86,6 +87,13 @@ static void collect_vars(generation *g)
         if (mj_config_get(desc->config, desc->space->tunables[i].name, &value)) {
             add_number(g, desc->space->tunables[i].name, value, false);
         }
+    }
+    mj_scheme_words_fill(desc->scheme, gemm, &g->scheme);
+    for (uint32_t i = 0; i < g->scheme.text_count; i++) {
+        add_text(g, g->scheme.texts[i].name, g->scheme.texts[i].value, true);
+    }
+    for (uint32_t i = 0; i < g->scheme.number_count; i++) {
+        add_number(g, g->scheme.numbers[i].name, g->scheme.numbers[i].value, true);
     }
     for (uint32_t i = 0; i < g->derived.var_count; i++) {
         add_number(g, g->derived.vars[i].name, g->derived.vars[i].value, false);

@@ -2,6 +2,7 @@
  * derives from it, the arch's limits, the family's own, the space's (in Lua). */
 #include "family.h"
 #include "legal.h"
+#include "scheme_words.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -62,19 +63,20 @@ static void scheme_of_space(const mj_kernel_desc *desc, char *text, size_t bytes
     }
 }
 
-static bool is_float16(const char *format)
+static void scheme_decodable(const mj_kernel_desc *desc, char *text, size_t bytes)
 {
-    return strcmp(format, "bf16") == 0 || strcmp(format, "f16") == 0;
+    const char *what = mj_scheme_undecodable(desc->scheme);
+    if (what[0]) {
+        snprintf(text, bytes, "scheme %s: %s cannot be decoded in this version", desc->scheme->name, what);
+    }
 }
 
-static void weight_format(const mj_kernel_desc *desc, char *text, size_t bytes)
+static void quantise_of_scheme(const mj_kernel_desc *desc, char *text, size_t bytes)
 {
-    const mj_scheme *s = desc->scheme;
-    if (!is_float16(s->weight_format) || strcmp(s->weight_format, s->io_format) != 0 || s->scale.format[0] ||
-        s->zero.format[0]) {
-        snprintf(text, bytes,
-                 "weights in %s with input in %s are not served in this version: bf16 or f16, the same for both",
-                 s->weight_format, s->io_format);
+    bool quantises = desc->op == MJ_OP_QUANTISE1 || desc->op == MJ_OP_QUANTISE2;
+    if (quantises && strcmp(desc->scheme->input_scale_kind, "none") == 0) {
+        snprintf(text, bytes, "the GEMMs of scheme %s multiply %s: there is nothing to quantise", desc->scheme->name,
+                 desc->scheme->input_format);
     }
 }
 
@@ -140,7 +142,8 @@ static const struct {
     {"scheme_of_problem", scheme_of_problem},
     {"scheme_supported", scheme_supported},
     {"scheme_of_space", scheme_of_space},
-    {"weight_format", weight_format},
+    {"scheme_decodable", scheme_decodable},
+    {"quantise_of_scheme", quantise_of_scheme},
     {"weight_layout", weight_layout},
     {"config_names", config_names},
     {"value_in_space", value_in_space},

@@ -141,9 +141,11 @@ MJ_API bool mj_config_equal(const mj_config *a, const mj_config *b); /* same nam
 
 /* ---- Ops of a layer, in launch order. ORDER OP: generator/op.c */
 typedef enum mj_op {
-    MJ_OP_TABLES, /* top-k ids -> expert offsets, sorted pairs */
+    MJ_OP_TABLES,    /* top-k ids -> expert offsets, sorted pairs */
+    MJ_OP_QUANTISE1, /* x -> codes and scales, for schemes whose GEMMs multiply codes */
     MJ_OP_GEMM1,
     MJ_OP_ACTIVATION,
+    MJ_OP_QUANTISE2, /* activated rows -> codes and scales, likewise */
     MJ_OP_GEMM2,
     MJ_OP_COMBINE,
     MJ_OP_FILL,    /* tuner's helper: seeded random data */

@@ -16,11 +16,19 @@ typedef struct op_row {
             MJ_ARG_COUNTERS, MJ_ARG_TOKEN_COUNT \
     }
 
+/* Dynamic scales are written through input_scales, static ones read. */
+#define QUANTISE_ARGS \
+    { \
+        MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_INPUT_SCALES, MJ_ARG_TOKEN_COUNT \
+    }
+
 static const op_row rows[] = {
     /* ORDER OP */
     {"tables", 4, {MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS, MJ_ARG_TOPK_IDS, MJ_ARG_TOKEN_COUNT}},
+    {"quantise1", 5, QUANTISE_ARGS},
     {"gemm1", 13, GEMM_ARGS},
     {"activation", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_TOKEN_COUNT}},
+    {"quantise2", 5, QUANTISE_ARGS},
     {"gemm2", 13, GEMM_ARGS},
     {"combine", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_TOPK_IDS, MJ_ARG_TOKEN_COUNT}},
     {"fill", 5, {MJ_ARG_OUTPUT, MJ_ARG_ELEMENT_COUNT, MJ_ARG_SEED, MJ_ARG_SCALE, MJ_ARG_MODE}},

@@ -252,10 +252,10 @@ mj_status mj_problem_check(const mj_problem *problem, mj_error *error)
 mj_gemm_shape mj_problem_gemm(const mj_problem *problem, mj_op op)
 {
     uint32_t gates = problem->gated ? 2 : 1;
-    if (op == MJ_OP_GEMM1) {
+    if (op == MJ_OP_GEMM1 || op == MJ_OP_QUANTISE1) {
         return (mj_gemm_shape){.n = gates * problem->intermediate, .k = problem->hidden};
     }
-    if (op == MJ_OP_GEMM2) {
+    if (op == MJ_OP_GEMM2 || op == MJ_OP_QUANTISE2) {
         return (mj_gemm_shape){.n = problem->hidden, .k = problem->intermediate};
     }
     return (mj_gemm_shape){0};

@@ -78,7 +78,7 @@ static mj_status check_contents(const mj_pack_contents *contents, mj_error *erro
         }
     }
     for (uint32_t op = MJ_OP_TABLES; status == MJ_OK && op <= MJ_OP_COMBINE; op++) {
-        if (!has_op[op]) {
+        if (!has_op[op] && op != MJ_OP_QUANTISE1 && op != MJ_OP_QUANTISE2) {
             return mj_fail(error, MJ_ERR_ARGUMENT, "pack: no kernel for %s", mj_op_name((mj_op)op));
         }
     }

@@ -359,7 +359,7 @@ static void set_op_values(const mj_plan *plan, mj_op op, const mj_layer *layer, 
     uint64_t pair_rows = base + plan->workspace.pair_rows;
     const struct {
         uint64_t input, output, weights, bias;
-    } ops[MJ_LAYER_OPS] = {
+    } ops[MJ_OP_COMBINE + 1] = {
         [MJ_OP_TABLES] = {0, 0, 0, 0},
         [MJ_OP_GEMM1] = {address(layer->x), gemm1_output, address(layer->weights1), address(layer->bias1)},
         [MJ_OP_ACTIVATION] = {gemm1_output, activation, 0, 0},
@@ -393,7 +393,9 @@ mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream, mj_err
     }
     set_values(plan, layer, values);
     for (uint32_t op = MJ_OP_TABLES; status == MJ_OK && op <= MJ_OP_COMBINE; op++) {
-        status = run_op(plan, (mj_op)op, layer, values, stream, error);
+        if (mj_plan_has(plan, (mj_op)op)) {
+            status = run_op(plan, (mj_op)op, layer, values, stream, error);
+        }
     }
     return status;
 }
@@ -408,7 +410,7 @@ mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *s
     if (op < MJ_OP_TABLES || op > MJ_OP_COMBINE) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "op %d is not an op of a layer", (int)op);
     }
-    if (layer->token_count == 0) {
+    if (layer->token_count == 0 || !mj_plan_has(plan, op)) {
         return MJ_OK;
     }
     set_values(plan, layer, values);

@@ -37,8 +37,16 @@ struct mj_plan {
     uint32_t pointer_align_bytes; /* of the caller's pointers: the largest of the kernels, at least 16 */
 };
 
-/* The ops of a layer in launch order. */
-#define MJ_LAYER_OPS 5
+/* Ops of a layer that not every scheme has. */
+static inline bool mj_op_is_quantise(mj_op op)
+{
+    return op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
+}
+/* The plan has rows for the op: always, but for quantise. */
+static inline bool mj_plan_has(const struct mj_plan *plan, mj_op op)
+{
+    return plan->ops[op].count > 0 || !mj_op_is_quantise(op);
+}
 
 /* Loads `binary` unless a kernel with this key is there already. */
 mj_status mj_plan_add_kernel(mj_plan *plan, const char *key, const mj_manifest *manifest, const void *binary,

@@ -434,8 +434,6 @@ static mj_status select_op(selector *s, mj_error *error)
 
 mj_status mj_select(mj_plan *plan, mj_error *error)
 {
-    static const mj_op layer_ops[MJ_LAYER_OPS] = {MJ_OP_TABLES, MJ_OP_GEMM1, MJ_OP_ACTIVATION, MJ_OP_GEMM2,
-                                                  MJ_OP_COMBINE};
     selector *s = mj_alloc(plan->device->context, sizeof *s);
     if (!s) {
         return mj_fail(error, MJ_ERR_MEMORY, "no memory for a plan");
@@ -449,9 +447,9 @@ mj_status mj_select(mj_plan *plan, mj_error *error)
     if (!(plan->flags & MJ_PLAN_IGNORE_STORE)) {
         status = mj_store_source_open(plan, &s->store, error);
     }
-    for (uint32_t i = 0; status == MJ_OK && i < MJ_LAYER_OPS; i++) {
-        s->op = layer_ops[i];
-        status = select_op(s, error);
+    for (uint32_t op = MJ_OP_TABLES; status == MJ_OK && op <= MJ_OP_COMBINE; op++) {
+        s->op = (mj_op)op;
+        status = mj_op_is_quantise(s->op) ? MJ_OK : select_op(s, error);
     }
     mj_store_source_close(&s->store);
     mj_free(plan->device->context, s);

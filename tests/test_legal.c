@@ -53,7 +53,11 @@ static void served_outside(fixture *f)
 }
 static void format_outside(fixture *f)
 {
-    snprintf(f->scheme.weight_format, sizeof f->scheme.weight_format, "e4m3");
+    snprintf(f->scheme.weight_format, sizeof f->scheme.weight_format, "e5m2");
+}
+static void quantise_outside(fixture *f)
+{
+    f->desc.op = MJ_OP_QUANTISE1;
 }
 static void layout_outside(fixture *f)
 {
@@ -251,7 +255,8 @@ static void amd_experts_outside(fixture *f)
 {
     f->problem.expert_count = f->problem.expert_total_count = 2049;
 }
-static uint32_t claimed_registers(fixture *f) /* of the compute unit: whole blocks of 8 for 4 units of 64 lanes, twice */
+static uint32_t
+claimed_registers(fixture *f) /* of the compute unit: whole blocks of 8 for 4 units of 64 lanes, twice */
 {
     uint32_t estimate = derived_of(f).regs_estimate;
     return (estimate + estimate / 10 + 7) / 8 * 8 * 2 * 4 * 64;
@@ -294,7 +299,8 @@ static const edge edges[] = {
     {"scheme_of_problem", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, scheme_name_outside},
     {"scheme_supported", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, supported_outside},
     {"scheme_of_space", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, served_outside},
-    {"weight_format", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, format_outside},
+    {"scheme_decodable", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, format_outside},
+    {"quantise_of_scheme", "simple", MJ_OP_COMBINE, "sm_90a", "threads=64", NULL, quantise_outside},
     {"weight_layout", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, layout_outside},
     {"config_names", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, names_outside},
     {"value_in_space", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, value_outside},

@@ -1,8 +1,8 @@
 -- simple: the steps around the GEMMs and the tuner's own helpers. One template per op.
 return {
-    doc = "the rest of the layer: tables, activation, combine, and the tuner's helpers",
+    doc = "the rest of the layer: tables, quantise, activation, combine, and the tuner's helpers",
     template = "templates/%s.tmpl",
-    ops = { "tables", "activation", "combine", "fill", "compare", "stream" },
+    ops = { "tables", "quantise1", "activation", "quantise2", "combine", "fill", "compare", "stream" },
     tunables = {
         {
             name = "threads",

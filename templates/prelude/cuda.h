@@ -91,6 +91,15 @@ MJ_FN mj_u32 mj_pack_f16(float lo, float hi)
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
     return r;
 }
+#if __CUDA_ARCH__ >= 890
+#define MJ_HAS_CVT_E4M3 /* float8.tmpl; older chips convert in integers */
+MJ_FN mj_u16 mj_cvt_e4m3x2(float lo, float hi)
+{
+    mj_u16 r;
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(r) : "f"(hi), "f"(lo));
+    return r;
+}
+#endif
 MJ_FN float mj_load_f32_bf16(const void *p, mj_i64 i) { return mj_f32_from_bf16(((const mj_u16 *)p)[i]); }
 MJ_FN float mj_load_f32_f16(const void *p, mj_i64 i) { return mj_f32_from_f16(((const mj_u16 *)p)[i]); }
 MJ_FN void mj_store_f32_bf16(void *p, mj_i64 i, float v) { ((mj_u16 *)p)[i] = (mj_u16)mj_pack_bf16(v, 0.0f); }

@@ -69,7 +69,7 @@ class Layer(ctypes.Structure):
     _fields_ += [("token_count", ctypes.c_uint32)]
 
 
-OP_TABLES, OP_GEMM1, OP_ACTIVATION, OP_GEMM2 = 0, 1, 2, 3
+OP_TABLES, OP_GEMM1, OP_ACTIVATION, OP_GEMM2 = 0, 2, 3, 5
 ORIGINS = ("store", "store of the arch", "pack", "estimate", "reference")
 NO_WORKSPACE = 8
 

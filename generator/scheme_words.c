@@ -1,0 +1,177 @@
+/* scheme_words.c: see scheme_words.h. Names of variables: templates/README.md. */
+#include "scheme_words.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static void add_text(mj_scheme_words *words, const char *name, const char *value)
+{
+    if (words->text_count < MJ_SCHEME_WORDS_MAX) {
+        words->texts[words->text_count].name = name;
+        words->texts[words->text_count++].value = value;
+    }
+}
+
+static void add_number(mj_scheme_words *words, const char *name, int64_t value)
+{
+    if (words->number_count < MJ_SCHEME_WORDS_MAX) {
+        words->numbers[words->number_count].name = name;
+        words->numbers[words->number_count++].value = value;
+    }
+}
+
+static const char *or_none(const char *format)
+{
+    return format[0] ? format : "none";
+}
+
+static uint32_t or_whole(uint32_t group, uint32_t axis)
+{
+    return group ? group : (axis ? axis : 1);
+}
+
+static bool is_half(const char *format)
+{
+    return strcmp(format, "bf16") == 0 || strcmp(format, "f16") == 0;
+}
+
+/* The inverse of `order`, "0, 4, 1, ...". */
+static void print_slots(const mj_packing *packing, char *out, size_t bytes)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (uint32_t element = 0; element < packing->per_word; element++) {
+        for (uint32_t slot = 0; slot < packing->per_word; slot++) {
+            if (packing->order[slot] == element && used < bytes) {
+                used += (size_t)snprintf(out + used, bytes - used, "%s%u", element ? ", " : "", slot);
+            }
+        }
+    }
+}
+
+/* Codes 0, 1, 2 ... that stand for first, first + 1, ... */
+static bool decodes_by_step(const mj_scheme *scheme)
+{
+    for (uint32_t i = 0; i < scheme->decode_count; i++) {
+        if (scheme->decode[i] != scheme->decode[0] + i) {
+            return false;
+        }
+    }
+    return scheme->decode_count > 0 && fabs(scheme->decode[0]) < 1e6 && scheme->decode[0] == floor(scheme->decode[0]);
+}
+
+static void print_values(const mj_scheme *scheme, char *out, size_t bytes)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (uint32_t i = 0; i < scheme->decode_count && used < bytes; i++) {
+        double value = scheme->decode[i];
+        const char *comma = i ? ", " : "";
+        used +=
+            (size_t)(isnan(value) ? snprintf(out + used, bytes - used, "%s(double)mj_f32_from_u32(0x7fc00000u)", comma)
+                                  : snprintf(out + used, bytes - used, "%s%.17g", comma, value));
+    }
+}
+
+static void add_weights(const mj_scheme *s, mj_scheme_words *words)
+{
+    const char *how =
+        s->decode_count == 0 ? (is_half(s->weight_format) ? "half" : "name") : (decodes_by_step(s) ? "step" : "table");
+    print_slots(&s->packing, words->pack_slots, sizeof words->pack_slots);
+    print_values(s, words->values, sizeof words->values);
+    add_number(words, "plain", mj_scheme_is_plain(s));
+    add_text(words, "weight_format", s->weight_format);
+    add_text(words, "weight_decode", how);
+    add_text(words, "weight_values", words->values);
+    add_number(words, "weight_first", s->decode_count ? (int64_t)s->decode[0] : 0);
+    add_number(words, "weight_bits", s->weight_bits);
+    add_number(words, "word_bits", s->packing.word_bits);
+    add_number(words, "per_word", s->packing.per_word);
+    add_text(words, "pack_axis", s->packing.axis);
+    add_text(words, "pack_slots", words->pack_slots);
+}
+
+static void add_scales(const mj_scheme *s, mj_gemm_shape shape, mj_scheme_words *words)
+{
+    add_text(words, "scale_format", or_none(s->scale.format));
+    add_text(words, "scale_order", s->scale.order);
+    add_number(words, "scale_group_n", or_whole(s->scale.group_n, shape.n));
+    add_number(words, "scale_group_k", or_whole(s->scale.group_k, shape.k));
+    print_slots(&s->zero.packing, words->zero_slots, sizeof words->zero_slots);
+    add_text(words, "zero_format", or_none(s->zero.format));
+    add_text(words, "zero_order", s->zero.order);
+    add_number(words, "zero_group_n", or_whole(s->zero.group_n, shape.n));
+    add_number(words, "zero_group_k", or_whole(s->zero.group_k, shape.k));
+    add_number(words, "zero_word_bits", s->zero.packing.word_bits);
+    add_number(words, "zero_per_word", s->zero.packing.per_word);
+    add_number(words, "zero_along_n", s->zero.packing.axis[0] == 'n');
+    add_number(words, "zero_signed", s->zero.format[0] == 'i');
+    add_text(words, "zero_slots", words->zero_slots);
+    add_number(words, "zero_bias", s->zero_bias);
+}
+
+void mj_scheme_words_fill(const mj_scheme *s, mj_gemm_shape shape, mj_scheme_words *out)
+{
+    memset(out, 0, sizeof *out);
+    add_weights(s, out);
+    add_scales(s, shape, out);
+    add_text(out, "input_format", s->input_format);
+    add_text(out, "input_scale", s->input_scale_kind);
+    add_text(out, "input_scale_format", or_none(s->input_scale_format));
+    add_number(out, "input_group_k", or_whole(s->input_group_k, shape.k));
+    add_number(out, "input_dynamic", s->input_scale_dynamic);
+}
+
+bool mj_scheme_is_plain(const mj_scheme *s)
+{
+    return is_half(s->weight_format) && strcmp(s->weight_format, s->io_format) == 0 &&
+           strcmp(s->input_format, s->io_format) == 0 && !s->scale.format[0] && !s->zero.format[0] &&
+           !s->decode_count && strcmp(s->input_scale_kind, "none") == 0;
+}
+
+static bool is_one_of(const char *word, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(word, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_word(uint32_t bits)
+{
+    return bits == 8 || bits == 16 || bits == 32 || bits == 64;
+}
+
+const char *mj_scheme_undecodable(const mj_scheme *s)
+{
+    static const char *const codes[] = {"bf16", "f16", "e4m3", "e4m3fnuz", "int8", "uint8"};
+    static const char *const scales[] = {"f32", "bf16", "f16", "e8m0", "e4m3"};
+    static const char *const zeros[] = {"f32", "bf16", "f16", "e4m3", "int8", "uint8"};
+    bool quantised = strcmp(s->input_format, s->io_format) != 0;
+    if (s->decode_count == 0 && !is_one_of(s->weight_format, codes, 6)) {
+        return "the weights' format";
+    }
+    if (!is_word(s->packing.word_bits) || (s->zero.packing.word_bits && !is_word(s->zero.packing.word_bits))) {
+        return "a word that is not of 8, 16, 32 or 64 bits";
+    }
+    if ((s->scale.format[0] && !is_one_of(s->scale.format, scales, 5)) || s->scale.packing.word_bits) {
+        return "the scales' format";
+    }
+    if (s->zero.format[0] && !s->zero.packing.word_bits && !is_one_of(s->zero.format, zeros, 6)) {
+        return "the zero points' format";
+    }
+    if (s->global_scale.format[0] || s->input_global_scale_format[0]) {
+        return "a global scale";
+    }
+    if (quantised && strcmp(s->input_format, "e4m3") != 0 && strcmp(s->input_format, "e4m3fnuz") != 0) {
+        return "the input's format";
+    }
+    if (quantised ? strcmp(s->input_scale_kind, "none") == 0 || strcmp(s->input_scale_format, "f32") != 0
+                  : strcmp(s->input_scale_kind, "none") != 0) {
+        return "the input's scales";
+    }
+    return "";
+}

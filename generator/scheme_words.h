@@ -1,0 +1,29 @@
+/* scheme_words.h: a scheme in the words of templates: formats, groups and packing as text and numbers. */
+#ifndef MOEJIT_SCHEME_WORDS_H
+#define MOEJIT_SCHEME_WORDS_H
+
+#include "gen.h"
+
+#define MJ_SCHEME_WORDS_MAX 32
+
+typedef struct mj_scheme_words {
+    uint32_t text_count, number_count;
+    struct {
+        const char *name, *value; /* constants, or texts of the scheme or of this struct */
+    } texts[MJ_SCHEME_WORDS_MAX];
+    struct {
+        const char *name;
+        int64_t value;
+    } numbers[MJ_SCHEME_WORDS_MAX];
+    char values[256 * 26];                       /* of the codes, when neither a format nor a step says them */
+    char pack_slots[32 * 4], zero_slots[32 * 4]; /* element of a word's run -> which of its codes */
+} mj_scheme_words;
+
+/* `shape`: of the op's GEMM; a group of 0 becomes its whole axis. The result points into itself and into the scheme. */
+void mj_scheme_words_fill(const mj_scheme *scheme, mj_gemm_shape shape, mj_scheme_words *out);
+/* 16-bit floats without scales on both sides, the form that needs no decoding. */
+bool mj_scheme_is_plain(const mj_scheme *scheme);
+/* "" if weights and input can be decoded by templates/weight_value.tmpl, else what cannot. */
+const char *mj_scheme_undecodable(const mj_scheme *scheme);
+
+#endif
