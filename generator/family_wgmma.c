@@ -63,7 +63,7 @@ static uint32_t accumulators(const shape *s)
 typedef struct register_split {
     uint32_t consumers, gather, by_gather, by_boxes;
 } register_split;
-static const register_split register_splits[] = {{1, 96, 232, 240}, {2, 64, 224, 240}, {3, 56, 152, 160}};
+static const register_split register_splits[] = {{1, 96, 232, 240}, {2, 56, 224, 240}, {3, 56, 152, 160}};
 
 static void split_registers(const shape *s, uint32_t *consumer, uint32_t *producer)
 {
@@ -135,22 +135,23 @@ typedef struct layout { /* of shared memory */
     uint64_t input, out, out_bytes, full, end;
 } layout;
 
-static layout lay_out(const shape *s)
+static layout lay_out(const shape *s, uint32_t experts)
 {
     layout l;
     l.input = (uint64_t)s->stages * s->tile_n * STEP_BYTES;
     l.out = l.input + (uint64_t)s->stages * s->tile_m * STEP_BYTES;
     l.out_bytes = s->orientation == WEIGHTS_ARE_M ? (uint64_t)s->tile_m * 2 * OUT_ROWS : OUT_ROWS * OUT_SLAB_BYTES;
     l.full = l.out + 4 * s->consumers * l.out_bytes;
-    l.end = l.full + 2 * (uint64_t)s->stages * BARRIER_BYTES;
+    l.end = l.full + 2 * (uint64_t)s->stages * BARRIER_BYTES + sizeof(int32_t) * (2 * (uint64_t)experts + 1);
     return l;
 }
 
-static uint32_t stages_that_fit(const shape *s, const mj_arch *arch)
+static uint32_t stages_that_fit(const shape *s, const mj_kernel_desc *desc)
 {
+    const mj_arch *arch = desc->arch;
     shape none = *s;
     none.stages = 0;
-    uint64_t share = arch->smem_sm_bytes / s->blocks_per_sm, fixed = lay_out(&none).end;
+    uint64_t share = arch->smem_sm_bytes / s->blocks_per_sm, fixed = lay_out(&none, desc->problem->expert_count).end;
     share = share > arch->smem_block_reserved_bytes ? share - arch->smem_block_reserved_bytes : 0;
     share = share < arch->smem_block_bytes_max ? share : arch->smem_block_bytes_max;
     uint64_t stage = ((uint64_t)s->tile_m + s->tile_n) * STEP_BYTES + 2 * BARRIER_BYTES;
@@ -167,7 +168,7 @@ static mj_status read_shape(const mj_kernel_desc *desc, shape *out, mj_error *er
     };
     mj_status status = mj_family_read(desc, slots, sizeof slots / sizeof slots[0], error);
     if (status == MJ_OK) {
-        out->stages = stages_that_fit(out, desc->arch);
+        out->stages = stages_that_fit(out, desc);
     }
     return status;
 }
@@ -209,7 +210,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
         return status;
     }
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
-    layout l = lay_out(&s);
+    layout l = lay_out(&s, desc->problem->expert_count);
     uint64_t threads = (uint64_t)GROUP_THREADS * s.consumers + 32 * (uint64_t)s.producers;
     uint64_t n_tiles = mj_ceil_div(gemm.n, s.tile_n), rows = (uint64_t)s.tile_m * s.cluster;
     if (l.end > UINT32_MAX || threads > UINT32_MAX || n_tiles * s.cluster > UINT32_MAX || rows > UINT32_MAX) {
@@ -343,6 +344,18 @@ static bool producer_warps(const mj_kernel_desc *desc, const mj_derived *derived
     return at_most(producers, 4, measured, limit);
 }
 
+/* setmaxnreg.inc waits until the block's own pool, what it was launched with, has enough: more than that is a wait for ever. */
+static bool register_pool(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    shape s = shape_of(derived);
+    uint32_t consumer = 0, producer = 0;
+    split_registers(&s, &consumer, &producer);
+    uint32_t at_launch = derived->block_threads ? desc->arch->regs_sm / derived->block_threads / 8 * 8 : 0;
+    at_launch = at_launch < desc->arch->regs_thread_max ? at_launch : desc->arch->regs_thread_max / 8 * 8;
+    return at_most(consumer ? (double)GROUP_THREADS * (s.consumers * consumer + producer) : 0,
+                   (double)at_launch * derived->block_threads, measured, limit);
+}
+
 static bool consumer_registers(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
@@ -379,6 +392,7 @@ static const mj_family_rule rules[] = {
      stages_fit},
     {"cluster_size", "blocks of a cluster", cluster_size},
     {"producer_warps", "warps that load: one for weights, one to three for input rows", producer_warps},
+    {"register_pool", "registers handed out by setmaxnreg, of those that the block is launched with", register_pool},
     {"consumer_registers", "estimated registers of a consumer's thread", consumer_registers},
     {"scheduler_experts", "experts counted by one lane of the tile scheduler", scheduler_experts},
 };
