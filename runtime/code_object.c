@@ -340,12 +340,15 @@ static mj_status read_target(span metadata, uint32_t flags, mj_code_object *out,
     }
     memcpy(out->target, name + 2, length);
     memcpy(out->features, name + 2 + length, strlen(name + 2 + length));
+    const char *by_header = NULL;
+    bool known = false;
     for (size_t i = 0; i < sizeof machs / sizeof machs[0]; i++) {
-        bool same_mach = machs[i].mach == (flags & MACH_MASK), same_name = strcmp(machs[i].target, out->target) == 0;
-        if (same_mach != same_name) {
-            return mj_fail(error, MJ_ERR_FORMAT, "code object: its header is for %s and its metadata for %s",
-                           same_mach ? machs[i].target : "another target", out->target);
-        }
+        by_header = machs[i].mach == (flags & MACH_MASK) ? machs[i].target : by_header;
+        known |= strcmp(machs[i].target, out->target) == 0;
+    }
+    if (by_header ? strcmp(by_header, out->target) != 0 : known) {
+        return mj_fail(error, MJ_ERR_FORMAT, "code object: its header is for %s and its metadata for %s",
+                       by_header ? by_header : "another target", out->target);
     }
     return MJ_OK;
 }
