@@ -262,6 +262,29 @@ failed:
     return status;
 }
 
+_Static_assert(sizeof(mj_host_tensor_map) <= MJ_TENSOR_MAP_BYTES, "opaque to everybody in between");
+
+static mj_status cpu_tensor_map_encode(void *device, const mj_tensor_map *map, void *out, mj_error *error)
+{
+    mj_host_tensor_map host = {
+        .magic = MJ_HOST_TENSOR_MAP_MAGIC,
+        .address = map->address,
+        .rows = map->rows,
+        .row_elements = map->row_elements,
+        .element_bytes = map->element_bytes,
+        .box_rows = map->box_rows,
+        .box_elements = map->box_elements,
+        .swizzle_bytes = map->swizzle_bytes,
+    };
+    (void)device;
+    if (map->address % 16 != 0) { /* as the CUDA driver asks for */
+        return mj_fail(error, MJ_ERR_ARGUMENT, "a tensor map of an array that is not aligned to 16 bytes");
+    }
+    memset(out, 0, MJ_TENSOR_MAP_BYTES);
+    memcpy(out, &host, sizeof host);
+    return MJ_OK;
+}
+
 typedef struct cpu_job {
     const cpu_device *device;
     mj_host_entry entry;
@@ -537,6 +560,7 @@ const mj_backend mj_backend_cpu = {
     .device_close = cpu_device_close,
     .kernel_load = cpu_kernel_load,
     .kernel_unload = cpu_kernel_unload,
+    .tensor_map_encode = cpu_tensor_map_encode,
     .kernel_launch = cpu_kernel_launch,
     .memory_alloc = cpu_memory_alloc,
     .memory_free = cpu_memory_free,

@@ -13,6 +13,14 @@ typedef struct mj_host_block {
     uint64_t seed; /* of the lane order where lanes are emulated */
 } mj_host_block;
 
+/* What the cpu backend encodes a tensor map to: the first bytes of its MJ_TENSOR_MAP_BYTES, the rest zero. It is read by
+ * templates/prelude/host_hopper.h, which has the same fields as mj_hopper_map: change both. */
+#define MJ_HOST_TENSOR_MAP_MAGIC 0x6d6a686f73746d70ull
+typedef struct mj_host_tensor_map {
+    uint64_t magic, address, rows;
+    uint32_t row_elements, element_bytes, box_rows, box_elements, swizzle_bytes;
+} mj_host_tensor_map;
+
 typedef void (*mj_host_entry)(const mj_host_block *block, const void *args);
 
 #endif

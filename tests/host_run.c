@@ -15,10 +15,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend.h"
 #include "reference.h"
 #include "verify.h"
 
 enum { TIME_LIMIT_SECONDS = 60, GUARD_BYTES = 256, WHY_BYTES = 300, SMEM_ALIGN = 128 };
+enum { ARGS_BYTES_MAX = 8 * MJ_ARG_COUNT + MJ_TENSOR_MAP_ALIGN + MJ_TENSOR_MAPS_MAX * MJ_TENSOR_MAP_BYTES };
 
 typedef struct host_block { /* as templates/prelude/host.h has it */
     int32_t block, grid;
@@ -123,7 +125,7 @@ static void shuffle(run *r, int32_t *order, uint32_t count)
 /* Blocks one after the other, in any order: no kernel may rely on one. */
 static void launch(run *r, const mj_arg_value values[MJ_ARG_COUNT], uint32_t blocks)
 {
-    uint64_t args[MJ_ARG_COUNT] = {0};
+    _Alignas(MJ_TENSOR_MAP_ALIGN) char args[ARGS_BYTES_MAX] = {0};
     buffer smem = buffer_new((r->manifest->smem_bytes + SMEM_ALIGN) / SMEM_ALIGN * SMEM_ALIGN, 0xff);
     int32_t *order = malloc((blocks + 1) * sizeof *order);
     if (!order) {
@@ -131,6 +133,15 @@ static void launch(run *r, const mj_arg_value values[MJ_ARG_COUNT], uint32_t blo
     }
     shuffle(r, order, blocks);
     mj_manifest_pack_args(r->manifest, values, args);
+    for (uint32_t i = 0; i < r->manifest->tensor_map_count; i++) {
+        mj_tensor_map map;
+        uint32_t tokens = (uint32_t)values[MJ_ARG_TOKEN_COUNT].i32;
+        if (mj_manifest_tensor_map(r->manifest, i, values, tokens, &map, NULL) != MJ_OK ||
+            mj_backend_cpu.tensor_map_encode(NULL, &map, args + mj_args_tensor_map_offset(r->manifest->op, i), NULL) !=
+                MJ_OK) {
+            _exit(99);
+        }
+    }
     for (uint32_t i = 0; i < blocks; i++) {
         host_block block = {.block = order[i], .grid = (int32_t)blocks, .smem = smem.data, .seed = below(r, 1u << 30)};
         r->entry(&block, args);
