@@ -6,10 +6,10 @@
 #include <string.h>
 
 enum {
-    ELEMENT_BYTES = 2,
+    OUTPUT_BYTES = 2, /* of an element */
     CHUNK_BYTES = 16, /* one load of a thread */
-    CHUNK_ELEMENTS = CHUNK_BYTES / ELEMENT_BYTES,
-    FLAG_BYTES = 16, /* split-K: who came last */
+    WORD_CODES = 8,   /* 4-bit weights of a 32-bit word */
+    FLAG_BYTES = 16,  /* split-K: who came last */
     SMEM_ALIGN = 128,
     PASSES_MAX = 16,       /* loads a thread holds in registers */
     LANE_EXPERTS_MAX = 32, /* experts a lane counts in registers */
@@ -40,6 +40,52 @@ mj_status mj_amd_read(const mj_kernel_desc *desc, const char *name, uint32_t *va
     return MJ_OK;
 }
 
+/* ---- Operands ---- */
+
+uint32_t mj_amd_element_bytes(const mj_kernel_desc *desc)
+{
+    return strncmp(desc->scheme->input_format, "e4m3", 4) == 0 ? 1 : 2;
+}
+
+bool mj_amd_has_float8(const mj_kernel_desc *desc)
+{
+    bool fnuz = strcmp(desc->scheme->input_format, "e4m3fnuz") == 0;
+    return mj_list_has(&desc->arch->features, fnuz ? "fp8_fnuz" : "fp8_ocp");
+}
+
+static bool has_block_scales(const mj_kernel_desc *desc)
+{
+    return strcmp(desc->scheme->input_scale_kind, "group") == 0;
+}
+
+static uint32_t chunk_elements(const mj_amd_shape *s)
+{
+    return CHUNK_BYTES / s->element_bytes;
+}
+
+/* Rows of a weight tile that all threads load in one pass; 0: they do not cover whole rows. */
+static uint32_t weight_pass_rows(const mj_amd_shape *s, uint32_t threads)
+{
+    uint32_t load = s->weight_words ? s->weight_words * WORD_CODES : chunk_elements(s), loads = s->tile_k / load;
+    return loads && s->tile_k % load == 0 && threads % loads == 0 ? threads / loads : 0;
+}
+
+/* The widest load of 4-bit weights with which passes cover the tile, and that stays within a row and a group. */
+static uint32_t choose_words(const mj_kernel_desc *desc, mj_amd_shape s, uint32_t threads)
+{
+    uint32_t depth = mj_problem_gemm(desc->problem, desc->op).k;
+    if (desc->scheme->weight_bits != 4) {
+        return 0;
+    }
+    for (s.weight_words = CHUNK_BYTES / 4; s.weight_words > 1; s.weight_words /= 2) {
+        uint32_t rows = weight_pass_rows(&s, threads), codes = s.weight_words * WORD_CODES;
+        if (rows && s.tile_n % rows == 0 && depth % codes == 0 && desc->scheme->scale.group_k % codes == 0) {
+            break;
+        }
+    }
+    return s.weight_words;
+}
+
 /* ---- Registers ---- */
 
 static bool is_cdna(const mj_arch *arch)
@@ -58,15 +104,17 @@ uint32_t mj_amd_waves_of_registers(const mj_arch *arch, uint32_t registers)
     return waves < most ? waves : most;
 }
 
-static uint32_t estimate_registers(const mj_arch *arch, const mj_amd_shape *s, const mj_amd_matrix *m, uint32_t threads)
+static uint32_t estimate_registers(const mj_kernel_desc *desc, const mj_amd_shape *s, const mj_amd_matrix *m,
+                                   uint32_t threads)
 {
-    uint64_t chunks = s->tile_k / CHUNK_ELEMENTS, pass_rows = chunks ? threads / chunks : 0;
+    uint64_t chunks = s->tile_k / chunk_elements(s), pass_rows = chunks ? threads / chunks : 0;
     uint64_t input_passes = pass_rows ? mj_ceil_div(s->tile_m, pass_rows) : s->tile_m;
     uint64_t weight_passes = pass_rows ? mj_ceil_div(s->tile_n, pass_rows) : s->tile_n;
     uint64_t accumulators = (uint64_t)s->tile_m * s->tile_n / threads;
     uint64_t size = m->size ? m->size : 1;
     uint64_t fragments = (s->tile_m / s->waves_m / size + s->tile_n / s->waves_n / size) * m->fragment_words * s->kpack;
-    uint64_t sum = accumulators + fragments + input_passes * 6 + weight_passes * 4 + (is_cdna(arch) ? 24 : 28);
+    accumulators *= has_block_scales(desc) ? 2 : 1;
+    uint64_t sum = accumulators + fragments + input_passes * 6 + weight_passes * 4 + (is_cdna(desc->arch) ? 24 : 28);
     return sum < MJ_TUNABLE_MAX ? (uint32_t)sum : MJ_TUNABLE_MAX;
 }
 
@@ -88,7 +136,8 @@ mj_status mj_amd_derive(const mj_kernel_desc *desc, mj_amd_shape s, const mj_amd
                         mj_error *error)
 {
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
-    uint64_t row_bytes = (uint64_t)s.tile_k * ELEMENT_BYTES + s.lds_pad;
+    s.element_bytes = mj_amd_element_bytes(desc);
+    uint64_t row_bytes = (uint64_t)s.tile_k * s.element_bytes + s.lds_pad;
     uint64_t weights_at = s.stages * row_bytes * s.tile_m, flag_at = weights_at + s.stages * row_bytes * s.tile_n;
     uint64_t smem = (flag_at + FLAG_BYTES + SMEM_ALIGN - 1) / SMEM_ALIGN * SMEM_ALIGN;
     uint64_t threads = (uint64_t)desc->arch->warp_size * s.waves_m * s.waves_n;
@@ -101,10 +150,11 @@ mj_status mj_amd_derive(const mj_kernel_desc *desc, mj_amd_shape s, const mj_amd
                        desc->space->family);
     }
     s.read_span = (uint32_t)read_span;
+    s.weight_words = choose_words(desc, s, (uint32_t)threads);
     memcpy(out->tunables, &s, sizeof s);
     out->block_threads = (uint32_t)threads;
     out->smem_bytes = (uint32_t)smem;
-    out->regs_estimate = estimate_registers(desc->arch, &s, matrix, out->block_threads);
+    out->regs_estimate = estimate_registers(desc, &s, matrix, out->block_threads);
     out->tile_m = s.tile_m;
     out->tile_n = s.tile_n;
     out->n_tiles = (uint32_t)n_tiles;
@@ -114,6 +164,8 @@ mj_status mj_amd_derive(const mj_kernel_desc *desc, mj_amd_shape s, const mj_amd
     out->pointer_align_bytes = POINTER_ALIGN_BYTES;
     out->grid = (mj_grid_rule){.unit = MJ_GRID_TILES, .per_block = s.tile_m, .factor = (uint32_t)(n_tiles * s.split_k)};
     derive_occupancy(out, desc->arch);
+    mj_derived_var(out, "element_bytes", s.element_bytes);
+    mj_derived_var(out, "weight_words", s.weight_words);
     mj_derived_var(out, "matrix_form", matrix->form);
     mj_derived_var(out, "smem_b_offset", (int64_t)weights_at);
     mj_derived_var(out, "smem_flag_offset", (int64_t)flag_at);
@@ -155,17 +207,17 @@ static bool wave_columns(const mj_kernel_desc *desc, const mj_derived *derived, 
 static bool step_power(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
-    uint32_t tile_k = shape_of(derived).tile_k;
-    *measured = tile_k;
-    *limit = 2 * CHUNK_ELEMENTS;
-    return tile_k >= 2 * CHUNK_ELEMENTS && (tile_k & (tile_k - 1)) == 0;
+    mj_amd_shape s = shape_of(derived);
+    *measured = s.tile_k;
+    *limit = 2 * chunk_elements(&s);
+    return *measured >= *limit && (s.tile_k & (s.tile_k - 1)) == 0;
 }
 
 static bool step_reads(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
     mj_amd_shape s = shape_of(derived);
-    return at_most(s.read_span ? s.tile_k * ELEMENT_BYTES % s.read_span : 0, 0, measured, limit);
+    return at_most(s.read_span ? s.tile_k * s.element_bytes % s.read_span : 0, 0, measured, limit);
 }
 
 static bool lds_stages(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -182,29 +234,46 @@ static bool lds_pad_chunks(const mj_kernel_desc *desc, const mj_derived *derived
 
 static bool depth_chunks(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
-    (void)derived;
-    return at_most(mj_problem_gemm(desc->problem, desc->op).k % CHUNK_ELEMENTS, 0, measured, limit);
+    mj_amd_shape s = shape_of(derived);
+    uint32_t load = s.weight_words > 1 ? s.weight_words * WORD_CODES : chunk_elements(&s);
+    return at_most(mj_problem_gemm(desc->problem, desc->op).k % load, 0, measured, limit);
 }
 
-static uint32_t rows_per_pass(const mj_derived *derived)
+static uint32_t input_pass_rows(const mj_derived *derived)
 {
-    uint32_t chunks = shape_of(derived).tile_k / CHUNK_ELEMENTS;
+    mj_amd_shape s = shape_of(derived);
+    uint32_t chunks = s.tile_k / chunk_elements(&s);
     return chunks && derived->block_threads % chunks == 0 ? derived->block_threads / chunks : 0;
 }
 
 static bool load_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
-    uint32_t rows = rows_per_pass(derived);
-    return at_most(rows ? shape_of(derived).tile_n % rows : 1, 0, measured, limit);
+    mj_amd_shape s = shape_of(derived);
+    uint32_t rows = weight_pass_rows(&s, derived->block_threads);
+    return at_most(rows && input_pass_rows(derived) ? s.tile_n % rows : 1, 0, measured, limit);
 }
 
 static bool load_passes(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
     mj_amd_shape s = shape_of(derived);
-    uint64_t rows = rows_per_pass(derived), tallest = s.tile_m > s.tile_n ? s.tile_m : s.tile_n;
-    return at_most(rows ? (double)mj_ceil_div(tallest, rows) : PASSES_MAX + 1, PASSES_MAX, measured, limit);
+    uint64_t input = input_pass_rows(derived), weights = weight_pass_rows(&s, derived->block_threads);
+    uint64_t passes = input && weights ? mj_ceil_div(s.tile_m, input) : PASSES_MAX + 1;
+    uint64_t others = weights ? mj_ceil_div(s.tile_n, weights) : 0;
+    return at_most((double)(passes > others ? passes : others), PASSES_MAX, measured, limit);
+}
+
+/* Blocks of scales: a step has one, and so has a matrix instruction. */
+static bool scale_blocks(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    mj_amd_shape s = shape_of(derived);
+    const mj_scheme *scheme = desc->scheme;
+    bool fits = scheme->scale.group_k == scheme->input_group_k &&
+                scheme->scale.group_n % (s.matrix_size ? s.matrix_size : 1) == 0;
+    *measured = s.tile_k;
+    *limit = scheme->scale.group_k;
+    return !has_block_scales(desc) || (fits && scheme->scale.group_k % s.tile_k == 0);
 }
 
 static bool split_parts(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -242,7 +311,7 @@ static bool lds_claimed(const mj_kernel_desc *desc, const mj_derived *derived, d
 }
 
 const mj_family_rule mj_amd_rules[MJ_AMD_RULE_COUNT] = {
-    {"matrix_known", "rows of the matrix instruction: 16, or 32 on CDNA", matrix_known},
+    {"matrix_known", "rows of the matrix instruction: none of that size and format", matrix_known},
     {"wave_rows", "rows of the tile left over by waves_m wavefronts of whole matrix instructions", wave_rows},
     {"wave_columns", "columns of the tile left over by waves_n wavefronts of whole matrix instructions", wave_columns},
     {"step_power", "tile_k must be a power of two of at least 16 elements", step_power},
@@ -252,6 +321,7 @@ const mj_family_rule mj_amd_rules[MJ_AMD_RULE_COUNT] = {
     {"depth_chunks", "elements of the depth left over by 16-byte loads", depth_chunks},
     {"load_rows", "rows of the weight tile left over by passes of all threads", load_rows},
     {"load_passes", "16-byte loads of an operand that a thread holds at once", load_passes},
+    {"scale_blocks", "elements of the depth of a step: a block of scales holds whole steps", scale_blocks},
     {"split_parts", "first step of the last part of a split depth, counted from 0: it must exist", split_parts},
     {"wavefront_experts", "experts counted by one lane of the tile scheduler", wavefront_experts},
     {"registers_claimed", "wavefronts of a SIMD unit by estimated registers; waves_per_eu and the block need",
@@ -306,13 +376,14 @@ static double flow_us(const mj_kernel_desc *desc, const mj_derived *d, const mj_
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
     double sms = most(device->sm_count, 1), resident = most(d->blocks_per_sm, 1);
     double busy = most(least(blocks / sms, resident), 1), used = most(least(blocks, sms), 1);
-    double step_bytes = (double)(s.tile_m + s.tile_n) * s.tile_k * ELEMENT_BYTES;
+    double weight_bytes = desc->scheme->weight_bits / 8.0;
+    double step_bytes = (s.tile_m * (double)s.element_bytes + s.tile_n * weight_bytes) * s.tile_k;
     double bytes_per_us = device->memory_gbps * 1e3, in_flight = step_bytes * busy;
     double share = in_flight / (in_flight + bytes_per_us / sms * model.latency_us);
     double reached = bytes_per_us * (used / sms) * least(1, 1.5 * share);
     double input_rows = desc->op == MJ_OP_GEMM1 ? load->input_rows : load->row_count;
-    double memory_bytes =
-        (load->active_experts * gemm.n * gemm.k + input_rows * gemm.k + load->row_count * gemm.n) * ELEMENT_BYTES;
+    double memory_bytes = load->active_experts * gemm.n * gemm.k * weight_bytes +
+                          input_rows * gemm.k * s.element_bytes + load->row_count * gemm.n * OUTPUT_BYTES;
     double cache_bytes = blocks * d->k_tiles_per_split * step_bytes;
     double grouped = s.group_m > 1 ? model.group_gain : 1;
     return most(memory_bytes / reached, cache_bytes / (reached * model.l2_gain * grouped));

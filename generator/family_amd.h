@@ -15,10 +15,16 @@ typedef struct mj_amd_matrix {
 typedef struct mj_amd_shape {
     uint32_t tile_m, tile_n, tile_k, stages, waves_m, waves_n, matrix_size, kpack, waves_per_eu, lds_pad, group_m;
     uint32_t split_k, cu_mode;
-    uint32_t read_span; /* bytes of a row of shared memory that its lanes read at once; 0: no such instruction */
+    uint32_t element_bytes; /* of an operand as it is multiplied */
+    uint32_t weight_words;  /* of 4-bit weights: 32-bit words of a load; 0: weights are loaded as they are multiplied */
+    uint32_t read_span;     /* bytes of a row of shared memory that its lanes read at once; 0: no such instruction */
 } mj_amd_shape;
 _Static_assert(sizeof(mj_amd_shape) <= sizeof(((mj_derived *)0)->tunables), "kept in mj_derived");
 
+/* Of an operand as it is multiplied: 4-bit weights are decoded first. */
+uint32_t mj_amd_element_bytes(const mj_kernel_desc *desc);
+/* The arch multiplies 8-bit floats of the scheme's kind: there are two. */
+bool mj_amd_has_float8(const mj_kernel_desc *desc);
 /* Like mj_family_read for one tunable that may be 0. */
 mj_status mj_amd_read(const mj_kernel_desc *desc, const char *name, uint32_t *value, mj_error *error);
 /* Everything that follows from what a family read from its config. */
@@ -29,7 +35,7 @@ uint32_t mj_amd_waves_of_registers(const mj_arch *arch, uint32_t registers);
 double mj_amd_estimate_us(const mj_kernel_desc *desc, const mj_derived *derived, const mj_device_shape *device,
                           const mj_load *load);
 
-enum { MJ_AMD_RULE_COUNT = 14 };
+enum { MJ_AMD_RULE_COUNT = 15 };
 extern const mj_family_rule mj_amd_rules[MJ_AMD_RULE_COUNT];
 
 #endif

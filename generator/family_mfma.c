@@ -1,12 +1,17 @@
 /* family_mfma.c: templates/mfma.tmpl, CDNA's matrix instructions. */
 #include "family_amd.h"
 
-/* A lane has four neighbours of the depth of its row, or, on archs with "mfma_k8", eight. */
+/* A lane has four neighbours of the depth of its row, or, on archs with "mfma_k8", eight; of 8-bit operands always eight. */
 static mj_amd_matrix find_matrix(const mj_kernel_desc *desc, uint32_t size)
 {
-    static const mj_amd_matrix forms[] = {{1, 16, 16, 2, 4}, {2, 32, 8, 2, 2}, {3, 16, 32, 4, 4}, {4, 32, 16, 4, 2}};
+    static const mj_amd_matrix forms[] = {{1, 16, 16, 2, 4}, {2, 32, 8, 2, 2},  {3, 16, 32, 4, 4},
+                                          {4, 32, 16, 4, 2}, {5, 16, 32, 2, 4}, {6, 32, 16, 2, 2}};
     uint32_t first = mj_list_has(&desc->arch->features, "mfma_k8") ? 2 : 0;
-    return size == 16 ? forms[first] : size == 32 ? forms[first + 1] : (mj_amd_matrix){0};
+    if (mj_amd_element_bytes(desc) == 1) {
+        first = mj_amd_has_float8(desc) ? 4 : 6;
+    }
+    bool known = first < 6 && (size == 16 || size == 32);
+    return known ? forms[first + (size == 32)] : (mj_amd_matrix){0};
 }
 
 static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error)

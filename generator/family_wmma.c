@@ -4,7 +4,10 @@
 /* Two generations: lanes l and l + 16 hold the same operands ("wmma_doubled"), or halves of the depth ("wmma_split"). */
 static mj_amd_matrix find_matrix(const mj_kernel_desc *desc)
 {
-    static const mj_amd_matrix doubled = {7, 16, 16, 8, 1}, split = {8, 16, 16, 4, 2};
+    static const mj_amd_matrix doubled = {7, 16, 16, 8, 1}, split = {8, 16, 16, 4, 2}, split8 = {9, 16, 16, 2, 2};
+    if (mj_amd_element_bytes(desc) == 1) {
+        return mj_amd_has_float8(desc) ? split8 : (mj_amd_matrix){.size = 16};
+    }
     return mj_list_has(&desc->arch->features, "wmma_doubled") ? doubled : split;
 }
 
@@ -28,7 +31,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     }
     mj_amd_matrix matrix = find_matrix(desc);
     s.matrix_size = matrix.size;
-    mj_derived_var(out, "matrix_generation", matrix.lane_groups == 1 ? 11 : 12);
+    mj_derived_var(out, "matrix_generation", mj_list_has(&desc->arch->features, "wmma_doubled") ? 11 : 12);
     mj_derived_var(out, "matrix_depth", matrix.depth);
     mj_derived_var(out, "fragment_words", matrix.fragment_words);
     mj_derived_var(out, "lane_groups", matrix.lane_groups);

@@ -278,7 +278,20 @@ static void lds_claim_outside(fixture *f)
     f->arch.smem_sm_bytes = 4 * derived_of(f).smem_bytes - 1;
 }
 
+static void blocks_inside(fixture *f)
+{
+    snprintf(f->scheme.input_scale_kind, sizeof f->scheme.input_scale_kind, "group");
+    f->scheme.scale.group_n = 16;
+    f->scheme.scale.group_k = f->scheme.input_group_k = 128;
+}
+static void blocks_outside(fixture *f)
+{
+    blocks_inside(f);
+    f->scheme.scale.group_k = f->scheme.input_group_k = 96;
+}
+
 static const edge edges[] = {
+    {"scale_blocks", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, blocks_inside, blocks_outside},
     {"matrix_known", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, matrix_outside},
     {"wave_rows", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, wave_rows_outside},
     {"wave_columns", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, wave_columns_outside},

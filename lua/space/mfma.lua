@@ -7,7 +7,13 @@ return {
     template = "templates/mfma.tmpl",
     primitives = "amd",
     ops = { "gemm1", "gemm2" },
-    schemes = { "bf16", "fp16" },
+    schemes = {
+        "bf16", "fp16",
+        "fp8_w8a8", "fp8_w8a8_channel", "fp8_w8a8_block", "fp8_w8a8_fnuz", "fp8_w8a8_channel_fnuz", "fp8_w8a8_block_fnuz",
+        "int4_w4a16", "int4_w4a16_fp16", "int4_w4a16_zp", "int4_w4a16_zp_fp16",
+        "int4_w4a16_g64", "int4_w4a16_g64_fp16", "int4_w4a16_g64_zp", "int4_w4a16_g64_zp_fp16",
+        "int4_w4a16_g32", "int4_w4a16_g32_fp16", "int4_w4a16_g32_zp", "int4_w4a16_g32_zp_fp16",
+    },
     needs = { "mfma" },
     tunables = {
         {
@@ -27,7 +33,7 @@ return {
         {
             name = "tile_k",
             unit = "elements",
-            values = { 32, 64, 128 },
+            values = { 32, 64, 128, 256 },
             default = 64,
             doc = "depth of one step; a deep step synchronises less often and needs more registers and shared memory",
         },
@@ -139,17 +145,17 @@ return {
         {
             name = "step_depth",
             reason = "a tall tile does enough work per step: depth beyond this only takes shared memory and registers",
-            holds = function(c)
-                local limit = c.tile_m <= 32 and 128 or 64
+            holds = function(c, p)
+                local limit = (c.tile_m <= 32 and 128 or 64) * (p.weight_bits == 8 and 2 or 1)
                 return c.tile_k <= limit, c.tile_k, limit
             end,
         },
         {
             name = "step_too_small",
             reason = "weights loaded per step, in bytes: below this synchronising costs more than loading",
-            holds = function(c)
-                local bytes = c.tile_n * c.tile_k * 2
-                return bytes >= 4096, bytes, 4096
+            holds = function(c, p)
+                local bytes = c.tile_n * c.tile_k * p.weight_bits // 8
+                return bytes >= 256 * p.weight_bits, bytes, 256 * p.weight_bits
             end,
         },
         {
@@ -199,7 +205,7 @@ return {
             name = "kpack_of_wide_fragments",
             reason = "fragments read at once: one has 16 bytes of a lane already",
             holds = function(c, p, a)
-                return c.kpack == 1 or not a.features.mfma_k8, c.kpack, 1
+                return c.kpack == 1 or not a.features.mfma_k8 or p.weight_bits == 8, c.kpack, 1
             end,
         },
     },

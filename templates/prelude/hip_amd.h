@@ -77,6 +77,12 @@ MJ_HIP_MATRIX(mj_mfma_16x16x32_f16, MJ_VECTOR(_Float16, 8), 4, __builtin_amdgcn_
 MJ_HIP_MATRIX(mj_mfma_32x32x16_bf16, MJ_VECTOR(__bf16, 8), 16, __builtin_amdgcn_mfma_f32_32x32x16_bf16(x, y, c, 0, 0, 0))
 MJ_HIP_MATRIX(mj_mfma_32x32x16_f16, MJ_VECTOR(_Float16, 8), 16, __builtin_amdgcn_mfma_f32_32x32x16_f16(x, y, c, 0, 0, 0))
 @end
+@if matrix_form == 5
+MJ_HIP_MATRIX(mj_mfma_16x16x32_@{input_format}, long, 4, __builtin_amdgcn_mfma_f32_16x16x32_fp8_fp8(x, y, c, 0, 0, 0))
+@end
+@if matrix_form == 6
+MJ_HIP_MATRIX(mj_mfma_32x32x16_@{input_format}, long, 16, __builtin_amdgcn_mfma_f32_32x32x16_fp8_fp8(x, y, c, 0, 0, 0))
+@end
 @if matrix_form == 7
 MJ_HIP_MATRIX(mj_wmma11_16x16x16_bf16, MJ_VECTOR(short, 16), 8, __builtin_amdgcn_wmma_f32_16x16x16_bf16_w32(x, y, c))
 MJ_HIP_MATRIX(mj_wmma11_16x16x16_f16, MJ_VECTOR(_Float16, 16), 8, __builtin_amdgcn_wmma_f32_16x16x16_f16_w32(x, y, c))
@@ -84,4 +90,7 @@ MJ_HIP_MATRIX(mj_wmma11_16x16x16_f16, MJ_VECTOR(_Float16, 16), 8, __builtin_amdg
 @if matrix_form == 8
 MJ_HIP_MATRIX(mj_wmma12_16x16x16_bf16, MJ_VECTOR(__bf16, 8), 8, __builtin_amdgcn_wmma_f32_16x16x16_bf16_w32_gfx12(x, y, c))
 MJ_HIP_MATRIX(mj_wmma12_16x16x16_f16, MJ_VECTOR(_Float16, 8), 8, __builtin_amdgcn_wmma_f32_16x16x16_f16_w32_gfx12(x, y, c))
+@end
+@if matrix_form == 9
+MJ_HIP_MATRIX(mj_wmma12_16x16x16_@{input_format}, MJ_VECTOR(int, 2), 8, __builtin_amdgcn_wmma_f32_16x16x16_fp8_fp8_w32_gfx12(x, y, c))
 @end

@@ -62,6 +62,28 @@ MJ_FN void mj_lds_sync(void) { mj_block_sync(); }
 #define MJ_HOST_D_GPR(i, j) (4 * MJ_FLOOR(i, 8) + (i % 4))
 #define MJ_HOST_D_LANE(i, j) ((32 * MJ_FLOOR(i, 4)) % 64 + j)
 @end
+@if matrix_form == 5
+#define MJ_HOST_SIZE 16
+#define MJ_HOST_DEPTH 32
+#define MJ_HOST_AB_WORDS 2
+#define MJ_HOST_SUMS 4
+#define MJ_HOST_PER_WORD 4
+#define MJ_HOST_A_GPR(i, k) (MJ_FLOOR(k, 4) % 2)
+#define MJ_HOST_A_LANE(i, k) (16 * MJ_FLOOR(k, 8) + i)
+#define MJ_HOST_D_GPR(i, j) (i % 4)
+#define MJ_HOST_D_LANE(i, j) (16 * MJ_FLOOR(i, 4) + j)
+@end
+@if matrix_form == 6
+#define MJ_HOST_SIZE 32
+#define MJ_HOST_DEPTH 16
+#define MJ_HOST_AB_WORDS 2
+#define MJ_HOST_SUMS 16
+#define MJ_HOST_PER_WORD 4
+#define MJ_HOST_A_GPR(i, k) (MJ_FLOOR(k, 4) % 2)
+#define MJ_HOST_A_LANE(i, k) (32 * MJ_FLOOR(k, 8) + i)
+#define MJ_HOST_D_GPR(i, j) (4 * MJ_FLOOR(i, 8) + (i % 4))
+#define MJ_HOST_D_LANE(i, j) ((32 * MJ_FLOOR(i, 4)) % 64 + j)
+@end
 @if matrix_form == 7
 #define MJ_HOST_SIZE 16
 #define MJ_HOST_DEPTH 16
@@ -83,6 +105,41 @@ MJ_FN void mj_lds_sync(void) { mj_block_sync(); }
 #define MJ_HOST_D_GPR(i, j) (i % 8)
 #define MJ_HOST_D_LANE(i, j) (16 * MJ_FLOOR(i, 8) + j)
 @end
+@if matrix_form == 9
+#define MJ_HOST_SIZE 16
+#define MJ_HOST_DEPTH 16
+#define MJ_HOST_AB_WORDS 2
+#define MJ_HOST_SUMS 8
+#define MJ_HOST_PER_WORD 4
+#define MJ_HOST_A_GPR(i, k) (MJ_FLOOR(k, 4) % 2)
+#define MJ_HOST_A_LANE(i, k) (16 * MJ_FLOOR(k, 8) + i)
+#define MJ_HOST_D_GPR(i, j) (i % 8)
+#define MJ_HOST_D_LANE(i, j) (16 * MJ_FLOOR(i, 8) + j)
+@end
+#ifndef MJ_HOST_PER_WORD
+#define MJ_HOST_PER_WORD 2
+#endif
+
+/* Element k of a register: it lies at bit (32 / MJ_HOST_PER_WORD) * (k % MJ_HOST_PER_WORD) in all of them. */
+MJ_HOST_FN float mj_host_element(mj_u32 word, mj_i32 k)
+{
+@if input_format == bf16
+    return mj_f32_from_bf16((mj_u16)(word >> (16 * (k % 2))));
+@end
+@if input_format == f16
+    return mj_f32_from_f16((mj_u16)(word >> (16 * (k % 2))));
+@end
+@if input_format == e4m3
+    mj_i32 code = (mj_i32)(word >> (8 * (k % 4)) & 255), exponent = code >> 3 & 15, mantissa = code & 7;
+    float value = exponent ? ldexpf((float)(8 + mantissa), exponent - 10) : ldexpf((float)mantissa, -9);
+    return (code & 127) == 127 ? NAN : code & 128 ? -value : value;
+@end
+@if input_format == e4m3fnuz
+    mj_i32 code = (mj_i32)(word >> (8 * (k % 4)) & 255), exponent = code >> 3 & 15, mantissa = code & 7;
+    float value = exponent ? ldexpf((float)(8 + mantissa), exponent - 11) : ldexpf((float)mantissa, -10);
+    return code == 128 ? NAN : code & 128 ? -value : value;
+@end
+}
 
 typedef struct mj_host_place { /* of a register of a lane in D */
     mj_u8 i, j;
@@ -100,7 +157,7 @@ MJ_HOST_FN const mj_host_place *mj_host_places(mj_i32 lane)
     return places[lane];
 }
 
-MJ_HOST_FN void mj_host_matrix(float *d, const mj_u32 *a, const mj_u32 *b, float (*decode)(mj_u16))
+MJ_HOST_FN void mj_host_matrix(float *d, const mj_u32 *a, const mj_u32 *b)
 {
     mj_u32 words[2 * MJ_HOST_AB_WORDS];
     memcpy(words, a, sizeof(words) / 2);
@@ -119,29 +176,37 @@ MJ_HOST_FN void mj_host_matrix(float *d, const mj_u32 *a, const mj_u32 *b, float
                 mj_host_fault("the wavefront's halves hold different operands");
             }
 #endif
-            sum += decode((mj_u16)(x >> (16 * (k % 2)))) * decode((mj_u16)(y >> (16 * (k % 2))));
+            sum += mj_host_element(x, k) * mj_host_element(y, k);
         }
         d[r] += sum;
     }
 }
 #define MJ_HOST_MATRIX(name) \
-    MJ_HOST_FN void name##_bf16(float *d, const mj_u32 *a, const mj_u32 *b) { mj_host_matrix(d, a, b, mj_host_decode_bf16); } \
-    MJ_HOST_FN void name##_f16(float *d, const mj_u32 *a, const mj_u32 *b) { mj_host_matrix(d, a, b, mj_host_decode_f16); }
+    MJ_HOST_FN void name(float *d, const mj_u32 *a, const mj_u32 *b) { mj_host_matrix(d, a, b); }
 @if matrix_form == 1
-MJ_HOST_MATRIX(mj_mfma_16x16x16)
+MJ_HOST_MATRIX(mj_mfma_16x16x16_@{input_format})
 @end
 @if matrix_form == 2
-MJ_HOST_MATRIX(mj_mfma_32x32x8)
+MJ_HOST_MATRIX(mj_mfma_32x32x8_@{input_format})
 @end
 @if matrix_form == 3
-MJ_HOST_MATRIX(mj_mfma_16x16x32)
+MJ_HOST_MATRIX(mj_mfma_16x16x32_@{input_format})
 @end
 @if matrix_form == 4
-MJ_HOST_MATRIX(mj_mfma_32x32x16)
+MJ_HOST_MATRIX(mj_mfma_32x32x16_@{input_format})
+@end
+@if matrix_form == 5
+MJ_HOST_MATRIX(mj_mfma_16x16x32_@{input_format})
+@end
+@if matrix_form == 6
+MJ_HOST_MATRIX(mj_mfma_32x32x16_@{input_format})
 @end
 @if matrix_form == 7
-MJ_HOST_MATRIX(mj_wmma11_16x16x16)
+MJ_HOST_MATRIX(mj_wmma11_16x16x16_@{input_format})
 @end
 @if matrix_form == 8
-MJ_HOST_MATRIX(mj_wmma12_16x16x16)
+MJ_HOST_MATRIX(mj_wmma12_16x16x16_@{input_format})
+@end
+@if matrix_form == 9
+MJ_HOST_MATRIX(mj_wmma12_16x16x16_@{input_format})
 @end
