@@ -29,6 +29,12 @@ static void fill_arch(mj_context *context, mj_device_info *info, mj_device_shape
 {
     const mj_arch *arch = find_arch(context, info);
     if (!arch) {
+        if (info->arch[0] && context->spec) { /* the backend's own name for it, which no table has */
+            if (!info->note[0]) {
+                snprintf(info->note, sizeof info->note, "this version has no kernels for %s", info->arch);
+            }
+            info->arch[0] = '\0';
+        }
         return;
     }
     snprintf(info->arch, sizeof info->arch, "%s", arch->name);

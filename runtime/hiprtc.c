@@ -295,10 +295,9 @@ static mj_status collect(const mj_hiprtc *hiprtc, const mj_program *run, const m
         out->binary = code;
         return status == MJ_OK ? read_attributes(out, target, error) : status;
     }
-    if (run->exit_code == HIPRTC_EXIT_COMPILE) {
+    if (run->exit_code == HIPRTC_EXIT_COMPILE && out->log && strstr(out->log, "error")) {
         mj_log_first_error(out->log, message, sizeof message);
-    }
-    if (run->exit_code != HIPRTC_EXIT_COMPILE || !message[0]) {
+    } else {
         read_last_words(place, message, sizeof message);
     }
     if (run->exit_code > 128) {

@@ -235,6 +235,12 @@ static char *read_source(const char *path)
     return text;
 }
 
+static const char *error_text(const compiler *c, hiprtc_result result)
+{
+    const char *text = c->hiprtcGetErrorString(result);
+    return text ? text : "an error without a text";
+}
+
 static void print_log(const compiler *c, hiprtc_program program)
 {
     size_t bytes = 0;
@@ -258,7 +264,11 @@ static int write_code(const compiler *c, hiprtc_program program, const char *pat
     }
     char *code = malloc(bytes);
     result = code ? c->hiprtcGetCode(program, code) : -1;
-    FILE *file = result == 0 ? fopen(path, "wbe") : NULL;
+    if (result != 0) {
+        free(code);
+        return fail(HIPRTC_EXIT_COMPILE, "hipRTC", result < 0 ? "no memory" : error_text(c, result));
+    }
+    FILE *file = fopen(path, "wbe");
     bool good = file && fwrite(code, 1, bytes, file) == bytes;
     good = file && fclose(file) == 0 && good;
     free(code);
@@ -279,8 +289,7 @@ static int compile(const compiler *c, const char *source_path, const char *outpu
     }
     free(source);
     if (result != 0) {
-        const char *text = c->hiprtcGetErrorString(result);
-        return fail(HIPRTC_EXIT_COMPILE, "hipRTC", text ? text : "an error without a text");
+        return fail(HIPRTC_EXIT_COMPILE, "hipRTC", error_text(c, result));
     }
     int code = write_code(c, program, output);
     c->hiprtcDestroyProgram(&program);

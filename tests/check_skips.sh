@@ -11,6 +11,8 @@ holds() { # condition: does it apply on this machine, in this run?
         no-gpu) ! ls /dev/nvidia[0-9]* >/dev/null 2>&1 ;;
         gpu) ls /dev/nvidia[0-9]* >/dev/null 2>&1 ;;
         quick) [ "$full" -eq 0 ] ;;
+        no-hiprtc) [ -z "${MOEJIT_HIPRTC:-}" ] ;;
+        no-old-hiprtc) [ -z "${MOEJIT_TEST_HIPRTC:-}" ] ;;
         no-nvrtc) [ -z "${MOEJIT_NVRTC:-}" ] ;;
         no-mounts) ! unshare -m mount -t tmpfs none /tmp 2>/dev/null && ! unshare -rm mount -t tmpfs none /tmp 2>/dev/null ;;
         not-root) [ "$(id -u)" -ne 0 ] ;;

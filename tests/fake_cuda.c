@@ -2,14 +2,11 @@
 #define _GNU_SOURCE
 #include "fake_cuda.h"
 
-#include <pthread.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#define EXPORT __attribute__((visibility("default")))
-enum { RULES_MAX = 32, NAMES_MAX = 64, STACK_MAX = 16, TOTAL_MIB = 1024 };
+#include "fake_script.h"
+
+enum { STACK_MAX = 16, TOTAL_MIB = 1024 };
 enum {
     INVALID_VALUE = 1,
     OUT_OF_MEMORY = 2,
@@ -18,15 +15,6 @@ enum {
     NOT_FOUND = 500,
     CAPTURING = 900
 };
-
-typedef struct rule {
-    char function[64];
-    int nth, result;
-} rule;
-typedef struct counter {
-    char name[64];
-    long count;
-} counter;
 
 typedef struct fake_stream {
     int capturing;
@@ -40,90 +28,46 @@ typedef struct fake_graph {
 } fake_graph;
 
 static struct {
-    pthread_mutex_t lock;
-    int ready, devices, mode, capability, free_mib, sticky;
-    int rule_count, counter_count, retained[8];
-    rule rules[RULES_MAX];
-    counter counters[NAMES_MAX];
-    long live, graph_launches, smem, argument;
+    int devices, mode, capability, free_mib, retained[8];
+    long graph_launches, smem, argument;
     double clock_ms;
-} fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} fake;
 static char contexts[8]; /* their addresses are the contexts */
 static __thread const void *stack[STACK_MAX];
 static __thread int stack_count;
 
-static int read_rule(const char *text)
+static const char *fake_variable(void)
 {
-    static const struct {
-        const char *name;
-        int *value;
-    } settings[] = {{"devices", &fake.devices},
-                    {"mode", &fake.mode},
-                    {"capability", &fake.capability},
-                    {"free_mib", &fake.free_mib}};
-    char name[64];
-    int nth = 0, result = 0;
-    if (sscanf(text, " %63[A-Za-z0-9_]@%d=%d", name, &nth, &result) != 3) {
-        nth = 0;
-        if (sscanf(text, " %63[A-Za-z0-9_]=%d", name, &result) != 2) {
-            return 0;
-        }
-    }
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-        if (strcmp(name, settings[i].name) == 0) {
-            *settings[i].value = result;
-            return 1;
-        }
-    }
-    if (fake.rule_count == RULES_MAX) {
-        return 0;
-    }
-    rule *r = &fake.rules[fake.rule_count++];
-    *r = (rule){.nth = nth, .result = result};
-    memcpy(r->function, name, sizeof name);
-    return 1;
+    return "FAKE_CUDA";
 }
 
-static int read_script(const char *script)
+static const fake_setting *fake_settings(void)
 {
-    while (script && *script) {
-        char text[128];
-        size_t bytes = strcspn(script, ";");
-        snprintf(text, sizeof text, "%.*s", (int)(bytes < 127 ? bytes : 127), script);
-        if (text[0] && !read_rule(text)) {
-            return 0;
-        }
-        script += bytes + (script[bytes] == ';');
-    }
-    return 1;
+    static const fake_setting settings[] = {{"devices", &fake.devices},
+                                            {"mode", &fake.mode},
+                                            {"capability", &fake.capability},
+                                            {"free_mib", &fake.free_mib},
+                                            {NULL, NULL}};
+    return settings;
 }
 
-static void make_ready(void)
+static void fake_defaults(void)
 {
-    if (!fake.ready) {
-        fake.ready = fake.devices = 1;
-        fake.capability = 90;
-        fake.free_mib = TOTAL_MIB;
-        read_script(getenv("FAKE_CUDA"));
-    }
+    fake.devices = 1;
+    fake.mode = 0;
+    fake.capability = 90;
+    fake.free_mib = TOTAL_MIB;
+    fake.graph_launches = fake.smem = fake.argument = 0;
 }
 
 EXPORT void fake_cuda_reset(void)
 {
-    pthread_mutex_lock(&fake.lock);
-    fake.ready = fake.mode = fake.sticky = fake.rule_count = fake.counter_count = 0;
-    fake.graph_launches = fake.smem = fake.argument = 0;
-    make_ready();
-    pthread_mutex_unlock(&fake.lock);
+    fake_reset();
 }
 
 EXPORT int fake_cuda_script(const char *script)
 {
-    pthread_mutex_lock(&fake.lock);
-    make_ready();
-    int good = read_script(script);
-    pthread_mutex_unlock(&fake.lock);
-    return good;
+    return fake_script(script);
 }
 
 EXPORT long fake_cuda_count(const char *name)
@@ -131,7 +75,7 @@ EXPORT long fake_cuda_count(const char *name)
     const struct {
         const char *name;
         long value;
-    } values[] = {{"live", fake.live},
+    } values[] = {{"live", script_state.live},
                   {"pushed", stack_count},
                   {"smem", fake.smem},
                   {"argument", fake.argument},
@@ -141,48 +85,14 @@ EXPORT long fake_cuda_count(const char *name)
             return values[i].value;
         }
     }
-    for (int i = 0; i < fake.counter_count; i++) {
-        if (strcmp(fake.counters[i].name, name) == 0) {
-            return fake.counters[i].count;
-        }
-    }
-    return 0;
+    return fake_calls(name);
 }
 
-static long count_call(const char *function)
-{
-    for (int i = 0; i < fake.counter_count; i++) {
-        if (strcmp(fake.counters[i].name, function) == 0) {
-            return ++fake.counters[i].count;
-        }
-    }
-    if (fake.counter_count < NAMES_MAX) {
-        counter *c = &fake.counters[fake.counter_count++];
-        snprintf(c->name, sizeof c->name, "%s", function);
-        c->count = 1;
-    }
-    return 1;
-}
-
-/* Counts the call; what the script or an earlier sticky result has for it. needs: a context must be current. */
+/* needs: a context must be current */
 static int begin(const char *function, int needs)
 {
-    pthread_mutex_lock(&fake.lock);
-    make_ready();
-    long nth = count_call(function);
-    int result = needs ? fake.sticky : 0;
-    for (int i = 0; i < fake.rule_count && result == 0; i++) {
-        const rule *r = &fake.rules[i];
-        result = strcmp(r->function, function) == 0 && (r->nth == 0 || r->nth == nth) ? r->result : 0;
-    }
-    if (result >= 700 && result < 800) {
-        fake.sticky = result;
-    }
-    if (result == 0 && needs && stack_count == 0) {
-        result = INVALID_CONTEXT;
-    }
-    pthread_mutex_unlock(&fake.lock);
-    return result;
+    int result = fake_call(function, needs);
+    return result == 0 && needs && stack_count == 0 ? INVALID_CONTEXT : result;
 }
 
 #define ENTER(needs) \
@@ -190,18 +100,6 @@ static int begin(const char *function, int needs)
     if (result != 0) { \
         return result; \
     }
-
-static void *make(size_t bytes)
-{
-    fake.live++;
-    return calloc(1, bytes ? bytes : 1);
-}
-static int drop(void *object)
-{
-    fake.live -= object != NULL;
-    free(object);
-    return 0;
-}
 
 /* ---- Devices and contexts ---- */
 EXPORT int cuInit(unsigned flags)
@@ -262,14 +160,14 @@ EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device)
 EXPORT int cuDevicePrimaryCtxRetain(void **context, int device)
 {
     ENTER(0)
-    fake.live++;
+    script_state.live++;
     fake.retained[device]++;
     *context = &contexts[device];
     return 0;
 }
 EXPORT int cuDevicePrimaryCtxRelease_v2(int device)
 {
-    ENTER(0) fake.live--;
+    ENTER(0) script_state.live--;
     fake.retained[device]--;
     return 0;
 }
