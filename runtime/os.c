@@ -331,7 +331,12 @@ mj_status mj_os_make_folder(const char *path, mj_error *error)
         *at = '\0';
         if (!make_one_folder(partial)) {
             status = fail_errno(error, "make the folder", partial);
-            status = status == MJ_ERR_NOT_FOUND ? MJ_ERR_IO : status;
+            if (status == MJ_ERR_NOT_FOUND) {
+                status = MJ_ERR_IO;
+                if (error) {
+                    error->status = status;
+                }
+            }
         }
         *at = held;
         if (held == '\0') {

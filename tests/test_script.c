@@ -52,6 +52,23 @@ TEST(errors_name_file_and_line)
          CLI_NO_DEVICE, "s.lua:2:"},
         {"local p = moe.problem{model = 'mixtral-8x7b'}\nprint(p.colour)", CLI_BAD_FILE,
          "s.lua:2: a problem has no field 'colour'"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\nprint(p.hiden)", CLI_BAD_FILE, "did you mean hidden?"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\np.hidden = 3", CLI_BAD_FILE,
+         "s.lua:2: 'hidden' cannot be set"},
+        {"local s = moe.space('mma')\ns:requir('x', print)", CLI_BAD_FILE,
+         "s.lua:2: a space has no 'requir'; did you mean require?"},
+        {"\nmoe.problem('mixtral-8x7b')", CLI_BAD_FILE, "s.lua:2: moe.problem: a table is due"},
+        {"\nerror{code = 3}", CLI_FAILED, "s.lua:2: an error without a text (a table)"},
+        {"\nerror()", CLI_FAILED, "s.lua:2: an error without a text (a nil)"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\nmoe.tune(nil, p, {routing = 'unifrom', quiet = true})",
+         CLI_BAD_FILE, "s.lua:2: unknown routing \"unifrom\"; did you mean \"uniform\"?"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\nmoe.tune(nil, p, {save_dir = '/proc/x', device = 'cpu'})",
+         CLI_NOT_SAVED, "s.lua:2: cannot make the folder /proc/x"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\nmoe.tune(nil, p, {mem = '1K', device = 'cpu'})", CLI_NO_DEVICE,
+         "s.lua:2: cpu: gemm1 at 64 tokens needs 1834.1 MiB"},
+        {"local p = moe.problem{model = 'mixtral-8x7b'}\n"
+         "moe.verify(p, {family = 'cpu', config = {tile_n = 3}, device = 'cpu', tokens = 1})",
+         CLI_FAILED, "s.lua:2: gemm1, 1 tokens on cpu: no legal config equals tile_n=3"},
         {"\nmoe.write('/proc/x/y', 'z')", CLI_NOT_SAVED, "s.lua:2:"},
         {"local t = {} t.t = t\nmoe.json(t)", CLI_BAD_FILE, "s.lua:2: the table is nested too deeply"},
         {"\nmoe.json(print)", CLI_BAD_FILE, "s.lua:2: only tables"},
@@ -149,6 +166,24 @@ TEST(arguments_and_files)
     CHECK(sorted);
 }
 
+/* A script that computes, and measures nothing, notices Ctrl-C too. */
+TEST(an_interrupt_ends_a_loop)
+{
+    cli_put_file("s.lua", "moe.write('started', 'x')\nwhile true do\n local x = 1\nend\n");
+    char command[2048];
+    snprintf(command, sizeof command,
+             "cd '%s' && { '%s/moejit' run s.lua >int.out 2>int.err & pid=$!; "
+             "while [ ! -e started ]; do sleep 0.05; done; kill -INT $pid; wait $pid; }",
+             cli_home, check_build_dir());
+    CHECK_INT(cli_shell(command), CLI_INTERRUPTED);
+    size_t bytes;
+    snprintf(command, sizeof command, "%s/int.err", cli_home);
+    char *text = cli_slurp(command, &bytes);
+    bool said = strstr(text, "s.lua:") && strstr(text, "interrupted") && cli_one_line(text);
+    free(text);
+    CHECK(said);
+}
+
 int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
@@ -159,6 +194,7 @@ int main(int argc, char **argv)
     RUN(spaces_count_and_list);
     RUN(kernels_and_routings_on_paper);
     RUN(arguments_and_files);
+    RUN(an_interrupt_ends_a_loop);
     cli_clean_home();
     return CHECK_END();
 }

@@ -141,6 +141,11 @@ cli_exit cli_context(const cli_options *options, mj_context **out)
         .cache_dir = options->cache_dir,
         .store_dir = options->save_dir,
     };
+    static const uint32_t compile_nothing =
+        1u << CLI_CMD_DEVICES | 1u << CLI_CMD_MODELS | 1u << CLI_CMD_ROUTING | 1u << CLI_CMD_GEN | 1u << CLI_CMD_WHY;
+    if (compile_nothing >> options->command & 1) {
+        wanted.cache_dir = ""; /* one that cannot be used is no matter to them */
+    }
     mj_error error = {MJ_OK, ""};
     if (mj_context_create(&wanted, out, &error) != MJ_OK) {
         return cli_fail(&error);

@@ -81,7 +81,8 @@ static cli_exit check_store(const measure_job *job)
         return CLI_NOT_SAVED;
     }
     if (mj_os_make_folder(folder, &error) != MJ_OK) {
-        cli_error("--save-dir: %s", error.text);
+        cli_error("%s%s%s", job->options->save_dir ? "--save-dir: " : "", error.text,
+                  job->options->save_dir ? "" : " (--save-dir names another place for the results)");
         return CLI_NOT_SAVED;
     }
     if (!mj_os_is_writable_folder(folder)) {

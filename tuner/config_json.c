@@ -144,6 +144,10 @@ static mj_status read_count(const reader *in, const char *where, const char *key
         item = mj_json_at(value, 0);
         for (size_t i = 1; item && i < mj_json_count(value); i++) {
             const mj_json *other = mj_json_at(value, i);
+            if (!mj_json_is_number(other)) {
+                item = other; /* refused below */
+                break;
+            }
             *varies = *varies || !mj_json_is_number(other) || mj_json_value_number(other) != mj_json_value_number(item);
         }
     }
@@ -341,9 +345,10 @@ mj_status mj_config_json_parse(const char *text, size_t bytes, const char *file_
 {
     mj_json *root = NULL;
     memset(out, 0, sizeof *out);
-    mj_status status = mj_json_parse(text, bytes, file_name, &root, error);
-    if (status != MJ_OK) {
-        return status;
+    mj_error why = {MJ_OK, ""};
+    mj_status status = mj_json_parse(text, bytes, file_name, &root, &why);
+    if (status != MJ_OK) { /* whatever is wrong with it, it is the file */
+        return mj_fail(error, status == MJ_ERR_MEMORY ? status : MJ_ERR_FORMAT, "%s", why.text);
     }
     reader in = {.file = file_name, .root = root, .node = root, .error = error};
     status = read_model(&in, prefix, out, scheme, scheme_bytes);

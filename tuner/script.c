@@ -9,7 +9,7 @@
 #include "script.h"
 #include "script_lua.h"
 
-enum { DEPTH_MAX = 32 };
+enum { DEPTH_MAX = 32, HOOK_INSTRUCTIONS = 100000 };
 
 /* ---- Host and errors ---- */
 script_host *script_host_of(lua_State *L)
@@ -42,6 +42,37 @@ const mj_spec *script_spec(lua_State *L)
         script_raise(L, &error);
     }
     return spec;
+}
+
+/* ---- Names ---- */
+static int no_such_name(lua_State *L)
+{
+    const char *names[64];
+    size_t count = 0;
+    const char *word = luaL_tolstring(L, 2, NULL);
+    for (lua_pushnil(L); count < 64 && lua_next(L, 1); lua_pop(L, 1)) {
+        if (lua_type(L, -2) == LUA_TSTRING) {
+            names[count++] = lua_tostring(L, -2);
+        }
+    }
+    const char *near = mj_nearest_name(word, names, count);
+    return script_raisef(L, MJ_ERR_ARGUMENT, "%s has no '%.80s'%s%s%s", lua_tostring(L, lua_upvalueindex(1)), word,
+                         near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+void script_name_missing(lua_State *L, const char *what)
+{
+    lua_newtable(L);
+    lua_pushstring(L, what);
+    lua_pushcclosure(L, no_such_name, 1);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+}
+
+int script_cannot_change(lua_State *L)
+{
+    return script_raisef(L, MJ_ERR_ARGUMENT, "'%.80s' cannot be set: it stays as it was made",
+                         luaL_tolstring(L, 2, NULL));
 }
 
 /* ---- JSON -> Lua ---- */
@@ -254,11 +285,32 @@ bool script_bool(lua_State *L, const char *key)
 /* ---- Running ---- */
 static int on_error(lua_State *L)
 {
-    const char *text = luaL_tolstring(L, 1, NULL);
+    const char *text;
+    if (lua_type(L, 1) == LUA_TSTRING || luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) {
+        text = luaL_tolstring(L, 1, NULL);
+    } else { /* error{...}, error(nil): at least where */
+        luaL_where(L, 2);
+        lua_pushfstring(L, "%san error without a text (a %s)", lua_tostring(L, -1), luaL_typename(L, 1));
+        text = lua_tostring(L, -1);
+    }
     if (script_host_of(L)->options->verbose) {
         luaL_traceback(L, L, text, 1);
     }
     return 1;
+}
+
+/* Every so often: a script that computes would not notice Ctrl-C otherwise. */
+static void on_count(lua_State *L, lua_Debug *where)
+{
+    (void)where;
+    script_host *host = script_host_of(L);
+    if (cli_interrupted() && !host->interrupt_told) {
+        host->failure = (mj_error){MJ_ERR_INTERRUPTED, "interrupted"};
+        luaL_where(L, 0); /* a hook has no level of its own */
+        lua_pushstring(L, host->failure.text);
+        lua_concat(L, 2);
+        lua_error(L);
+    }
 }
 
 static void set_arguments(lua_State *L, const cli_options *options)
@@ -311,6 +363,7 @@ cli_exit script_run(const cli_options *options, mj_context *context)
         return CLI_INTERNAL;
     }
     *(script_host **)lua_getextraspace(L) = &host;
+    lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
     lua_pushcfunction(L, on_error);
     lua_pushcfunction(L, run_protected);
     cli_exit code = CLI_OK;

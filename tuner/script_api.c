@@ -104,7 +104,10 @@ static mj_status build_problem(const mj_spec *spec, problem_words *words, script
 
 static int api_problem(lua_State *L)
 {
-    luaL_checktype(L, 1, LUA_TTABLE);
+    if (lua_type(L, 1) != LUA_TTABLE) {
+        return script_raisef(L, MJ_ERR_ARGUMENT,
+                             "moe.problem: a table is due, e.g. moe.problem{model = \"mixtral-8x7b\"}");
+    }
     problem_words words = {.tp = 1, .ep = 1, .layer = {.gated = true, .activation = MJ_ACT_SILU, .verified = true}};
     script_read_table(L, 1, "moe.problem", problem_keys, KEY_COUNT(problem_keys), &words);
     if ((words.model != NULL) + (words.text != NULL) + words.by_hand != 1) {
@@ -164,7 +167,11 @@ static int problem_index(lua_State *L)
         lua_pushboolean(L, key[0] == 'g' ? self->problem.gated : self->problem.bias);
         return 1;
     }
-    return script_raisef(L, MJ_ERR_ARGUMENT, "a problem has no field '%s'", key);
+    static const char *const names[] = {"experts", "experts_total", "top_k", "hidden", "intermediate",
+                                        "scheme",  "label",         "gated", "bias"};
+    const char *near = mj_nearest_name(key, names, KEY_COUNT(names));
+    return script_raisef(L, MJ_ERR_ARGUMENT, "a problem has no field '%.80s'%s%s%s", key, near ? "; did you mean " : "",
+                         near ? near : "", near ? "?" : "");
 }
 
 /* ---- Words that name a kernel: {arch, gemm | op, family, config, tokens} ---- */
@@ -414,19 +421,6 @@ static int api_json(lua_State *L)
     return 1;
 }
 
-static int no_such_function(lua_State *L)
-{
-    const char *names[32];
-    size_t count = 0;
-    const char *word = luaL_checkstring(L, 2);
-    for (lua_pushnil(L); lua_next(L, 1) && count < 32; lua_pop(L, 1)) {
-        names[count++] = lua_tostring(L, -2);
-    }
-    const char *near = mj_nearest_name(word, names, count);
-    return script_raisef(L, MJ_ERR_ARGUMENT, "moe has no '%s'%s%s%s", word, near ? "; did you mean " : "",
-                         near ? near : "", near ? "?" : "");
-}
-
 void script_open_api(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"problem", api_problem},
@@ -447,15 +441,14 @@ void script_open_api(lua_State *L)
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, problem_tostring);
     lua_setfield(L, -2, "__tostring");
+    lua_pushcfunction(L, script_cannot_change);
+    lua_setfield(L, -2, "__newindex");
     lua_pop(L, 1);
     script_open_space(L);
     script_open_result(L);
     luaL_newlib(L, functions);
     lua_pushstring(L, mj_version());
     lua_setfield(L, -2, "version");
-    lua_newtable(L);
-    lua_pushcfunction(L, no_such_function);
-    lua_setfield(L, -2, "__index");
-    lua_setmetatable(L, -2);
+    script_name_missing(L, "moe");
     lua_setglobal(L, "moe");
 }

@@ -14,6 +14,7 @@ typedef struct script_host {
     const cli_options *options;
     mj_context *context;
     mj_error failure; /* the last one raised by moe.*: its status decides the exit code */
+    bool interrupt_told; /* a measurement ended by Ctrl-C: the script may still save what it has */
 } script_host;
 
 typedef struct script_problem { /* userdata "moe.problem" */
@@ -30,6 +31,9 @@ script_host *script_host_of(lua_State *L);
 int script_raise(lua_State *L, const mj_error *error);
 int script_raisef(lua_State *L, mj_status status, const char *format, ...) MJ_PRINTF(3, 4);
 const mj_spec *script_spec(lua_State *L);
+/* The table on top of the stack: a name that it lacks is an error that names the nearest one. `what` it is lives as long. */
+void script_name_missing(lua_State *L, const char *what);
+int script_cannot_change(lua_State *L); /* a __newindex */
 
 /* Pushes a JSON value as Lua values and frees it, also on failure. NULL (out of memory) raises. */
 void script_push_json(lua_State *L, mj_json *value);

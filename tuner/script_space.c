@@ -288,6 +288,7 @@ void script_open_space(lua_State *L)
         {"require", space_require}, {"explain", space_explain}, {"configs", space_configs}, {NULL, NULL}};
     luaL_newmetatable(L, SCRIPT_SPACE);
     luaL_newlib(L, methods);
+    script_name_missing(L, "a space");
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
 }

@@ -394,6 +394,7 @@ static int measure(lua_State *L, const char *command, measure_fn run, int space,
         run_result_free(&result);
         return lua_error(L);
     }
+    host->interrupt_told |= status == MJ_ERR_INTERRUPTED;
     bool partial = status == MJ_ERR_INTERRUPTED || (status == MJ_ERR_TIMEOUT && result.tuned.budget_spent);
     bool wrong = status == MJ_ERR_WRONG_RESULT && result.tuned.row_count; /* verify: the rows say which */
     if (status != MJ_OK && !partial && !wrong) {

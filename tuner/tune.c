@@ -209,16 +209,18 @@ static mj_status plan_rows(mj_session *s, mj_error *error)
 static mj_status plan_candidates(mj_session *s, mj_error *error)
 {
     mj_status status = MJ_OK;
+    uint32_t total = 0; /* not known, and not shown, before the last */
     for (uint32_t i = 0; i < s->row_count && status == MJ_OK; i++) {
         mj_row *row = &s->rows[i];
         if (!row->finished) {
             status = mj_session_plan_candidates(s, row, error);
-            s->total += row->candidate_count;
+            total += row->candidate_count;
             if (status == MJ_OK && !mj_session_report(s, NULL, NULL, NULL)) {
                 status = mj_session_interrupted(error);
             }
         }
     }
+    s->total = total;
     return status;
 }
 
@@ -265,8 +267,10 @@ static mj_status run(mj_session *s, mj_error *error)
         status = mj_session_check_memory(s, error);
     }
     if (status == MJ_OK) {
-        mj_session_announce(s);
         status = plan_candidates(s, error);
+    }
+    if (status == MJ_OK) {
+        mj_session_announce(s);
     }
     if (status == MJ_OK && s->mode == MJ_SESSION_TUNE) {
         status = open_journal(s, error);
