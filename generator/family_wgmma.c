@@ -7,8 +7,9 @@
 #include <string.h>
 
 enum {
-    STEP_BYTES = 128, /* of K: one row of the swizzle */
-    GROUP_ROWS = 64,  /* wgmma's M */
+    ATOM_BYTES = 128, /* of K: one row of the swizzle */
+    STEP_BYTES_MAX = 512,
+    GROUP_ROWS = 64, /* wgmma's M */
     WGMMA_N_MAX = 256,
     BOX_ROWS_MAX = 256,
     SWIZZLE_ALIGN = 1024,
@@ -25,7 +26,7 @@ enum { TOKENS_ARE_M = 1, WEIGHTS_ARE_M = 2 };   /* orientation */
 enum { LOAD_BY_GATHER = 1, LOAD_BY_BOXES = 2 }; /* input_load */
 
 typedef struct shape {
-    uint32_t tile_m, tile_n, orientation, input_load, consumers, producers, cluster, group_m, blocks_per_sm;
+    uint32_t tile_m, tile_n, orientation, input_load, step_bytes, consumers, producers, cluster, group_m, blocks_per_sm;
     uint32_t stages; /* as many as the block's share of shared memory holds */
 } shape;
 _Static_assert(sizeof(shape) <= sizeof(((mj_derived *)0)->tunables), "kept in mj_derived");
@@ -35,6 +36,12 @@ static shape shape_of(const mj_derived *derived)
     shape s;
     memcpy(&s, derived->tunables, sizeof s);
     return s;
+}
+
+/* gemm1 reads tokens where they lie: its boxes are of rows that a first pass has sorted. */
+static bool sorts(const mj_kernel_desc *desc, const shape *s)
+{
+    return desc->op == MJ_OP_GEMM1 && s->input_load == LOAD_BY_BOXES;
 }
 
 static uint32_t element_bytes(const mj_kernel_desc *desc)
@@ -89,7 +96,8 @@ static uint32_t most_u32(uint32_t a, uint32_t b)
 /* What a consumer's thread needs; fitted to what NVRTC 13 uses. */
 static uint32_t consumer_need(const shape *s)
 {
-    uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * 8, 32 * (uint64_t)most_u32(s->producers, 2) - 32);
+    uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * (s->step_bytes / 16),
+                                            32 * (uint64_t)most_u32(s->producers, 2) - 32);
     uint32_t producer = s->input_load == LOAD_BY_GATHER ? 40 + passes : 40;
     uint32_t consumer = accumulators(s) + 40;
     return consumer > producer ? consumer : producer;
@@ -117,13 +125,13 @@ static void add_maps(const mj_kernel_desc *desc, const shape *s, mj_derived *out
         .row_unit = MJ_ROWS_FIXED,
         .rows = (uint64_t)desc->problem->expert_count * gemm.n,
         .box_rows = s->tile_n / s->cluster,
-        .box_elements = STEP_BYTES / bytes,
-        .swizzle_bytes = STEP_BYTES,
+        .box_elements = ATOM_BYTES / bytes,
+        .swizzle_bytes = ATOM_BYTES,
     };
     out->tensor_maps[out->tensor_map_count++] = map;
     if (s->input_load == LOAD_BY_BOXES) {
         snprintf(map.name, sizeof map.name, "input_map");
-        map.source = MJ_ARG_INPUT;
+        map.source = sorts(desc, s) ? MJ_ARG_PARTIALS : MJ_ARG_INPUT;
         map.row_unit = MJ_ROWS_PAIRS;
         map.rows = 1;
         map.box_rows = s->tile_m;
@@ -138,8 +146,8 @@ typedef struct layout { /* of shared memory */
 static layout lay_out(const shape *s, uint32_t experts)
 {
     layout l;
-    l.input = (uint64_t)s->stages * s->tile_n * STEP_BYTES;
-    l.out = l.input + (uint64_t)s->stages * s->tile_m * STEP_BYTES;
+    l.input = (uint64_t)s->stages * s->tile_n * s->step_bytes;
+    l.out = l.input + (uint64_t)s->stages * s->tile_m * s->step_bytes;
     l.out_bytes = s->orientation == WEIGHTS_ARE_M ? (uint64_t)s->tile_m * 2 * OUT_ROWS : OUT_ROWS * OUT_SLAB_BYTES;
     l.full = l.out + 4 * s->consumers * l.out_bytes;
     l.end = l.full + 2 * (uint64_t)s->stages * BARRIER_BYTES + sizeof(int32_t) * (2 * (uint64_t)experts + 1);
@@ -154,7 +162,7 @@ static uint32_t stages_that_fit(const shape *s, const mj_kernel_desc *desc)
     uint64_t share = arch->smem_sm_bytes / s->blocks_per_sm, fixed = lay_out(&none, desc->problem->expert_count).end;
     share = share > arch->smem_block_reserved_bytes ? share - arch->smem_block_reserved_bytes : 0;
     share = share < arch->smem_block_bytes_max ? share : arch->smem_block_bytes_max;
-    uint64_t stage = ((uint64_t)s->tile_m + s->tile_n) * STEP_BYTES + 2 * BARRIER_BYTES;
+    uint64_t stage = ((uint64_t)s->tile_m + s->tile_n) * s->step_bytes + 2 * BARRIER_BYTES;
     uint64_t count = share > fixed ? (share - fixed) / stage : 0;
     return count < STAGES_MAX ? (uint32_t)count : STAGES_MAX;
 }
@@ -162,9 +170,11 @@ static uint32_t stages_that_fit(const shape *s, const mj_kernel_desc *desc)
 static mj_status read_shape(const mj_kernel_desc *desc, shape *out, mj_error *error)
 {
     const mj_tunable_slot slots[] = {
-        {"tile_m", &out->tile_m},         {"tile_n", &out->tile_n},       {"orientation", &out->orientation},
-        {"input_load", &out->input_load}, {"consumers", &out->consumers}, {"producers", &out->producers},
-        {"cluster", &out->cluster},       {"group_m", &out->group_m},     {"blocks_per_sm", &out->blocks_per_sm},
+        {"tile_m", &out->tile_m},           {"tile_n", &out->tile_n},
+        {"orientation", &out->orientation}, {"input_load", &out->input_load},
+        {"step_bytes", &out->step_bytes},   {"consumers", &out->consumers},
+        {"producers", &out->producers},     {"cluster", &out->cluster},
+        {"group_m", &out->group_m},         {"blocks_per_sm", &out->blocks_per_sm},
     };
     mj_status status = mj_family_read(desc, slots, sizeof slots / sizeof slots[0], error);
     if (status == MJ_OK) {
@@ -187,6 +197,8 @@ static void add_vars(const mj_kernel_desc *desc, const shape *s, const layout *l
         {"out_bytes", (int64_t)l->out_bytes},
         {"smem_full", (int64_t)l->full},
         {"element_bytes", element_bytes(desc)},
+        {"sorts", sorts(desc, s)},
+        {"early", desc->op == MJ_OP_GEMM2 || sorts(desc, s)},
         {"regs_consumer", consumer},
         {"regs_producer", producer},
         {"m_blocks", rows_m(s) / (GROUP_ROWS * s->consumers)},
@@ -225,9 +237,14 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     out->tile_n = s.tile_n;
     out->n_tiles = (uint32_t)n_tiles;
     out->split_k = 1;
-    out->k_tiles_per_split = (uint32_t)mj_ceil_div(gemm.k, STEP_BYTES / element_bytes(desc));
+    out->k_tiles_per_split = (uint32_t)mj_ceil_div(gemm.k, most_u32(s.step_bytes / element_bytes(desc), 1));
     out->pointer_align_bytes = POINTER_ALIGN_BYTES;
     out->dependent_launch = true;
+    if (sorts(desc, &s)) {
+        out->first_pass = true;
+        out->first_grid = (mj_grid_rule){.unit = MJ_GRID_PAIRS, .per_block = 1, .factor = 1};
+        out->pair_scratch_bytes = gemm.k * element_bytes(desc);
+    }
     out->grid = (mj_grid_rule){.unit = MJ_GRID_TILES,
                                .per_block = (uint32_t)rows,
                                .factor = (uint32_t)(n_tiles * s.cluster),
@@ -281,7 +298,7 @@ static bool swizzle_rows(const mj_kernel_desc *desc, const mj_derived *derived, 
 {
     (void)desc;
     shape s = shape_of(derived);
-    const uint32_t rows = SWIZZLE_ALIGN / STEP_BYTES; /* a stage begins on a whole swizzle pattern */
+    const uint32_t rows = SWIZZLE_ALIGN / ATOM_BYTES; /* a stage begins on a whole swizzle pattern */
     return holds_zero(s.tile_m % rows + s.tile_n % (rows * s.cluster), measured, limit);
 }
 
@@ -311,11 +328,14 @@ static bool map_rows(const mj_kernel_desc *desc, const mj_derived *derived, doub
     return at_most((double)derived->tensor_maps[0].rows, INT32_MAX, measured, limit) && desc;
 }
 
-static bool boxes_of_sorted_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+static bool step_depth(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
-    shape s = shape_of(derived);
-    bool unsorted = desc->op == MJ_OP_GEMM1 && s.input_load == LOAD_BY_BOXES;
-    return holds_zero(unsorted, measured, limit);
+    (void)desc;
+    uint32_t bytes = shape_of(derived).step_bytes;
+    if (bytes > STEP_BYTES_MAX) {
+        return at_most(bytes, STEP_BYTES_MAX, measured, limit);
+    }
+    return holds_zero(bytes < ATOM_BYTES ? 1 : bytes & (bytes - 1), measured, limit);
 }
 
 static bool stages_fit(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -387,7 +407,7 @@ static const mj_family_rule rules[] = {
      row_strides},
     {"columns_aligned", "output columns left over by 16-byte stores", columns_aligned},
     {"map_rows", "rows of all experts' weights in one tensor map", map_rows},
-    {"boxes_of_sorted_rows", "gemm1 reads tokens where they lie: boxes need sorted rows", boxes_of_sorted_rows},
+    {"step_depth", "bytes of K in a step: 128, 256 or 512", step_depth},
     {"stages_fit", "steps of the ring that fit the block's share of shared memory; fewer than 3 do not overlap",
      stages_fit},
     {"cluster_size", "blocks of a cluster", cluster_size},
@@ -420,15 +440,15 @@ static double estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const
     double input_rows = desc->op == MJ_OP_GEMM1 ? load->input_rows : load->row_count;
     double memory_bytes =
         (load->active_experts * gemm.n * gemm.k + input_rows * gemm.k) * bytes + load->row_count * gemm.n * 2;
-    double step_bytes = (s.tile_m + s.tile_n / (double)s.cluster) * STEP_BYTES;
-    double in_flight = (s.stages - 1.0) * (s.tile_m + s.tile_n) * STEP_BYTES * least(s.blocks_per_sm, tiles / sms);
+    double step_bytes = (s.tile_m + s.tile_n / (double)s.cluster) * s.step_bytes;
+    double in_flight = (s.stages - 1.0) * (s.tile_m + s.tile_n) * s.step_bytes * least(s.blocks_per_sm, tiles / sms);
     double rate = device->memory_gbps * 1e3; /* bytes per us */
     double reached = rate * least(1, 1.25 * in_flight / (in_flight + rate / sms * 0.8));
     double flow_us = memory_bytes / reached, l2_us = tiles * steps * step_bytes / (1.35 * rate);
     double peak = device->matrix_tflops * 1e6 * (bytes == 1 ? 2 : 1) / sms; /* operations per us */
     double m = rows_m(&s), n = rows_n(&s);
     double share = least(1, (n >= 128 ? 1.0 : 0.5 + n / 256)) * (s.consumers * s.blocks_per_sm >= 2 ? 1 : 0.75);
-    double tile_us = 2 * m * n * (STEP_BYTES / bytes) * steps / (peak * share) + 0.35 / s.blocks_per_sm;
+    double tile_us = 2 * m * n * (s.step_bytes / bytes) * steps / (peak * share) + 0.35 / s.blocks_per_sm;
     double matrix_us = turns * tile_us * (s.blocks_per_sm > 1 ? s.blocks_per_sm : 1);
     double busiest = most(most(flow_us, l2_us), matrix_us);
     return device->launch_us + 1.5 + busiest + 0.15 * least(flow_us, matrix_us);

@@ -358,6 +358,9 @@ typedef struct mj_manifest {
     uint32_t tiles_per_row_tile;  /* column tiles; counters = row tiles * this if partial_tile_bytes */
     uint32_t partial_tile_bytes;  /* all splits of one tile; 0: no partials, no counters */
     bool dependent_launch;        /* may start while the kernel before it drains: it waits by itself */
+    bool first_pass; /* every launch runs "<symbol>_first" ahead of it, with the same block and arguments */
+    mj_grid_rule first_grid;
+    uint32_t pair_scratch_bytes; /* of partials for each of the M * top_k pairs */
     uint32_t tensor_map_count;
     mj_tensor_map_rule tensor_maps[MJ_TENSOR_MAPS_MAX];
     char source_sha256[MJ_SHA256_HEX];
@@ -368,6 +371,9 @@ uint64_t mj_row_tiles_max(const mj_problem *problem, uint32_t token_count, uint3
 /* Blocks of a launch for M tokens. */
 mj_status mj_manifest_blocks(const mj_manifest *manifest, uint32_t token_count, uint32_t sm_count, uint32_t *blocks,
                              mj_error *error);
+/* The same of its first pass. */
+mj_status mj_manifest_first_blocks(const mj_manifest *manifest, uint32_t token_count, uint32_t sm_count,
+                                   uint32_t *blocks, mj_error *error);
 /* Bytes of the two workspaces for M tokens; counters must be zero before the first launch and are left zero. */
 mj_status mj_manifest_workspace(const mj_manifest *manifest, uint32_t token_count, uint64_t *partial_bytes,
                                 uint64_t *counter_bytes, mj_error *error);
@@ -397,6 +403,9 @@ typedef struct mj_derived { /* computed once on the host, emitted, static_assert
     uint32_t partial_tile_bytes;
     uint32_t pointer_align_bytes;
     bool dependent_launch;
+    bool first_pass;
+    mj_grid_rule first_grid;
+    uint32_t pair_scratch_bytes;
     uint32_t tensor_map_count;
     mj_tensor_map_rule tensor_maps[MJ_TENSOR_MAPS_MAX];
     uint32_t tunables[16]; /* the family's own: what it read from the config */

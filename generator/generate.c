@@ -248,6 +248,9 @@ static void fill_manifest(const generation *g, uint32_t args_bytes, mj_manifest 
     out->tiles_per_row_tile = g->derived.n_tiles;
     out->partial_tile_bytes = g->derived.partial_tile_bytes;
     out->dependent_launch = g->derived.dependent_launch;
+    out->first_pass = g->derived.first_pass;
+    out->first_grid = g->derived.first_grid;
+    out->pair_scratch_bytes = g->derived.pair_scratch_bytes;
     out->tensor_map_count = g->derived.tensor_map_count;
     memcpy(out->tensor_maps, g->derived.tensor_maps, sizeof out->tensor_maps);
     mj_sha256_hex(g->out.text, g->out.bytes, out->source_sha256);

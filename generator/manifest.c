@@ -22,9 +22,9 @@ uint64_t mj_row_tiles_max(const mj_problem *problem, uint32_t token_count, uint3
     return least(by_remainder, by_expert);
 }
 
-static uint64_t grid_units(const mj_manifest *manifest, uint32_t token_count, uint32_t sm_count)
+static uint64_t grid_units(const mj_manifest *manifest, const mj_grid_rule *grid, uint32_t token_count,
+                           uint32_t sm_count)
 {
-    const mj_grid_rule *grid = &manifest->grid;
     uint32_t per_block = grid->per_block ? grid->per_block : 1;
     switch (grid->unit) { /* ORDER GRID */
     case MJ_GRID_ONE:
@@ -45,15 +45,15 @@ static uint64_t grid_units(const mj_manifest *manifest, uint32_t token_count, ui
     return 0;
 }
 
-mj_status mj_manifest_blocks(const mj_manifest *manifest, uint32_t token_count, uint32_t sm_count, uint32_t *blocks,
-                             mj_error *error)
+static mj_status count_blocks(const mj_manifest *manifest, const mj_grid_rule *grid, uint32_t token_count,
+                              uint32_t sm_count, uint32_t *blocks, mj_error *error)
 {
     uint64_t count = 0;
-    if (!mj_mul_u64(grid_units(manifest, token_count, sm_count), manifest->grid.factor, &count)) {
+    if (!mj_mul_u64(grid_units(manifest, grid, token_count, sm_count), grid->factor, &count)) {
         count = UINT64_MAX;
     }
-    if (manifest->grid.blocks_per_sm_max > 0) {
-        count = least(count, (uint64_t)manifest->grid.blocks_per_sm_max * sm_count);
+    if (grid->blocks_per_sm_max > 0) {
+        count = least(count, (uint64_t)grid->blocks_per_sm_max * sm_count);
     }
     if (count > GRID_BLOCKS_MAX) {
         return mj_fail(error, MJ_ERR_CAPACITY,
@@ -64,23 +64,35 @@ mj_status mj_manifest_blocks(const mj_manifest *manifest, uint32_t token_count, 
     return MJ_OK;
 }
 
+mj_status mj_manifest_blocks(const mj_manifest *manifest, uint32_t token_count, uint32_t sm_count, uint32_t *blocks,
+                             mj_error *error)
+{
+    return count_blocks(manifest, &manifest->grid, token_count, sm_count, blocks, error);
+}
+
+mj_status mj_manifest_first_blocks(const mj_manifest *manifest, uint32_t token_count, uint32_t sm_count,
+                                   uint32_t *blocks, mj_error *error)
+{
+    return count_blocks(manifest, &manifest->first_grid, token_count, sm_count, blocks, error);
+}
+
 mj_status mj_manifest_workspace(const mj_manifest *manifest, uint32_t token_count, uint64_t *partial_bytes,
                                 uint64_t *counter_bytes, mj_error *error)
 {
-    uint64_t tiles = 0, partial = 0, counters = 0;
+    uint64_t tiles = 0, partial = 0, counters = 0, pairs = (uint64_t)token_count * manifest->problem.top_k, scratch = 0;
     *partial_bytes = *counter_bytes = 0;
-    if (manifest->partial_tile_bytes == 0) {
-        return MJ_OK;
+    if (manifest->partial_tile_bytes) {
+        tiles =
+            mj_row_tiles_max(&manifest->problem, token_count, manifest->grid.per_block ? manifest->grid.per_block : 1);
     }
-    uint64_t row_tiles =
-        mj_row_tiles_max(&manifest->problem, token_count, manifest->grid.per_block ? manifest->grid.per_block : 1);
-    if (!mj_mul_u64(row_tiles, manifest->tiles_per_row_tile, &tiles) ||
+    if (!mj_mul_u64(tiles, manifest->tiles_per_row_tile, &tiles) ||
         !mj_mul_u64(tiles, manifest->partial_tile_bytes, &partial) || !mj_mul_u64(tiles, sizeof(int32_t), &counters) ||
-        partial > SIZE_MAX / 2) {
-        return mj_fail(error, MJ_ERR_CAPACITY, "%s: the partial sums of %" PRIu32 " tokens have no size",
-                       manifest->symbol, token_count);
+        !mj_mul_u64(pairs, manifest->pair_scratch_bytes, &scratch) || partial > SIZE_MAX / 4 ||
+        scratch > SIZE_MAX / 4) {
+        return mj_fail(error, MJ_ERR_CAPACITY, "%s: the workspace of %" PRIu32 " tokens has no size", manifest->symbol,
+                       token_count);
     }
-    *partial_bytes = partial;
+    *partial_bytes = partial + scratch; /* no kernel has both */
     *counter_bytes = counters;
     return MJ_OK;
 }

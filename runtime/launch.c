@@ -2,6 +2,7 @@
 #include "launch.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { ARGS_BYTES_MAX = 8 * MJ_ARG_COUNT + MJ_TENSOR_MAP_ALIGN + MJ_TENSOR_MAPS_MAX * MJ_TENSOR_MAP_BYTES };
@@ -68,14 +69,24 @@ mj_status mj_kernel_load(mj_device *device, const mj_manifest *manifest, const v
         return status;
     }
     mj_loaded_kernel kernel = {.manifest = *manifest};
+    if (manifest->first_pass) {
+        char symbol[sizeof manifest->symbol + sizeof "_first"];
+        mj_kernel_attributes ignored;
+        snprintf(symbol, sizeof symbol, "%s_first", manifest->symbol);
+        status = device->backend->kernel_load(device->handle, binary, bytes, symbol, 0, &kernel.first, &ignored, error);
+        if (status != MJ_OK) {
+            return status;
+        }
+    }
     status = device->backend->kernel_load(device->handle, binary, bytes, manifest->symbol, manifest->smem_bytes,
                                           &kernel.handle, &kernel.attributes, error);
     if (status != MJ_OK) {
+        mj_kernel_unload(device, &kernel);
         return status;
     }
     uint32_t threads_max = kernel.attributes.threads_block_max;
     if (threads_max && manifest->block_threads > threads_max) {
-        device->backend->kernel_unload(device->handle, kernel.handle);
+        mj_kernel_unload(device, &kernel);
         return mj_fail(error, MJ_ERR_UNSUPPORTED,
                        "kernel %s: %" PRIu32 " threads per block, as compiled it can run %" PRIu32, manifest->symbol,
                        manifest->block_threads, threads_max);
@@ -89,6 +100,10 @@ void mj_kernel_unload(mj_device *device, mj_loaded_kernel *kernel)
     if (kernel && kernel->handle) {
         device->backend->kernel_unload(device->handle, kernel->handle);
         kernel->handle = NULL;
+    }
+    if (kernel && kernel->first) {
+        device->backend->kernel_unload(device->handle, kernel->first);
+        kernel->first = NULL;
     }
 }
 
@@ -105,6 +120,9 @@ static mj_status check_pointers(const mj_manifest *manifest, const mj_arg_value 
         uint64_t pointer = values[arg].pointer;
         bool optional = arg_may_be_null[arg];
         if ((arg == MJ_ARG_PARTIALS || arg == MJ_ARG_COUNTERS) && manifest->partial_tile_bytes) {
+            optional = false;
+        }
+        if (arg == MJ_ARG_PARTIALS && manifest->pair_scratch_bytes) {
             optional = false;
         }
         if (!pointer && !optional) {
@@ -177,5 +195,16 @@ mj_status mj_kernel_launch(mj_device *device, const mj_loaded_kernel *kernel, co
         .args_bytes = manifest->args_bytes,
         .dependent = manifest->dependent_launch,
     };
+    if (kernel->first) {
+        mj_launch first = launch;
+        first.smem_bytes = 0;
+        status = mj_manifest_first_blocks(manifest, token_count, device->info.sm_count, &first.blocks, error);
+        if (status == MJ_OK) {
+            status = device->backend->kernel_launch(device->handle, kernel->first, &first, stream, error);
+        }
+        if (status != MJ_OK) {
+            return status;
+        }
+    }
     return device->backend->kernel_launch(device->handle, kernel->handle, &launch, stream, error);
 }

@@ -7,6 +7,7 @@
 typedef struct mj_loaded_kernel {
     mj_manifest manifest;
     void *handle; /* backend's kernel; NULL: not loaded */
+    void *first;  /* of its first pass; NULL: it has none */
     mj_kernel_attributes attributes;
 } mj_loaded_kernel;
 

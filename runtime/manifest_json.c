@@ -100,6 +100,12 @@ static bool add_optional(mj_json *object, const mj_manifest *manifest)
     if (manifest->dependent_launch && !mj_json_add_bool(object, "dependent_launch", true)) {
         return false;
     }
+    if (manifest->first_pass && !mj_json_add(object, "first_grid", grid_to_json(&manifest->first_grid))) {
+        return false;
+    }
+    if (manifest->pair_scratch_bytes && !mj_json_add_int(object, "pair_scratch_bytes", manifest->pair_scratch_bytes)) {
+        return false;
+    }
     mj_json *maps = manifest->tensor_map_count ? mj_json_add(object, "tensor_maps", mj_json_array()) : NULL;
     for (uint32_t i = 0; i < manifest->tensor_map_count; i++) {
         if (!mj_json_push(maps, map_to_json(&manifest->tensor_maps[i]))) {
@@ -293,6 +299,16 @@ static mj_status read_optional(const mj_json *value, mj_manifest *out, mj_error 
     mj_status status = MJ_OK;
     if (mj_json_get(value, "dependent_launch")) {
         status = mj_json_read_bool(value, "dependent_launch", &out->dependent_launch, error);
+    }
+    if (status == MJ_OK && mj_json_get(value, "pair_scratch_bytes")) {
+        status = read_u32(value, "pair_scratch_bytes", 1, INT32_MAX, &out->pair_scratch_bytes, error);
+    }
+    if (status == MJ_OK && mj_json_get(value, "first_grid")) {
+        mj_json *grid = NULL;
+        status = mj_json_read_object(value, "first_grid", &grid, error);
+        status =
+            status == MJ_OK ? mj_json_within(error, read_grid(grid, &out->first_grid, error), "first_grid.") : status;
+        out->first_pass = status == MJ_OK;
     }
     const mj_json *maps = mj_json_get(value, "tensor_maps");
     if (status != MJ_OK || !maps) {

@@ -33,7 +33,14 @@ return {
             unit = "choice",
             values = { 1, 2 },
             default = 1,
-            doc = "1: input rows are gathered by cp.async; 2: boxes of sorted rows by the copy engine (gemm2)",
+            doc = "1: input rows are gathered by cp.async; 2: boxes of sorted rows by the copy engine (gemm1: a first pass sorts them)",
+        },
+        {
+            name = "step_bytes",
+            unit = "bytes",
+            values = { 128, 256, 512 },
+            default = 128,
+            doc = "depth of a step; deep steps read longer runs of memory at a time",
         },
         {
             name = "consumers",
@@ -88,6 +95,13 @@ return {
             holds = function(c)
                 local few = c.input_load == 2 or c.tile_m < 64 or c.blocks_per_sm > 1
                 return not few or c.producers == 2, c.producers, 2
+            end,
+        },
+        {
+            name = "deep_steps",
+            reason = "rows of the tile: deep steps are for streaming weights past few rows",
+            holds = function(c)
+                return c.step_bytes == 128 or c.tile_m <= 64, c.tile_m, 64
             end,
         },
         {

@@ -320,6 +320,9 @@ MJ_HOST_FN void mj_host_stuck(void)
 MJ_HOST_FN mj_i32 mj_host_step(void)
 {
     mj_host_state *h = mj_host;
+    if (h->done_count == MJ_BLOCK_THREADS) {
+        return 0;
+    }
     mj_i32 worked = mj_host_chip_part.work && mj_host_chip_part.work(h->ready_count == 0);
     if (h->ready_count == 0) {
         return worked;
@@ -533,16 +536,16 @@ MJ_HOST_FN void mj_mma_m16n8k16_f16(float d[4], const mj_u32 a[4], const mj_u32 
 #endif
 
 #define MJ_ENTRY(symbol) \
-    static void mj_lane_main(const mj_args A); \
-    static void mj_lane_call(const void *args) \
+    static void symbol##_lane(const mj_args A); \
+    static void symbol##_call(const void *args) \
     { \
         mj_args copy; \
         memcpy(&copy, args, sizeof(copy)); \
-        mj_lane_main(copy); \
+        symbol##_lane(copy); \
     } \
     __attribute__((visibility("default"))) void symbol(const mj_host_block *block, const void *args); \
     void symbol(const mj_host_block *block, const void *args) \
     { \
-        mj_host_run(block, args, mj_lane_call); \
+        mj_host_run(block, args, symbol##_call); \
     } \
-    static void mj_lane_main(const mj_args A)
+    static void symbol##_lane(const mj_args A)
