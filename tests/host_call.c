@@ -1,0 +1,102 @@
+/* host_call.c: compile, fork, call; stderr comes back through a pipe. */
+#define _GNU_SOURCE
+#include "host_call.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cpu_entry.h"
+
+enum { CALL_SECONDS = 60, SMEM_ALIGN_BYTES = 1024, NO_KERNEL = 97, NO_MEMORY = 98 };
+
+host_result host_compile(const char *text, char *library, size_t library_bytes)
+{
+    const char *folder = getenv("TMPDIR");
+    char source[4096], command[9000];
+    int length = snprintf(library, library_bytes, "%s/moejit-host-XXXXXX", folder ? folder : "/tmp");
+    int file = length > 0 && (size_t)length < library_bytes ? mkstemp(library) : -1;
+    if (file < 0) {
+        return HOST_BROKEN;
+    }
+    close(file);
+    snprintf(source, sizeof source, "%.4000s.c", library);
+    FILE *out = fopen(source, "w");
+    if (!out || fputs(text, out) < 0 || fclose(out) != 0) {
+        return HOST_BROKEN;
+    }
+    snprintf(command, sizeof command, "cc -std=gnu11 -O1 -w -Wno-psabi -shared -fPIC -o '%.4000s' '%.4000s' -lm", library, source);
+    int code = system(command);
+    unlink(source);
+    return code == 0 ? HOST_RIGHT : HOST_NO_COMPILE;
+}
+
+void *host_shared(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void run_child(const char *library, const char *symbol, const void *args, int32_t blocks, size_t smem_bytes,
+                      uint64_t seed)
+{
+    struct rlimit no_core = {0, 0};
+    setrlimit(RLIMIT_CORE, &no_core);
+    alarm(CALL_SECONDS);
+    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    mj_host_entry entry = handle ? (mj_host_entry)(uintptr_t)dlsym(handle, symbol) : NULL;
+    void *smem = aligned_alloc(SMEM_ALIGN_BYTES, (smem_bytes / SMEM_ALIGN_BYTES + 1) * SMEM_ALIGN_BYTES);
+    if (!entry || !smem) {
+        _exit(entry ? NO_MEMORY : NO_KERNEL);
+    }
+    for (int32_t i = 0; i < blocks; i++) {
+        mj_host_block block = {.block = i, .grid = blocks, .smem = smem, .seed = seed + (uint64_t)i};
+        entry(&block, args);
+    }
+    _exit(0);
+}
+
+static void read_all(int from, char *why, size_t why_bytes)
+{
+    size_t length = 0;
+    ssize_t got = 0;
+    while (length + 1 < why_bytes && (got = read(from, why + length, why_bytes - 1 - length)) > 0) {
+        length += (size_t)got;
+    }
+    why[length] = '\0';
+    why[strcspn(why, "\n")] = '\0';
+}
+
+host_result host_call(const char *library, const char *symbol, const void *args, int32_t blocks, size_t smem_bytes,
+                      uint64_t seed, char *why, size_t why_bytes)
+{
+    int ends[2], status = 0;
+    fflush(NULL);
+    if (pipe(ends) != 0) {
+        return HOST_BROKEN;
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], 2);
+        close(ends[0]);
+        close(ends[1]);
+        run_child(library, symbol, args, blocks, smem_bytes, seed);
+    }
+    close(ends[1]);
+    read_all(ends[0], why, why_bytes);
+    close(ends[0]);
+    if (child < 0 || waitpid(child, &status, 0) != child) {
+        return HOST_BROKEN;
+    }
+    if (WIFSIGNALED(status)) {
+        return WTERMSIG(status) == SIGALRM ? HOST_HUNG : HOST_CRASHED;
+    }
+    return WEXITSTATUS(status) == 0 ? HOST_RIGHT : HOST_BROKEN;
+}
