@@ -107,6 +107,15 @@ static buffer buffer_random(const char *format, uint64_t count, uint64_t seed, f
     return b;
 }
 
+static buffer buffer_operand(const mj_operand *operand, uint64_t seed)
+{
+    buffer b = buffer_new(operand->bytes, 0);
+    for (uint64_t i = 0; i < operand->count && operand->bytes; i++) {
+        mj_operand_store(operand, b.data, i, seed, i);
+    }
+    return b;
+}
+
 /* ---- Running a kernel ---- */
 
 static void shuffle(run *r, int32_t *order, uint32_t count)
@@ -279,7 +288,8 @@ static bool row_untouched(run *r, const layer *l, const void *output, uint64_t r
 /* ---- GEMMs ---- */
 
 typedef struct gemm_data {
-    buffer input, weights, bias, partials, counters;
+    buffer input, weights, scales, zeros, input_scales, bias, partials, counters;
+    mj_ref_arrays arrays;
 } gemm_data;
 
 static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const buffer *output)
@@ -293,9 +303,8 @@ static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const 
         uint32_t out_row = r->desc->op == MJ_OP_GEMM1 ? row : (uint32_t)pairs[row];
         owned[out_row] = true;
         mj_error error = {0};
-        if (mj_ref_gemm_row(p, r->desc->scheme, r->desc->op, d->input.data, d->weights.data,
-                            p->bias ? d->bias.data : NULL, l->offsets.data, pairs, l->weights_of_pairs.data, row, want,
-                            &error) != MJ_OK) {
+        if (mj_ref_gemm_row(p, r->desc->scheme, r->desc->op, &d->arrays, l->offsets.data, pairs,
+                            l->weights_of_pairs.data, row, want, &error) != MJ_OK) {
             _exit(99);
         }
         right = row_right(r, l, output->data, out_row, shape.n, want);
@@ -315,27 +324,60 @@ static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const 
     return right;
 }
 
-static bool gemm_case(run *r, const routing_case *c)
+static gemm_data gemm_data_new(run *r, const layer *l)
 {
     const mj_problem *p = r->desc->problem;
-    const char *io = r->desc->scheme->io_format;
-    mj_gemm_shape shape = mj_problem_gemm(p, r->desc->op);
-    layer l = layer_new(r, c);
-    uint64_t input_rows = r->desc->op == MJ_OP_GEMM1 ? c->tokens : l.pair_count, partial_bytes = 0, counter_bytes = 0;
-    mj_manifest_workspace(r->manifest, c->tokens, &partial_bytes, &counter_bytes, NULL);
+    uint64_t input_rows = r->desc->op == MJ_OP_GEMM1 ? l->routing->tokens : l->pair_count, partial_bytes = 0;
+    uint64_t counter_bytes = 0, bias_count = (uint64_t)p->expert_count * mj_problem_gemm(p, r->desc->op).n;
+    mj_operands o;
+    mj_manifest_workspace(r->manifest, l->routing->tokens, &partial_bytes, &counter_bytes, NULL);
+    if (mj_operands_describe(r->desc->scheme, p, r->desc->op, input_rows, &o, NULL) != MJ_OK) {
+        _exit(99);
+    }
     gemm_data d = {
-        .input = buffer_random(io, input_rows * shape.k, 1, 1.0f),
-        .weights =
-            buffer_random(r->desc->scheme->weight_format, (uint64_t)p->expert_count * shape.n * shape.k, 2, 0.1f),
-        .bias = buffer_random(io, (uint64_t)p->expert_count * shape.n, 3, 2.0f),
+        .input = buffer_operand(&o.input, 1),
+        .weights = buffer_operand(&o.weights, 2),
+        .scales = buffer_operand(&o.weight_scales, 4),
+        .zeros = buffer_operand(&o.weight_zeros, 5),
+        .input_scales = buffer_operand(&o.input_scales, 6),
+        .bias = buffer_random(r->desc->scheme->io_format, bias_count, 3, 2.0f),
         .partials = buffer_new(partial_bytes, 0xff),
         .counters = buffer_new(counter_bytes, 0),
     };
+    d.arrays = (mj_ref_arrays){
+        .input = d.input.data,
+        .weights = d.weights.data,
+        .bias = p->bias ? d.bias.data : NULL,
+        .weight_scales = o.weight_scales.bytes ? d.scales.data : NULL,
+        .weight_zeros = o.weight_zeros.bytes ? d.zeros.data : NULL,
+        .input_scales = o.input_scales.bytes ? d.input_scales.data : NULL,
+    };
+    return d;
+}
+
+static void gemm_data_free(gemm_data *d)
+{
+    buffer *all[] = {&d->input,        &d->weights, &d->scales,   &d->zeros,
+                     &d->input_scales, &d->bias,    &d->partials, &d->counters};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        free(all[i]->memory);
+    }
+}
+
+static bool gemm_case(run *r, const routing_case *c)
+{
+    const mj_problem *p = r->desc->problem;
+    mj_gemm_shape shape = mj_problem_gemm(p, r->desc->op);
+    layer l = layer_new(r, c);
+    gemm_data d = gemm_data_new(r, &l);
     mj_arg_value values[MJ_ARG_COUNT] = {0};
     layer_args(&l, values);
-    values[MJ_ARG_INPUT].pointer = (uintptr_t)d.input.data;
-    values[MJ_ARG_WEIGHTS].pointer = (uintptr_t)d.weights.data;
-    values[MJ_ARG_BIAS].pointer = (uintptr_t)(p->bias ? d.bias.data : NULL);
+    values[MJ_ARG_INPUT].pointer = (uintptr_t)d.arrays.input;
+    values[MJ_ARG_WEIGHTS].pointer = (uintptr_t)d.arrays.weights;
+    values[MJ_ARG_BIAS].pointer = (uintptr_t)d.arrays.bias;
+    values[MJ_ARG_WEIGHT_SCALES].pointer = (uintptr_t)d.arrays.weight_scales;
+    values[MJ_ARG_WEIGHT_ZEROS].pointer = (uintptr_t)d.arrays.weight_zeros;
+    values[MJ_ARG_INPUT_SCALES].pointer = (uintptr_t)d.arrays.input_scales;
     values[MJ_ARG_PARTIALS].pointer = (uintptr_t)d.partials.data;
     values[MJ_ARG_COUNTERS].pointer = (uintptr_t)d.counters.data;
     bool right = true;
@@ -353,196 +395,18 @@ static bool gemm_case(run *r, const routing_case *c)
     }
     free(outputs[0].memory);
     free(outputs[1].memory);
-    free(d.input.memory);
-    free(d.weights.memory);
-    free(d.bias.memory);
-    free(d.partials.memory);
-    free(d.counters.memory);
+    gemm_data_free(&d);
     layer_free(&l);
     return right;
 }
 
-/* ---- The simple ops ---- */
-
-static bool tables_case(run *r, const routing_case *c)
-{
-    layer l = layer_new(r, c);
-    buffer offsets = buffer_new(l.offsets.bytes, 0xff), pairs = buffer_new(l.pairs.bytes, 0xff);
-    mj_arg_value values[MJ_ARG_COUNT] = {0};
-    layer_args(&l, values);
-    values[MJ_ARG_EXPERT_OFFSETS].pointer = (uintptr_t)offsets.data;
-    values[MJ_ARG_SORTED_PAIRS].pointer = (uintptr_t)pairs.data;
-    launch(r, values, blocks_of(r, c->tokens));
-    bool right = r->report->result == HOST_RIGHT;
-    if (right && memcmp(offsets.data, l.offsets.data, offsets.bytes) != 0) {
-        right = wrong(r, "%s: expert offsets differ", c->name);
-    }
-    if (right && memcmp(pairs.data, l.pairs.data, l.rows * sizeof(int32_t)) != 0) {
-        right = wrong(r, "%s: sorted pairs differ", c->name);
-    }
-    if (right && (!buffer_guarded(&offsets) || !buffer_guarded(&pairs))) {
-        right = wrong(r, "%s: wrote outside its buffers", c->name);
-    }
-    free(offsets.memory);
-    free(pairs.memory);
-    layer_free(&l);
-    return right;
-}
-
-static void activation_row(const run *r, const buffer *input, uint32_t row, double *want)
-{
-    const mj_problem *p = r->desc->problem;
-    uint32_t gates = p->gated ? 2 : 1;
-    for (uint32_t c = 0; c < p->intermediate; c++) {
-        uint64_t at = (uint64_t)row * gates * p->intermediate + c;
-        double gate = mj_ref_load(r->desc->scheme->io_format, input->data, at);
-        double up = p->gated ? mj_ref_load(r->desc->scheme->io_format, input->data, at + p->intermediate) : 0;
-        want[c] = mj_ref_activation(p->activation, p->gated, gate, up);
-    }
-}
-
-static void combine_row(const run *r, const layer *l, const buffer *input, uint32_t token, double *want)
-{
-    const mj_problem *p = r->desc->problem;
-    memset(want, 0, p->hidden * sizeof *want);
-    for (uint32_t s = 0; s < p->top_k; s++) {
-        uint64_t pair = (uint64_t)token * p->top_k + s;
-        int32_t id = ((const int32_t *)l->ids.data)[pair];
-        for (uint32_t c = 0; c < p->hidden && id >= 0 && id < (int32_t)p->expert_count; c++) {
-            want[c] += mj_ref_load(r->desc->scheme->io_format, input->data, pair * p->hidden + c);
-        }
-    }
-}
-
-/* Rows of no local pair hold NaN in combine's input: nobody wrote them. */
-static void spoil_foreign_rows(const run *r, const layer *l, buffer *input)
-{
-    const mj_problem *p = r->desc->problem;
-    for (uint32_t pair = 0; pair < l->pair_count; pair++) {
-        int32_t id = ((const int32_t *)l->ids.data)[pair];
-        if (id < 0 || id >= (int32_t)p->expert_count) {
-            memset((char *)input->data + (size_t)pair * p->hidden * 2, 0xff, (size_t)p->hidden * 2);
-        }
-    }
-}
-
-static bool rowwise_case(run *r, const routing_case *c)
-{
-    const mj_problem *p = r->desc->problem;
-    bool combine = r->desc->op == MJ_OP_COMBINE;
-    layer l = layer_new(r, c);
-    uint32_t in_columns = combine ? p->hidden : p->intermediate * (p->gated ? 2 : 1);
-    uint32_t columns = combine ? p->hidden : p->intermediate, rows = combine ? c->tokens : l.rows;
-    buffer input = buffer_random(r->desc->scheme->io_format, (uint64_t)l.pair_count * in_columns, 5, 4.0f);
-    buffer output = buffer_new((size_t)(combine ? c->tokens : l.pair_count) * columns * 2, 0xff);
-    mj_arg_value values[MJ_ARG_COUNT] = {0};
-    double *want = calloc(columns, sizeof *want);
-    layer_args(&l, values);
-    values[MJ_ARG_INPUT].pointer = (uintptr_t)input.data;
-    values[MJ_ARG_OUTPUT].pointer = (uintptr_t)output.data;
-    if (combine) {
-        spoil_foreign_rows(r, &l, &input);
-    }
-    launch(r, values, blocks_of(r, c->tokens));
-    bool right = want && r->report->result == HOST_RIGHT;
-    for (uint32_t row = 0; row < rows && right; row++) {
-        combine ? combine_row(r, &l, &input, row, want) : activation_row(r, &input, row, want);
-        right = row_right(r, &l, output.data, row, columns, want);
-    }
-    for (uint32_t row = rows; !combine && row < l.pair_count && right; row++) {
-        right = row_untouched(r, &l, output.data, row, columns);
-    }
-    right = right && (buffer_guarded(&output) || wrong(r, "%s: wrote outside its buffer", c->name));
-    free(want);
-    free(input.memory);
-    free(output.memory);
-    layer_free(&l);
-    return right;
-}
-
-static bool fill_case(run *r, const routing_case *c)
-{
-    static const char *const formats[] = {"bf16", "f16", "f32"};
-    for (int mode = 0; mode < 3; mode++) {
-        uint64_t count = 1000 + c->tokens;
-        buffer output = buffer_new(count * mj_ref_format_bytes(formats[mode]), 0xff);
-        buffer want = buffer_random(formats[mode], count, 99, 0.5f);
-        mj_arg_value values[MJ_ARG_COUNT] = {0};
-        values[MJ_ARG_OUTPUT].pointer = (uintptr_t)output.data;
-        values[MJ_ARG_ELEMENT_COUNT].i64 = (int64_t)count;
-        values[MJ_ARG_SEED].u64 = 99;
-        values[MJ_ARG_SCALE].f32 = 0.5f;
-        values[MJ_ARG_MODE].i32 = mode;
-        launch(r, values, blocks_of(r, 1));
-        bool same = memcmp(output.data, want.data, want.bytes) == 0 && buffer_guarded(&output);
-        free(output.memory);
-        free(want.memory);
-        if (!same) {
-            return wrong(r, "fill: %s data differ from the host's", formats[mode]);
-        }
-    }
-    return true;
-}
-
-enum { COMPARE_ROWS = 4, COMPARE_COLUMNS = 301 };
-
-/* Rows: equal, one element off, one NaN, one infinite. */
-static bool compare_case(run *r, const routing_case *c)
-{
-    const char *io = r->desc->scheme->io_format;
-    uint32_t bad_column = 7 + c->tokens;
-    buffer want = buffer_random(io, COMPARE_ROWS * COMPARE_COLUMNS, 4, 1.0f);
-    buffer got = buffer_random(io, COMPARE_ROWS * COMPARE_COLUMNS, 4, 1.0f);
-    buffer result = buffer_new(COMPARE_ROWS * 4 * sizeof(float), 0xff);
-    const double spoilt[COMPARE_ROWS] = {0, 100, (double)NAN, (double)INFINITY};
-    for (uint32_t row = 1; row < COMPARE_ROWS; row++) {
-        mj_ref_store(io, got.data, row * COMPARE_COLUMNS + bad_column, spoilt[row]);
-    }
-    mj_arg_value values[MJ_ARG_COUNT] = {0};
-    values[MJ_ARG_OUTPUT].pointer = (uintptr_t)got.data;
-    values[MJ_ARG_REFERENCE].pointer = (uintptr_t)want.data;
-    values[MJ_ARG_RESULT].pointer = (uintptr_t)result.data;
-    values[MJ_ARG_ROW_COUNT].i32 = COMPARE_ROWS;
-    values[MJ_ARG_COLUMN_COUNT].i32 = COMPARE_COLUMNS;
-    values[MJ_ARG_MODE].i32 = strcmp(io, "bf16") == 0 ? 0 : 1;
-    launch(r, values, COMPARE_ROWS);
-    const float *out = result.data;
-    bool right = r->report->result == HOST_RIGHT;
-    for (uint32_t row = 0; row < COMPARE_ROWS && right; row++) {
-        const float *at = out + 4 * row;
-        right = isfinite(at[1]) && at[1] > 100 && at[1] < 1000; /* 301 squares around one */
-        right = right && (row == 0 ? at[0] == 0 && at[2] == 0 : at[3] == (float)bad_column);
-        right = right && (row != 1 || (at[2] > 90 && at[2] < 110)) && (row < 2 || (isinf(at[2]) && at[2] > 0));
-        right = right || wrong(r, "compare: row %u gives %g %g %g %g", row, (double)at[0], (double)at[1], (double)at[2],
-                               (double)at[3]);
-    }
-    right = right && (buffer_guarded(&result) || wrong(r, "compare: wrote outside its buffer"));
-    free(want.memory);
-    free(got.memory);
-    free(result.memory);
-    return right;
-}
-
-static bool stream_case(run *r, const routing_case *c)
-{
-    uint64_t vectors = 3000 + c->tokens;
-    buffer input = buffer_random("f32", vectors * 4, 6, 1.0f), output = buffer_new(vectors * 16, 0);
-    mj_arg_value values[MJ_ARG_COUNT] = {0};
-    values[MJ_ARG_INPUT].pointer = (uintptr_t)input.data;
-    values[MJ_ARG_OUTPUT].pointer = (uintptr_t)output.data;
-    values[MJ_ARG_ELEMENT_COUNT].i64 = (int64_t)vectors;
-    values[MJ_ARG_MODE].i32 = 1;
-    launch(r, values, blocks_of(r, 1));
-    bool right = memcmp(output.data, input.data, input.bytes) == 0 && buffer_guarded(&output);
-    free(input.memory);
-    free(output.memory);
-    return right || wrong(r, "stream: the copy differs");
-}
+#include "host_run_ops.h"
 
 static bool (*const op_cases[MJ_OP_COUNT])(run *r, const routing_case *c) = {
-    [MJ_OP_TABLES] = tables_case,   [MJ_OP_GEMM1] = gemm_case,      [MJ_OP_ACTIVATION] = rowwise_case,
-    [MJ_OP_GEMM2] = gemm_case,      [MJ_OP_COMBINE] = rowwise_case, [MJ_OP_FILL] = fill_case,
-    [MJ_OP_COMPARE] = compare_case, [MJ_OP_STREAM] = stream_case,
+    [MJ_OP_QUANTISE1] = quantise_case, [MJ_OP_QUANTISE2] = quantise_case, [MJ_OP_TABLES] = tables_case,
+    [MJ_OP_GEMM1] = gemm_case,         [MJ_OP_ACTIVATION] = rowwise_case, [MJ_OP_GEMM2] = gemm_case,
+    [MJ_OP_COMBINE] = rowwise_case,    [MJ_OP_FILL] = fill_case,          [MJ_OP_COMPARE] = compare_case,
+    [MJ_OP_STREAM] = stream_case,
 };
 
 /* ---- The child ---- */

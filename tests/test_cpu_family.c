@@ -168,10 +168,11 @@ static bool run_case(const fixture *f, const mj_manifest *manifest, void *kernel
         check_fail(__FILE__, __LINE__, "%s: %s", what, error.text);
         return false;
     }
+    mj_ref_arrays arrays = {.input = b->input, .weights = b->weights, .bias = p->bias ? b->bias : NULL};
     for (uint64_t row = 0; row < rows; row++) {
         uint64_t out_row = f->desc.op == MJ_OP_GEMM1 ? row : (uint64_t)b->sorted[row];
-        if (mj_ref_gemm_row(p, &f->scheme, f->desc.op, b->input, b->weights, p->bias ? b->bias : NULL, b->offsets,
-                            b->sorted, b->topk_weights, row, b->want, &error) != MJ_OK ||
+        if (mj_ref_gemm_row(p, &f->scheme, f->desc.op, &arrays, b->offsets, b->sorted, b->topk_weights, row, b->want,
+                            &error) != MJ_OK ||
             !row_is_right(f, b, out_row, g.n, what)) {
             check_fail(__FILE__, __LINE__, "%s: %s", what, error.text);
             return false;

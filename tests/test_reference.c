@@ -9,6 +9,8 @@ static mj_scheme scheme_of(const char *format)
     snprintf(scheme.name, sizeof(scheme.name), "%s", format);
     snprintf(scheme.io_format, sizeof(scheme.io_format), "%s", format);
     snprintf(scheme.weight_format, sizeof(scheme.weight_format), "%s", format);
+    scheme.weight_bits = 16;
+    scheme.packing = (mj_packing){.word_bits = 16, .per_word = 1, .axis = "k"};
     return scheme;
 }
 
@@ -131,17 +133,16 @@ static void check_gemm(const char *format, mj_op op)
     }
     uint64_t rows = mj_ref_tables(&p, ids, 4, offsets, pairs);
     double out[8];
+    mj_ref_arrays arrays = {.input = input, .weights = weights, .bias = bias};
     for (uint64_t row = 0; row < rows; row++) {
-        CHECK_STATUS(mj_ref_gemm_row(&p, &scheme, op, input, weights, bias, offsets, pairs, topk, row, out, NULL),
-                     MJ_OK);
+        CHECK_STATUS(mj_ref_gemm_row(&p, &scheme, op, &arrays, offsets, pairs, topk, row, out, NULL), MJ_OK);
         for (uint32_t column = 0; column < (op == MJ_OP_GEMM1 ? 8u : 5u); column++) {
             double want =
                 plain_element(&p, format, op, input, weights, bias, row, pairs[row], ids[pairs[row]], topk, column);
             CHECK(fabs(out[column] - want) < 1e-12);
         }
     }
-    CHECK_STATUS(mj_ref_gemm_row(&p, &scheme, op, input, weights, bias, offsets, pairs, topk, rows, out, NULL),
-                 MJ_ERR_ARGUMENT);
+    CHECK_STATUS(mj_ref_gemm_row(&p, &scheme, op, &arrays, offsets, pairs, topk, rows, out, NULL), MJ_ERR_ARGUMENT);
 }
 
 TEST(gemm_rows)
@@ -162,8 +163,9 @@ TEST(unknown_schemes_are_refused)
     mj_error error = {0};
     int32_t offsets[4] = {0, 1, 1, 1}, pairs[1] = {0};
     double out[8] = {0};
+    mj_ref_arrays arrays = {.input = out, .weights = out};
     snprintf(scheme.weight_format, sizeof(scheme.weight_format), "int4");
-    CHECK_STATUS(mj_ref_gemm_row(&p, &scheme, MJ_OP_GEMM1, out, out, NULL, offsets, pairs, NULL, 0, out, &error),
+    CHECK_STATUS(mj_ref_gemm_row(&p, &scheme, MJ_OP_GEMM1, &arrays, offsets, pairs, NULL, 0, out, &error),
                  MJ_ERR_UNSUPPORTED);
     CHECK_CONTAINS(error.text, "bf16");
 }

@@ -2,7 +2,6 @@
 #include "lab.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -186,25 +185,19 @@ static mj_problem small_problem(void)
                         .layout = "default"};
 }
 
-static int32_t format_mode(const char *format) /* ORDER of fill.tmpl and compare.tmpl */
+static int32_t format_mode(const char *format)
 {
-    static const char *const names[] = {"bf16", "f16", "f32"};
-    for (int32_t i = 0; i < 3; i++) {
-        if (strcmp(names[i], format) == 0) {
-            return i;
-        }
-    }
-    return -1;
+    mj_operand plain = {.format = format};
+    return mj_operand_fill_mode(&plain);
 }
 
-mj_status mj_lab_fill(mj_lab *lab, const char *format, void *to, uint64_t count, uint64_t seed, float scale,
-                      mj_error *error)
+mj_status mj_lab_fill_operand(mj_lab *lab, const mj_operand *operand, void *to, uint64_t seed, mj_error *error)
 {
-    int32_t mode = format_mode(format);
+    int32_t mode = mj_operand_fill_mode(operand);
     if (mode < 0) {
-        return mj_fail(error, MJ_ERR_UNSUPPORTED, "no random data in format %s", format);
+        return mj_fail(error, MJ_ERR_UNSUPPORTED, "no random data in format %s", operand->format);
     }
-    if (count == 0) {
+    if (operand->count == 0) {
         return MJ_OK;
     }
     mj_status status = MJ_OK;
@@ -217,32 +210,81 @@ mj_status mj_lab_fill(mj_lab *lab, const char *format, void *to, uint64_t count,
     }
     mj_arg_value values[MJ_ARG_COUNT] = {0};
     values[MJ_ARG_OUTPUT].pointer = (uint64_t)(uintptr_t)to;
-    values[MJ_ARG_ELEMENT_COUNT].i64 = (int64_t)count;
+    values[MJ_ARG_ELEMENT_COUNT].i64 = (int64_t)operand->count;
     values[MJ_ARG_SEED].u64 = seed;
-    values[MJ_ARG_SCALE].f32 = scale;
+    values[MJ_ARG_SCALE].f32 = operand->scale;
     values[MJ_ARG_MODE].i32 = mode;
     return mj_kernel_launch(lab->device, &lab->fill, values, 1, lab->stream, error);
 }
 
-/* The data must be what the seed says: a broken fill would let two wrongs agree. */
-static mj_status check_fill(mj_lab *lab, const char *format, const void *data, uint64_t count, uint64_t seed,
-                            float scale, mj_error *error)
+mj_status mj_lab_fill(mj_lab *lab, const char *format, void *to, uint64_t count, uint64_t seed, float scale,
+                      mj_error *error)
 {
-    uint32_t bytes = mj_ref_format_bytes(format);
-    for (uint32_t i = 0; i < FILL_PROBES; i++) {
-        uint64_t index = i == 0 ? 0 : (i == 1 ? count - 1 : (count - 1) / FILL_PROBES * i);
+    mj_operand operand = {.format = format, .count = count, .scale = scale};
+    return mj_lab_fill_operand(lab, &operand, to, seed, error);
+}
+
+/* The data must be what the seed says: a broken fill would let two wrongs agree. */
+static mj_status check_fill(mj_lab *lab, const mj_operand *operand, const void *data, uint64_t seed, mj_error *error)
+{
+    uint32_t bytes = mj_ref_format_bytes(operand->format);
+    for (uint32_t i = 0; i < FILL_PROBES && operand->count; i++) {
+        uint64_t last = operand->count - 1, index = i == 0 ? 0 : (i == 1 ? last : last / FILL_PROBES * i);
         char got[8] = {0}, want[8] = {0};
         mj_status status = mj_lab_download(lab, got, (const char *)data + index * bytes, bytes, error);
         if (status != MJ_OK) {
             return status;
         }
-        mj_ref_store(format, want, 0, mj_ref_fill(seed, index, scale));
+        mj_operand_store(operand, want, 0, seed, index);
         if (memcmp(got, want, bytes) != 0) {
             return mj_fail(error, MJ_ERR_WRONG_RESULT, "random data: element %" PRIu64 " is %g, not %g", index,
-                           mj_ref_load(format, got, 0), mj_ref_load(format, want, 0));
+                           mj_ref_load(operand->format, got, 0), mj_ref_load(operand->format, want, 0));
         }
     }
     return MJ_OK;
+}
+
+enum { SCALES_SALT = 2, ZEROS_SALT = 3 }; /* seeds of their own; the bias has 1 */
+
+typedef struct weight_part {
+    const mj_operand *operand;
+    uint64_t offset, salt;
+} weight_part;
+
+static void list_weights(const mj_lab *lab, weight_part parts[3])
+{
+    const mj_operands *o = &lab->operands;
+    parts[0] = (weight_part){&o->weights, 0, 0};
+    parts[1] = (weight_part){&o->weight_scales, o->scales_offset, SCALES_SALT};
+    parts[2] = (weight_part){&o->weight_zeros, o->zeros_offset, ZEROS_SALT};
+}
+
+mj_status mj_lab_fill_weights(mj_lab *lab, void *block, mj_error *error)
+{
+    weight_part parts[3];
+    list_weights(lab, parts);
+    mj_status status = MJ_OK;
+    for (int i = 0; i < 3 && status == MJ_OK; i++) {
+        if (parts[i].operand->bytes) {
+            status = mj_lab_fill_operand(lab, parts[i].operand, (char *)block + parts[i].offset,
+                                         lab->seed + parts[i].salt, error);
+        }
+    }
+    return status;
+}
+
+static mj_status check_weights(mj_lab *lab, mj_error *error)
+{
+    weight_part parts[3];
+    list_weights(lab, parts);
+    mj_status status = MJ_OK;
+    for (int i = 0; i < 3 && status == MJ_OK; i++) {
+        if (parts[i].operand->bytes) {
+            status = check_fill(lab, parts[i].operand, (const char *)lab->weights[0] + parts[i].offset,
+                                lab->seed + parts[i].salt, error);
+        }
+    }
+    return status;
 }
 
 /* ---- The lab ---- */
@@ -312,15 +354,14 @@ static mj_status set_problem(mj_lab *lab, const mj_problem *problem, mj_op op, u
     lab->seed = seed;
     lab->shape = mj_problem_gemm(problem, op);
     lab->io_bytes = mj_ref_format_bytes(lab->scheme->io_format);
-    lab->weight_bytes = mj_ref_format_bytes(lab->scheme->weight_format);
     int32_t mode = format_mode(lab->scheme->io_format);
-    if (!lab->io_bytes || !lab->weight_bytes || mode < 0) {
+    if (!lab->io_bytes || mode < 0 || lab->scheme->packing.axis[0] == 'n') {
         return mj_fail(error, MJ_ERR_UNSUPPORTED, "scheme %s cannot be tuned in this version", problem->scheme);
     }
     lab->io_mode = (uint32_t)mode;
-    lab->weights_all_bytes =
-        (uint64_t)problem->expert_count * lab->shape.n * lab->shape.k * lab->weight_bytes; /* mj_problem_check */
-    return MJ_OK;
+    status = mj_operands_describe(lab->scheme, problem, op, 1, &lab->operands, error);
+    lab->weights_all_bytes = lab->operands.block_bytes;
+    return status;
 }
 
 static bool is_loaded(const mj_lab *lab, const mj_problem *problem, mj_op op, uint64_t seed)
@@ -345,13 +386,10 @@ mj_status mj_lab_load(mj_lab *lab, const mj_problem *problem, mj_op op, uint64_t
         return status;
     }
     lab->weights_count = 1;
-    float scale = (float)(1 / sqrt((double)lab->shape.k)); /* outputs then have a deviation of about 1 */
-    const char *format = lab->scheme->weight_format;
-    uint64_t count = lab->weights_all_bytes / lab->weight_bytes;
     uint64_t bias_count = (uint64_t)problem->expert_count * lab->shape.n;
-    status = mj_lab_fill(lab, format, lab->weights[0], count, seed, scale, error);
+    status = mj_lab_fill_weights(lab, lab->weights[0], error);
     if (status == MJ_OK) {
-        status = check_fill(lab, format, lab->weights[0], count, seed, scale, error);
+        status = check_weights(lab, error);
     }
     if (status == MJ_OK && problem->bias) {
         status = mj_lab_alloc(lab, bias_count * lab->io_bytes, &lab->bias, error);

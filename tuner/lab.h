@@ -8,6 +8,7 @@
 #define MOEJIT_LAB_H
 
 #include "launch.h"
+#include "operands.h"
 
 #define MJ_SETS        10
 #define MJ_GUARD_BYTES 4096
@@ -34,8 +35,9 @@ typedef struct mj_lab {
     mj_op op;
     uint64_t seed;
     mj_gemm_shape shape;
-    uint32_t io_bytes, io_mode, weight_bytes;
-    uint64_t weights_all_bytes;
+    uint32_t io_bytes, io_mode;
+    mj_operands operands;       /* of one input row */
+    uint64_t weights_all_bytes; /* codes, scales and zero points: one block */
     uint32_t weights_count;
     void *weights[MJ_SETS]; /* [0] always; further copies where a case wants them */
     void *bias;
@@ -46,8 +48,9 @@ typedef struct mj_case_set {
     int32_t *offsets, *pairs, *ids; /* host copies */
     float *topk_weights;
     void *device_offsets, *device_pairs, *device_ids, *device_topk_weights, *device_input;
-    uint64_t rows;         /* of this rank */
-    uint32_t active_count; /* experts with rows */
+    void *device_input_scales; /* null: the scheme has none */
+    uint64_t rows;             /* of this rank */
+    uint32_t active_count;     /* experts with rows */
 } mj_case_set;
 
 typedef struct mj_case {
@@ -84,6 +87,11 @@ mj_status mj_lab_sync(mj_lab *lab, mj_error *error);
 /* Random data, standard deviation `scale`. */
 mj_status mj_lab_fill(mj_lab *lab, const char *format, void *to, uint64_t count, uint64_t seed, float scale,
                       mj_error *error);
+
+/* An operand's random data. */
+mj_status mj_lab_fill_operand(mj_lab *lab, const mj_operand *operand, void *to, uint64_t seed, mj_error *error);
+/* Codes, scales and zero points of the loaded GEMM into one block of weights_all_bytes. */
+mj_status mj_lab_fill_weights(mj_lab *lab, void *block, mj_error *error);
 
 mj_status mj_guarded_alloc(mj_lab *lab, uint64_t bytes, mj_guarded *out, mj_error *error);
 void mj_guarded_free(mj_lab *lab, mj_guarded *guarded);

@@ -101,10 +101,29 @@ static uint64_t pair_total(const mj_lab *lab, uint32_t token_count)
     return (uint64_t)token_count * lab->problem.top_k;
 }
 
+static uint64_t input_rows(const mj_lab *lab, uint32_t token_count)
+{
+    return lab->op == MJ_OP_GEMM1 ? token_count : pair_total(lab, token_count);
+}
+
+/* The input and its scales: lab->operands describes one row. A scale of the whole input stays one. */
+static void describe_input(const mj_lab *lab, uint32_t token_count, mj_operand *input, mj_operand *scales)
+{
+    uint64_t rows = input_rows(lab, token_count);
+    bool one = mj_ref_scales_per_row(lab->scheme, lab->shape.k) == 0;
+    *input = lab->operands.input;
+    *scales = lab->operands.input_scales;
+    input->count *= rows;
+    input->bytes *= rows;
+    scales->count *= one ? 1 : rows;
+    scales->bytes *= one ? 1 : rows;
+}
+
 static uint64_t input_bytes(const mj_lab *lab, uint32_t token_count)
 {
-    uint64_t rows = lab->op == MJ_OP_GEMM1 ? token_count : pair_total(lab, token_count);
-    return rows * lab->shape.k * lab->io_bytes;
+    mj_operand input, scales;
+    describe_input(lab, token_count, &input, &scales);
+    return input.bytes + scales.bytes;
 }
 
 static uint64_t output_bytes(const mj_lab *lab, uint64_t rows)
@@ -137,7 +156,7 @@ typedef struct set_part { /* one device array of a set: where, from what, how la
     uint64_t bytes;
 } set_part;
 
-#define SET_PARTS 5
+#define SET_PARTS 6
 static void list_parts(const mj_lab *lab, uint32_t token_count, mj_case_set *set, set_part parts[SET_PARTS])
 {
     uint64_t pair_bytes = pair_total(lab, token_count) * sizeof(int32_t);
@@ -145,7 +164,10 @@ static void list_parts(const mj_lab *lab, uint32_t token_count, mj_case_set *set
     parts[1] = (set_part){&set->device_pairs, set->pairs, pair_bytes};
     parts[2] = (set_part){&set->device_offsets, set->offsets, (lab->problem.expert_count + 1ull) * sizeof(int32_t)};
     parts[3] = (set_part){&set->device_topk_weights, set->topk_weights, pair_bytes};
-    parts[4] = (set_part){&set->device_input, NULL, input_bytes(lab, token_count)};
+    mj_operand input, scales;
+    describe_input(lab, token_count, &input, &scales);
+    parts[4] = (set_part){&set->device_input, NULL, input.bytes};
+    parts[5] = (set_part){&set->device_input_scales, NULL, scales.bytes};
 }
 
 static mj_status set_device(mj_lab *lab, uint32_t token_count, uint64_t seed, mj_case_set *set, mj_error *error)
@@ -154,16 +176,22 @@ static mj_status set_device(mj_lab *lab, uint32_t token_count, uint64_t seed, mj
     list_parts(lab, token_count, set, parts);
     mj_status status = MJ_OK;
     for (int i = 0; i < SET_PARTS && status == MJ_OK; i++) {
+        if (parts[i].device == &set->device_input_scales && parts[i].bytes == 0) {
+            continue;
+        }
         status = mj_lab_alloc(lab, parts[i].bytes, parts[i].device, error);
         if (status == MJ_OK && parts[i].host) {
             status = mj_lab_upload(lab, *parts[i].device, parts[i].host, parts[i].bytes, error);
         }
     }
+    mj_operand input, scales;
+    describe_input(lab, token_count, &input, &scales);
     if (status == MJ_OK) {
-        status = mj_lab_fill(lab, lab->scheme->io_format, set->device_input, parts[4].bytes / lab->io_bytes, seed, 1.0f,
-                             error);
+        status = mj_lab_fill_operand(lab, &input, set->device_input, seed, error);
     }
-    return status;
+    return status == MJ_OK && scales.bytes
+               ? mj_lab_fill_operand(lab, &scales, set->device_input_scales, mix_seed(seed, 2), error)
+               : status;
 }
 
 static void set_free(mj_lab *lab, uint32_t token_count, mj_case_set *set)
@@ -223,8 +251,6 @@ static mj_status own_weights(mj_lab *lab, mj_case *prepared, mj_error *error)
     if (!prepared->own_weights) {
         return MJ_OK;
     }
-    float scale = (float)(1 / __builtin_sqrt((double)lab->shape.k));
-    uint64_t count = lab->weights_all_bytes / lab->weight_bytes;
     while (lab->weights_count < prepared->set_count) {
         void **copy = &lab->weights[lab->weights_count];
         mj_status status = mj_lab_alloc(lab, lab->weights_all_bytes, copy, error);
@@ -235,7 +261,7 @@ static mj_status own_weights(mj_lab *lab, mj_case *prepared, mj_error *error)
         }
         if (status == MJ_OK) {
             lab->weights_count++;
-            status = mj_lab_fill(lab, lab->scheme->weight_format, *copy, count, lab->seed, scale, error);
+            status = mj_lab_fill_weights(lab, *copy, error);
         }
         if (status != MJ_OK) {
             return status;
@@ -337,13 +363,18 @@ void mj_case_arguments(const mj_lab *lab, const mj_case *prepared, uint32_t set_
 {
     const mj_case_set *set = &prepared->sets[set_index];
     uint32_t weights_index = prepared->own_weights ? set_index % prepared->weights_used : 0;
+    const char *weights = lab->weights[weights_index];
+    const mj_operands *operands = &lab->operands;
     memset(values, 0, MJ_ARG_COUNT * sizeof(values[0]));
     struct {
         mj_arg arg;
         const void *pointer;
     } pointers[] = {
         {MJ_ARG_INPUT, set->device_input},
-        {MJ_ARG_WEIGHTS, lab->weights[weights_index]},
+        {MJ_ARG_WEIGHTS, weights},
+        {MJ_ARG_WEIGHT_SCALES, operands->weight_scales.bytes ? weights + operands->scales_offset : NULL},
+        {MJ_ARG_WEIGHT_ZEROS, operands->weight_zeros.bytes ? weights + operands->zeros_offset : NULL},
+        {MJ_ARG_INPUT_SCALES, set->device_input_scales},
         {MJ_ARG_BIAS, lab->bias},
         {MJ_ARG_OUTPUT, output},
         {MJ_ARG_EXPERT_OFFSETS, set->device_offsets},

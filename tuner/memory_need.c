@@ -22,25 +22,28 @@ static bool add_guarded(uint64_t *sum, uint64_t rows, uint64_t n, uint64_t eleme
 }
 
 /* One set of routing and activations, two guarded outputs, the reference's, and the comparison's result. */
-static bool add_case(const mj_problem *problem, mj_op op, uint64_t io_bytes, uint64_t token_count, uint64_t *sum)
+static bool add_case(const mj_problem *problem, const mj_scheme *scheme, mj_op op, uint64_t io_bytes,
+                     uint64_t token_count, uint64_t *sum)
 {
+    mj_operands operands;
     mj_gemm_shape shape = mj_problem_gemm(problem, op);
     uint64_t pairs = token_count * problem->top_k;
     uint64_t input_rows = op == MJ_OP_GEMM1 ? token_count : pairs;
+    if (mj_operands_describe(scheme, problem, op, input_rows, &operands, NULL) != MJ_OK) {
+        return false;
+    }
     return add(sum, pairs, 3 * sizeof(int32_t), 1) && add(sum, problem->expert_count + 1ull, sizeof(int32_t), 1) &&
-           add(sum, input_rows, shape.k, io_bytes) && add_guarded(sum, pairs, shape.n, io_bytes) &&
-           add_guarded(sum, pairs, shape.n, io_bytes) && add(sum, pairs, shape.n, io_bytes) &&
-           add(sum, pairs, 4 * sizeof(float), 1);
+           add(sum, operands.input.bytes, 1, 1) &&
+           (operands.input_scales.bytes == 0 || add(sum, operands.input_scales.bytes, 1, 1)) &&
+           add_guarded(sum, pairs, shape.n, io_bytes) && add_guarded(sum, pairs, shape.n, io_bytes) &&
+           add(sum, pairs, shape.n, io_bytes) && add(sum, pairs, 4 * sizeof(float), 1);
 }
 
-static mj_status formats(const mj_scheme *scheme, uint64_t *io_bytes, uint64_t *weight_bytes, mj_error *error)
+static mj_status io_format(const mj_scheme *scheme, uint64_t *io_bytes, mj_error *error)
 {
     *io_bytes = mj_ref_format_bytes(scheme->io_format);
-    *weight_bytes = mj_ref_format_bytes(scheme->weight_format);
-    if (*io_bytes == 0 || *weight_bytes == 0) {
-        return mj_fail(error, MJ_ERR_UNSUPPORTED, "scheme %s cannot be tuned in this version", scheme->name);
-    }
-    return MJ_OK;
+    return *io_bytes ? MJ_OK
+                     : mj_fail(error, MJ_ERR_UNSUPPORTED, "scheme %s cannot be tuned in this version", scheme->name);
 }
 
 mj_status mj_memory_need_gemm(const mj_problem *problem, const mj_scheme *scheme, mj_op op, uint32_t token_count,
@@ -50,21 +53,24 @@ mj_status mj_memory_need_gemm(const mj_problem *problem, const mj_scheme *scheme
         const char *routing;
         uint32_t token_count;
     } small[] = MJ_SMALL_CASES;
-    uint64_t io_bytes = 0, weight_bytes = 0, per_expert = 0;
+    uint64_t io_bytes = 0;
+    mj_operands operands;
     *out = (mj_memory_need){0};
-    mj_status status = formats(scheme, &io_bytes, &weight_bytes, error);
+    mj_status status = io_format(scheme, &io_bytes, error);
+    if (status == MJ_OK) {
+        status = mj_operands_describe(scheme, problem, op, 1, &operands, error);
+    }
     if (status != MJ_OK) {
         return status;
     }
     mj_gemm_shape shape = mj_problem_gemm(problem, op);
-    bool fits = mj_mul3_u64(shape.n, shape.k, weight_bytes, &per_expert) &&
-                add(&out->weights_bytes, problem->expert_count, per_expert, 1) &&
+    bool fits = add(&out->weights_bytes, operands.block_bytes, 1, 1) &&
                 (!problem->bias || add(&out->weights_bytes, problem->expert_count, shape.n, io_bytes));
     out->bytes = out->weights_bytes;
     for (size_t i = 0; fits && i < sizeof(small) / sizeof(small[0]); i++) {
-        fits = add_case(problem, op, io_bytes, small[i].token_count, &out->bytes);
+        fits = add_case(problem, scheme, op, io_bytes, small[i].token_count, &out->bytes);
     }
-    fits = fits && add_case(problem, op, io_bytes, token_count, &out->bytes);
+    fits = fits && add_case(problem, scheme, op, io_bytes, token_count, &out->bytes);
     return fits ? MJ_OK
                 : mj_fail(error, MJ_ERR_CAPACITY, "%s at %u tokens: more memory than 64 bits count", mj_op_name(op),
                           token_count);
@@ -73,9 +79,9 @@ mj_status mj_memory_need_gemm(const mj_problem *problem, const mj_scheme *scheme
 mj_status mj_memory_need_layer(const mj_problem *problem, const mj_scheme *scheme, mj_op op, uint64_t *bytes,
                                mj_error *error)
 {
-    uint64_t io_bytes = 0, weight_bytes = 0;
+    uint64_t io_bytes = 0;
     *bytes = 0;
-    mj_status status = formats(scheme, &io_bytes, &weight_bytes, error);
+    mj_status status = io_format(scheme, &io_bytes, error);
     if (status != MJ_OK) {
         return status;
     }

@@ -96,6 +96,73 @@ static void store_f32(void *data, uint64_t index, double value)
     memcpy((char *)data + 4 * index, &narrow, 4);
 }
 
+/* ---- 8-bit formats ---- */
+/* Sign, four bits of exponent, three of mantissa; `bias` of the exponent. */
+static double float8_value(int code, int bias)
+{
+    int exponent = code >> 3 & 15, mantissa = code & 7;
+    double magnitude = exponent ? ldexp(8 + mantissa, exponent - bias - 3) : ldexp(mantissa, 1 - bias - 3);
+    return code & 0x80 ? -magnitude : magnitude;
+}
+
+/* Magnitude of a value that is a code's already. */
+static int float8_code(double magnitude, int bias)
+{
+    int exponent = 0;
+    double smallest = ldexp(1, 1 - bias);
+    if (magnitude < smallest) {
+        return (int)ldexp(magnitude, bias + 2);
+    }
+    double fraction = frexp(magnitude, &exponent); /* [0.5, 1) */
+    return ((exponent - 1 + bias) << 3) | ((int)ldexp(fraction, 4) - 8);
+}
+
+static double saturated(double value, int bias, double largest)
+{
+    double rounded = fabs(round_to(value, 4, -bias - 2, 2 * largest));
+    return rounded > largest ? largest : rounded;
+}
+
+static double load_e4m3(const void *data, uint64_t index)
+{
+    int code = ((const uint8_t *)data)[index];
+    return (code & 0x7f) == 0x7f ? (double)NAN : float8_value(code, 7);
+}
+
+static double load_e4m3fnuz(const void *data, uint64_t index)
+{
+    int code = ((const uint8_t *)data)[index];
+    return code == 0x80 ? (double)NAN : float8_value(code, 8);
+}
+
+static void store_e4m3(void *data, uint64_t index, double value)
+{
+    int code = isnan(value) ? 0x7f : float8_code(saturated(value, 7, 448), 7) | (signbit(value) ? 0x80 : 0);
+    ((uint8_t *)data)[index] = (uint8_t)code;
+}
+
+static void store_e4m3fnuz(void *data, uint64_t index, double value)
+{
+    int code = isnan(value) ? 0x80 : float8_code(saturated(value, 8, 240), 8);
+    ((uint8_t *)data)[index] = (uint8_t)(code && !isnan(value) && signbit(value) ? code | 0x80 : code);
+}
+
+static double load_e8m0(const void *data, uint64_t index)
+{
+    int code = ((const uint8_t *)data)[index];
+    return code == 255 ? (double)NAN : ldexp(1, code - 127);
+}
+
+static double load_int8(const void *data, uint64_t index)
+{
+    return ((const int8_t *)data)[index];
+}
+
+static double load_uint8(const void *data, uint64_t index)
+{
+    return ((const uint8_t *)data)[index];
+}
+
 typedef struct ref_format {
     const char *name;
     uint32_t bytes;
@@ -107,6 +174,11 @@ static const ref_format ref_formats[] = {
     {"bf16", 2, load_bf16, store_bf16},
     {"f16", 2, load_f16, store_f16},
     {"f32", 4, load_f32, store_f32},
+    {"e4m3", 1, load_e4m3, store_e4m3},
+    {"e4m3fnuz", 1, load_e4m3fnuz, store_e4m3fnuz},
+    {"e8m0", 1, load_e8m0, NULL},
+    {"int8", 1, load_int8, NULL},
+    {"uint8", 1, load_uint8, NULL},
 };
 
 static const ref_format *find_format(const char *name)
@@ -128,7 +200,7 @@ double mj_ref_load(const char *format, const void *data, uint64_t index)
 void mj_ref_store(const char *format, void *data, uint64_t index, double value)
 {
     const ref_format *found = find_format(format);
-    if (found) {
+    if (found && found->store) {
         found->store(data, index, value);
     }
 }
@@ -191,13 +263,6 @@ uint64_t mj_ref_tables(const mj_problem *problem, const int32_t *topk_ids, uint3
 }
 
 /* ---- GEMM ---- */
-static void load_row(const ref_format *format, const void *data, uint64_t row, uint32_t count, double *out)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        out[i] = format->load(data, row * count + i);
-    }
-}
-
 /* Four partial sums: the order is free in double (error ~1e-16 * k), and the loop is not bound by latency. */
 static double dot_bf16(const double *input, const void *weights, uint64_t start, uint32_t count)
 {
@@ -212,12 +277,11 @@ static double dot_bf16(const double *input, const void *weights, uint64_t start,
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-static double dot_any(const ref_format *format, const double *input, const void *weights, uint64_t start,
-                      uint32_t count)
+static double dot(const double *a, const double *b, uint32_t count)
 {
     double sums[4] = {0, 0, 0, 0};
     for (uint32_t i = 0; i < count; i++) {
-        sums[i & 3] += input[i] * format->load(weights, start + i);
+        sums[i & 3] += a[i] * b[i];
     }
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
@@ -231,13 +295,30 @@ static uint32_t expert_of_row(const int32_t *offsets, uint32_t expert_count, uin
     return expert;
 }
 
-mj_status mj_ref_gemm_row(const mj_problem *problem, const mj_scheme *scheme, mj_op op, const void *input,
-                          const void *weights, const void *bias, const int32_t *offsets, const int32_t *sorted_pairs,
-                          const float *topk_weights, uint64_t row, double *out, mj_error *error)
+/* Weights that are bf16 as they lie there: the common case, worth its own loop. Others: a row at a time, decoded. */
+static mj_status dot_rows(const mj_scheme *scheme, mj_gemm_shape shape, const mj_ref_arrays *arrays, uint32_t expert,
+                          const double *input, double *decoded, double *out, mj_error *error)
+{
+    bool plain = strcmp(scheme->weight_format, "bf16") == 0 && !scheme->scale.format[0] && !scheme->zero.format[0] &&
+                 !scheme->decode_count && !scheme->global_scale.format[0];
+    mj_status status = MJ_OK;
+    for (uint32_t column = 0; column < shape.n && status == MJ_OK; column++) {
+        if (plain) {
+            out[column] = dot_bf16(input, arrays->weights, ((uint64_t)expert * shape.n + column) * shape.k, shape.k);
+            continue;
+        }
+        status = mj_ref_weight_row(scheme, shape, arrays, expert, column, decoded, error);
+        out[column] = status == MJ_OK ? dot(input, decoded, shape.k) : 0;
+    }
+    return status;
+}
+
+mj_status mj_ref_gemm_row(const mj_problem *problem, const mj_scheme *scheme, mj_op op, const mj_ref_arrays *arrays,
+                          const int32_t *offsets, const int32_t *sorted_pairs, const float *topk_weights, uint64_t row,
+                          double *out, mj_error *error)
 {
     const ref_format *io = find_format(scheme->io_format);
-    const ref_format *weight_format = find_format(scheme->weight_format);
-    if (!io || !weight_format || scheme->scale.format[0] || scheme->zero.format[0] || scheme->decode_count) {
+    if (!io) {
         return mj_fail(error, MJ_ERR_UNSUPPORTED, "the host reference does not know scheme %s", scheme->name);
     }
     if ((op != MJ_OP_GEMM1 && op != MJ_OP_GEMM2) || row >= (uint64_t)offsets[problem->expert_count]) {
@@ -245,38 +326,51 @@ mj_status mj_ref_gemm_row(const mj_problem *problem, const mj_scheme *scheme, mj
                        mj_op_name(op));
     }
     bool second = op == MJ_OP_GEMM2;
-    uint32_t n = second ? problem->hidden : problem->intermediate * (problem->gated ? 2u : 1u);
-    uint32_t k = second ? problem->intermediate : problem->hidden;
+    mj_gemm_shape shape = mj_problem_gemm(problem, op);
     uint32_t expert = expert_of_row(offsets, problem->expert_count, row);
     int32_t pair = sorted_pairs[row];
     double factor = second ? (double)topk_weights[pair] : 1.0;
-
-    double *input_row = malloc((size_t)k * sizeof(double));
+    double *input_row = malloc(2 * (size_t)shape.k * sizeof(double));
     if (!input_row) {
-        return mj_fail(error, MJ_ERR_MEMORY, "reference row of %u elements", k);
+        return mj_fail(error, MJ_ERR_MEMORY, "reference row of %u elements", shape.k);
     }
-    load_row(io, input, second ? row : (uint64_t)pair / problem->top_k, k, input_row);
-    for (uint32_t column = 0; column < n; column++) {
-        uint64_t start = ((uint64_t)expert * n + column) * k;
-        double sum = weight_format->load == load_bf16 ? dot_bf16(input_row, weights, start, k)
-                                                      : dot_any(weight_format, input_row, weights, start, k);
-        if (bias) {
-            sum += io->load(bias, (uint64_t)expert * n + column);
-        }
-        out[column] = sum * factor;
+    mj_status status =
+        mj_ref_input_row(scheme, shape.k, arrays, second ? row : (uint64_t)pair / problem->top_k, input_row, error);
+    if (status == MJ_OK) {
+        status = dot_rows(scheme, shape, arrays, expert, input_row, input_row + shape.k, out, error);
+    }
+    for (uint32_t column = 0; column < shape.n && status == MJ_OK; column++) {
+        double bias = arrays->bias ? io->load(arrays->bias, (uint64_t)expert * shape.n + column) : 0;
+        out[column] = (out[column] + bias) * factor;
     }
     free(input_row);
-    return MJ_OK;
+    return status;
 }
 
 /* ---- Seeded data ---- */
-float mj_ref_fill(uint64_t seed, uint64_t index, float scale)
+uint64_t mj_ref_random(uint64_t seed, uint64_t index)
 {
     uint64_t z = seed + (index + 1) * UINT64_C(0x9E3779B97F4A7C15);
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    z ^= z >> 31;
-    int sum = (int)(z & 0xffff) + (int)((z >> 16) & 0xffff) + (int)((z >> 32) & 0xffff) + (int)(z >> 48);
+    return z ^ (z >> 31);
+}
+
+/* The sum of the four fields, its mean taken off. */
+static int centred(uint64_t seed, uint64_t index)
+{
+    uint64_t z = mj_ref_random(seed, index);
+    return (int)(z & 0xffff) + (int)((z >> 16) & 0xffff) + (int)((z >> 32) & 0xffff) + (int)(z >> 48) - 131070;
+}
+
+float mj_ref_fill(uint64_t seed, uint64_t index, float scale)
+{
     float step = scale * 2.6429157e-05f;
-    return (float)(sum - 131070) * step;
+    return (float)centred(seed, index) * step;
+}
+
+float mj_ref_fill_positive(uint64_t seed, uint64_t index, float scale)
+{
+    float step = scale * 3.8147554e-06f; /* 1 / 262140 */
+    return (float)(centred(seed, index) + 262140) * step;
 }

@@ -24,6 +24,8 @@ typedef struct sample {
     int32_t *offsets, *pairs;
     float *topk_weights;
     char *input, *weights, *bias; /* gathered */
+    float *input_scales, *weight_scales,
+        *weight_zeros; /* gathered: of each row; of each expert, column and group of k */
     double *want;
 } sample;
 
@@ -38,6 +40,9 @@ static void sample_free(sample *s)
     free(s->input);
     free(s->weights);
     free(s->bias);
+    free(s->input_scales);
+    free(s->weight_scales);
+    free(s->weight_zeros);
     free(s->want);
 }
 
@@ -148,21 +153,58 @@ static mj_status map_rows(const mj_lab *lab, const mj_case_set *set, sample *s, 
 
 static mj_status gather_input(mj_lab *lab, const mj_case_set *set, sample *s, mj_error *error)
 {
-    uint64_t row_bytes = (uint64_t)lab->shape.k * lab->io_bytes;
+    uint64_t row_bytes = lab->operands.input.bytes, scale_bytes = lab->operands.input_scales.bytes;
+    bool one = mj_ref_scales_per_row(lab->scheme, lab->shape.k) == 0;
+    s->input_scales = malloc(s->row_count * scale_bytes + 1);
     s->input = malloc(s->row_count * row_bytes + 1);
-    mj_status status = s->input ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "sampled input");
+    mj_status status = s->input && s->input_scales ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "sampled input");
     for (uint32_t i = 0; i < s->row_count && status == MJ_OK; i++) {
         uint64_t row = s->rows[i];
         uint64_t from = lab->op == MJ_OP_GEMM1 ? (uint64_t)set->pairs[row] / lab->problem.top_k : row;
         status = mj_lab_download(lab, s->input + i * row_bytes, (const char *)set->device_input + from * row_bytes,
                                  row_bytes, error);
+        if (status == MJ_OK && scale_bytes) {
+            status = mj_lab_download(lab, (char *)s->input_scales + (one ? 0 : i) * scale_bytes,
+                                     (const char *)set->device_input_scales + (one ? 0 : from) * scale_bytes,
+                                     scale_bytes, error);
+        }
     }
+    return status;
+}
+
+static uint32_t groups(uint32_t axis, uint32_t group)
+{
+    return group ? (axis + group - 1) / group : 1;
+}
+
+/* The scales or zero points of the sampled experts and columns, one float for each group of k. */
+static mj_status
+gather_groups(mj_lab *lab, const sample *s, const mj_operand *operand, uint64_t offset, const mj_scale_spec *spec,
+              double (*value)(const mj_scheme *, mj_gemm_shape, const void *, uint64_t, uint64_t, uint64_t),
+              float **out, mj_error *error)
+{
+    uint32_t depth = groups(lab->shape.k, spec->group_k), group = spec->group_k;
+    uint64_t expert_bytes = operand->bytes / lab->problem.expert_count;
+    char *slice = malloc(expert_bytes + 1);
+    *out = malloc((uint64_t)s->expert_count * s->column_count * depth * sizeof(float) + 1);
+    mj_status status = slice && *out ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "sampled scales");
+    for (uint32_t e = 0; e < s->expert_count && status == MJ_OK && expert_bytes; e++) {
+        status = mj_lab_download(lab, slice, (const char *)lab->weights[0] + offset + s->experts[e] * expert_bytes,
+                                 expert_bytes, error);
+        for (uint32_t c = 0; c < s->column_count && status == MJ_OK; c++) {
+            for (uint32_t d = 0; d < depth; d++) {
+                (*out)[((uint64_t)e * s->column_count + c) * depth + d] =
+                    (float)value(lab->scheme, lab->shape, slice, 0, s->columns[c], (uint64_t)d * group);
+            }
+        }
+    }
+    free(slice);
     return status;
 }
 
 static mj_status gather_weights(mj_lab *lab, sample *s, mj_error *error)
 {
-    uint64_t row_bytes = (uint64_t)lab->shape.k * lab->weight_bytes;
+    uint64_t row_bytes = lab->operands.weights.bytes / lab->problem.expert_count / lab->shape.n;
     uint64_t bytes = 0;
     if (__builtin_mul_overflow(row_bytes, (uint64_t)s->expert_count * s->column_count, &bytes)) {
         return mj_fail(error, MJ_ERR_CAPACITY, "sampled weights");
@@ -193,6 +235,22 @@ static mj_status gather_weights(mj_lab *lab, sample *s, mj_error *error)
     return status;
 }
 
+/* Scales and zero points as gather_groups leaves them. */
+static mj_scheme mini_scheme(const mj_lab *lab)
+{
+    mj_scheme mini = *lab->scheme;
+    mj_scale_spec *specs[] = {&mini.scale, &mini.zero};
+    for (int i = 0; i < 2; i++) {
+        if (specs[i]->format[0]) {
+            snprintf(specs[i]->format, sizeof specs[i]->format, "f32");
+            snprintf(specs[i]->order, sizeof specs[i]->order, "nk");
+            specs[i]->group_n = 1;
+            specs[i]->packing = (mj_packing){0};
+        }
+    }
+    return mini;
+}
+
 static mj_problem mini_problem(const mj_lab *lab, const sample *s)
 {
     mj_problem mini = lab->problem;
@@ -215,6 +273,8 @@ static mj_status compare_sample(mj_lab *lab, const mj_case *prepared, sample *s,
 {
     const mj_case_set *set = &prepared->sets[0];
     mj_problem mini = mini_problem(lab, s);
+    mj_scheme scheme = mini_scheme(lab);
+    mj_ref_arrays arrays = {s->input, s->weights, s->bias, s->weight_scales, s->weight_zeros, s->input_scales};
     uint64_t row_bytes = (uint64_t)lab->shape.n * lab->io_bytes;
     double ulp = ulp_of(lab->scheme->io_format);
     char *got_row = malloc(row_bytes);
@@ -223,8 +283,8 @@ static mj_status compare_sample(mj_lab *lab, const mj_case *prepared, sample *s,
     for (uint32_t i = 0; i < s->row_count && status == MJ_OK && out->reason == MJ_REASON_NONE; i++) {
         uint64_t row = s->rows[i];
         uint64_t output_row = lab->op == MJ_OP_GEMM1 ? row : (uint64_t)set->pairs[row];
-        status = mj_ref_gemm_row(&mini, lab->scheme, lab->op, s->input, s->weights, s->bias, s->offsets, s->pairs,
-                                 s->topk_weights, i, s->want, error);
+        status =
+            mj_ref_gemm_row(&mini, &scheme, lab->op, &arrays, s->offsets, s->pairs, s->topk_weights, i, s->want, error);
         if (status == MJ_OK) {
             status = mj_lab_download(lab, got_row, (const char *)prepared->reference + output_row * row_bytes,
                                      row_bytes, error);
@@ -269,6 +329,14 @@ mj_status mj_verify_reference(mj_lab *lab, const mj_case *prepared, uint64_t pro
     }
     if (status == MJ_OK) {
         status = gather_weights(lab, &s, error);
+    }
+    if (status == MJ_OK) {
+        status = gather_groups(lab, &s, &lab->operands.weight_scales, lab->operands.scales_offset, &lab->scheme->scale,
+                               mj_ref_scale, &s.weight_scales, error);
+    }
+    if (status == MJ_OK) {
+        status = gather_groups(lab, &s, &lab->operands.weight_zeros, lab->operands.zeros_offset, &lab->scheme->zero,
+                               mj_ref_zero, &s.weight_zeros, error);
     }
     if (status == MJ_OK) {
         status = compare_sample(lab, prepared, &s, out, error);

@@ -1,4 +1,4 @@
--- fp8_w8a8_channel_fnuz: as fp8_w8a8_channel with the codes of e4m3fnuz (bias 8, 240 the largest, 0x80 the one NaN), what gfx942 multiplies.
+-- fp8_w8a8_channel_fnuz: as fp8_w8a8_channel in e4m3fnuz (bias 8, largest 240, 0x80 the one NaN), what gfx942 multiplies.
 -- The encoding is part of the bytes in memory, so it is a scheme of its own: no kernel reads codes as another encoding's.
 return {
     doc = "e4m3fnuz weights and activations; f32 scales per output column, dynamic input scales per token",
