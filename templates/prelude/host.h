@@ -536,16 +536,16 @@ MJ_HOST_FN void mj_mma_m16n8k16_f16(float d[4], const mj_u32 a[4], const mj_u32 
 #endif
 
 #define MJ_ENTRY(symbol) \
-    static void mj_lane_main(const mj_args A); \
-    static void mj_lane_call(const void *args) \
+    static void symbol##_lane(const mj_args A); \
+    static void symbol##_call(const void *args) \
     { \
         mj_args copy; \
         memcpy(&copy, args, sizeof(copy)); \
-        mj_lane_main(copy); \
+        symbol##_lane(copy); \
     } \
     __attribute__((visibility("default"))) void symbol(const mj_host_block *block, const void *args); \
     void symbol(const mj_host_block *block, const void *args) \
     { \
-        mj_host_run(block, args, mj_lane_call); \
+        mj_host_run(block, args, symbol##_call); \
     } \
-    static void mj_lane_main(const mj_args A)
+    static void symbol##_lane(const mj_args A)
