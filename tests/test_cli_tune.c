@@ -1,9 +1,11 @@
 /* test_cli_tune.c: tune, bench, verify, emit and a sweep from end to end, on a layer of a few kilobytes on the CPU. */
 #define _GNU_SOURCE
+#include <glob.h>
 #include <signal.h>
 
 #include "cli.h"
 #include "cli_run.h"
+#include "store.h"
 
 #define LAYER "--problem E=4/4,topk=2,H=64,N=32,gated=1,act=silu,bias=0,scheme=bf16,layout=default"
 #define SMALL LAYER " --device cpu --family reference"
@@ -198,14 +200,17 @@ TEST(too_little_device_memory_is_one_line)
     }
 }
 
+/* Once something was measured, however long that takes here. */
 TEST(an_interrupt_ends_cleanly)
 {
     char command[2048];
-    snprintf(command, sizeof command,
-             "cd '%s' && { '%s/moejit' tune -q " LAYER
-             " --device cpu --effort full --batch 7 8 9 --force >int.out 2>int.err & "
-             "pid=$!; sleep 1; kill -INT $pid; wait $pid; }",
-             cli_home, check_build_dir());
+    snprintf(
+        command, sizeof command,
+        "cd '%s' && rm -rf .local/state && { '%s/moejit' tune -q " LAYER
+        " --device cpu --effort full --batch 7 8 9 --force >int.out 2>int.err & pid=$!; "
+        "until grep -q measured .local/state/moejit/*.jsonl 2>/dev/null; do sleep 0.05; kill -0 $pid || exit 99; done; "
+        "kill -INT $pid; wait $pid; }",
+        cli_home, check_build_dir());
     /* a shell without job control starts background jobs with SIGINT ignored; the command sets its own handler */
     CHECK_INT(cli_shell(command), CLI_INTERRUPTED);
     char path[700];
@@ -215,6 +220,57 @@ TEST(an_interrupt_ends_cleanly)
     bool said = strstr(text, "interrupted") && cli_one_line(text);
     free(text);
     CHECK(said);
+}
+
+/* Every store file that is there can be read, and its rows are whole; returns the number of GEMMs, -1: one is not. */
+static int stored_gemms(const char *folder)
+{
+    char pattern[800];
+    glob_t found;
+    int count = 0;
+    snprintf(pattern, sizeof pattern, "%s/%s/*.json", cli_home, folder);
+    if (glob(pattern, 0, NULL, &found) != 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < found.gl_pathc && count >= 0; i++) {
+        mj_store_file file;
+        mj_error error = {MJ_OK, ""};
+        if (mj_store_load(found.gl_pathv[i], &file, &error) != MJ_OK) {
+            printf("# %s\n", error.text);
+            count = -1;
+            break;
+        }
+        for (uint32_t r = 0; r < file.row_count; r++) {
+            count += file.rows[r].gemm1.present + file.rows[r].gemm2.present;
+        }
+        mj_store_file_free(&file);
+    }
+    globfree(&found);
+    return count;
+}
+
+/* Killed again and again, at moments that differ: what is there can always be read, only grows, and is finished in the end. */
+TEST(kills_at_any_moment_lose_nothing)
+{
+    static const char words[] = "tune -q " LAYER " --device cpu --batch 3 4 --effort quick --save-dir killed";
+    char command[2048];
+    int rounds = getenv("MOEJIT_TEST_FULL") && strcmp(getenv("MOEJIT_TEST_FULL"), "1") == 0 ? 40 : 6, before = 0;
+    for (int i = 0; i < rounds; i++) {
+        unsigned hundredths = 5 + (unsigned)(i * 61) % 97; /* 0.05 s to 1.01 s, in no order */
+        snprintf(command, sizeof command,
+                 "cd '%s' && { '%s/moejit' %s >/dev/null 2>&1 & pid=$!; sleep %u.%02u; kill -KILL $pid; wait $pid; } "
+                 "2>/dev/null",
+                 cli_home, check_build_dir(), words, hundredths / 100, hundredths % 100);
+        cli_shell(command);
+        int now = stored_gemms("killed");
+        CHECK(now >= before);
+        before = now;
+    }
+    const cli_run_result *got = cli_run_words(words);
+    if (got->code != CLI_OK || got->err[0]) {
+        check_fail(__FILE__, __LINE__, "code %d: %.400s", got->code, got->err);
+    }
+    CHECK_INT(stored_gemms("killed"), 4);
 }
 
 TEST(a_spent_budget_has_its_code)
@@ -239,6 +295,7 @@ int main(int argc, char **argv)
     RUN(nothing_legal_is_a_failure);
     RUN(too_little_device_memory_is_one_line);
     RUN(an_interrupt_ends_cleanly);
+    RUN(kills_at_any_moment_lose_nothing);
     RUN(a_spent_budget_has_its_code);
     cli_clean_home();
     return CHECK_END();
