@@ -2,7 +2,23 @@
 #include "mutants.h"
 
 /* ORDER BASE */
-typedef enum base_id { MFMA16, MFMA32, MFMA_SPLIT, WMMA11, WMMA12, BASE_COUNT } base_id;
+typedef enum base_id {
+    MFMA16,
+    MFMA32,
+    MFMA_SPLIT,
+    WMMA11,
+    WMMA12,
+    MFMA_K8_32,
+    INT4_WMMA11,
+    INT4_WMMA12,
+    INT4_MFMA,
+    FP8_TENSOR,
+    FP8_CHANNEL,
+    FP8_CHANNEL12,
+    FP8_BLOCK,
+    FP8_BLOCK12,
+    BASE_COUNT
+} base_id;
 
 static const mutant_base bases[BASE_COUNT] = {
     [MFMA16] = {"mfma_16", "E=5,topk=2,H=264,N=88,bias=1", "gfx942", "mfma", MJ_OP_GEMM1,
@@ -20,6 +36,36 @@ static const mutant_base bases[BASE_COUNT] = {
     [WMMA12] = {"wmma_12", "E=5,topk=2,H=170,N=200,scheme=fp16", "gfx1201", "wmma", MJ_OP_GEMM2,
                 "tile_m=64,tile_n=64,tile_k=32,stages=2,waves_m=2,waves_n=2,waves_per_eu=4,lds_pad=16,cu_mode=0,"
                 "group_m=8,split_k=1"},
+    [MFMA_K8_32] = {"mfma_k8_32", "E=5,topk=2,H=256,N=88,scheme=fp16", "gfx950", "mfma", MJ_OP_GEMM1,
+                    "tile_m=32,tile_n=64,tile_k=64,"
+                    "stages=1,waves_m=1,waves_n=2,matrix_size=32,kpack=1,waves_per_eu=2,lds_pad=0,group_m=1,split_k=1"},
+    [INT4_WMMA11] = {"int4_wmma_11", "E=5,topk=2,H=288,N=88,scheme=int4_w4a16,bias=1", "gfx1151", "wmma", MJ_OP_GEMM1,
+                     "tile_m=16,tile_n=64,tile_k=32,"
+                     "stages=1,waves_m=1,waves_n=2,waves_per_eu=2,lds_pad=0,cu_mode=0,group_m=1,split_k=1"},
+    [INT4_WMMA12] = {"int4_wmma_12", "E=5,topk=2,H=168,N=288,scheme=int4_w4a16_g32_zp_fp16", "gfx1200", "wmma",
+                     MJ_OP_GEMM2,
+                     "tile_m=16,tile_n=64,tile_k=32,"
+                     "stages=2,waves_m=1,waves_n=2,waves_per_eu=2,lds_pad=16,cu_mode=0,group_m=1,split_k=1"},
+    [INT4_MFMA] = {"int4_mfma", "E=5,topk=2,H=256,N=88,scheme=int4_w4a16_g64_zp", "gfx942", "mfma", MJ_OP_GEMM1,
+                   "tile_m=16,tile_n=64,tile_k=64,"
+                   "stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,waves_per_eu=2,lds_pad=0,group_m=1,split_k=1"},
+    [FP8_TENSOR] = {"fp8_tensor", "E=5,topk=2,H=272,N=88,scheme=fp8_w8a8", "gfx950", "mfma", MJ_OP_GEMM1,
+                    "tile_m=16,tile_n=64,tile_k=32,"
+                    "stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=1,waves_per_eu=2,lds_pad=0,group_m=1,split_k=1"},
+    [FP8_CHANNEL] =
+        {"fp8_channel", "E=5,topk=2,H=168,N=272,scheme=fp8_w8a8_channel_fnuz,bias=1", "gfx942", "mfma", MJ_OP_GEMM2,
+         "tile_m=32,tile_n=64,tile_k=32,"
+         "stages=2,waves_m=1,waves_n=2,matrix_size=32,kpack=2,waves_per_eu=2,lds_pad=16,group_m=1,split_k=1"},
+    [FP8_CHANNEL12] = {"fp8_channel_12", "E=5,topk=2,H=256,N=88,scheme=fp8_w8a8_channel", "gfx1200", "wmma",
+                       MJ_OP_GEMM1,
+                       "tile_m=16,tile_n=64,tile_k=64,"
+                       "stages=1,waves_m=1,waves_n=2,waves_per_eu=2,lds_pad=0,cu_mode=0,group_m=1,split_k=1"},
+    [FP8_BLOCK] = {"fp8_block", "E=5,topk=2,H=400,N=88,scheme=fp8_w8a8_block_fnuz", "gfx942", "mfma", MJ_OP_GEMM1,
+                   "tile_m=16,tile_n=64,tile_k=32,"
+                   "stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=1,waves_per_eu=2,lds_pad=0,group_m=1,split_k=1"},
+    [FP8_BLOCK12] = {"fp8_block_12", "E=5,topk=2,H=168,N=384,scheme=fp8_w8a8_block", "gfx1201", "wmma", MJ_OP_GEMM2,
+                     "tile_m=16,tile_n=64,tile_k=64,"
+                     "stages=2,waves_m=1,waves_n=2,waves_per_eu=2,lds_pad=0,cu_mode=0,group_m=1,split_k=1"},
 };
 
 static const mutant mutants[] = {
@@ -53,13 +99,14 @@ static const mutant mutants[] = {
     {"one_side_not_swizzled", MFMA16, 1, "mj_place(row + i * MJ_ROW_STEP, chunk), held->input[i]",
      "(row + i * MJ_ROW_STEP) * MJ_ROW_BYTES + chunk * 16, held->input[i]"},
     {"operands_of_different_depth", MFMA32, 1,
-     "mj_read_fragment(x[i], input, wave_row + i * MJ_MATRIX_SIZE + row, from)",
-     "mj_read_fragment(x[i], input, wave_row + i * MJ_MATRIX_SIZE + row, (from + MJ_READ_SPAN) % (MJ_CHUNKS * 16))"},
+     "mj_read_fragment(span->x[i], input, wave_row + i * MJ_MATRIX_SIZE + row, from)",
+     "mj_read_fragment(span->x[i], input, wave_row + i * MJ_MATRIX_SIZE + row, (from + MJ_READ_SPAN) % (MJ_CHUNKS * "
+     "16))"},
     {"fragment_of_the_wrong_row", MFMA16, 1, "mj_i32 row = mj_lane() % MJ_MATRIX_SIZE;",
      "mj_i32 row = mj_lane() / MJ_LANE_GROUPS;"},
-    {"second_fragment_forgotten", MFMA16, 1, "w[j] + part * MJ_FRAGMENT_WORDS", "w[j]"},
-    {"operands_exchanged", MFMA32, 1, "w[j] + part * MJ_FRAGMENT_WORDS, x[i] + part * MJ_FRAGMENT_WORDS",
-     "x[i] + part * MJ_FRAGMENT_WORDS, w[j] + part * MJ_FRAGMENT_WORDS"},
+    {"second_fragment_forgotten", MFMA16, 1, "span->w[j] + part * MJ_FRAGMENT_WORDS", "span->w[j]"},
+    {"operands_exchanged", MFMA32, 1, "span->w[j] + part * MJ_FRAGMENT_WORDS, span->x[i] + part * MJ_FRAGMENT_WORDS",
+     "span->x[i] + part * MJ_FRAGMENT_WORDS, span->w[j] + part * MJ_FRAGMENT_WORDS"},
     {"halves_of_a_read_exchanged", MFMA16, 1, "words[4 * i + 1] = v.y;", "words[4 * i + 1] = v.z;"},
     {"sums_in_runs_of_lanes", MFMA32, 1, "4 * (quad * MJ_LANE_GROUPS + mj_lane_group())",
      "4 * (quad + mj_lane_group() * MJ_SUMS / 4)"},
@@ -75,6 +122,37 @@ static const mutant mutants[] = {
     {"even_and_odd_columns_exchanged", WMMA11, 1, "ordered[2 * i] = upper ? got : kept;",
      "ordered[2 * i] = upper ? kept : got;"},
     {"wrong_four_given_away", WMMA11, 1, "upper ? sum[i] : sum[4 + i], 16", "sum[4 + i], 16"},
+    {"nibbles_in_order", INT4_WMMA11, 1, "(word >> (4 * i) << 16 & 0xf0000u)", "(word >> (8 * i) << 16 & 0xf0000u)"},
+    {"even_and_odd_nibbles_exchanged", INT4_MFMA, 1, "mj_pack_weights(low * scale - offset, high * scale - offset)",
+     "mj_pack_weights(high * scale - offset, low * scale - offset)"},
+    {"codes_without_their_eight", INT4_WMMA11, 1, "zero = 8.0f;", "zero = 0.0f;"},
+    {"zero_point_of_the_next_column", INT4_WMMA12, 1, "((row + i * MJ_WEIGHT_STEP) % 8)",
+     "((row + i * MJ_WEIGHT_STEP + 1) % 8)"},
+    {"zero_points_of_other_columns", INT4_MFMA, 1, "+ column / 8) *", "+ column / 16) *"},
+    {"scale_of_the_first_group", INT4_WMMA12, 1,
+     "held->scale[i] = scales[(weights->expert * MJ_N + column) * MJ_GROUPS + group];",
+     "held->scale[i] = scales[(weights->expert * MJ_N + column) * MJ_GROUPS];"},
+    {"group_of_the_next_step", INT4_WMMA11, 1, "mj_i64 group = weights->k / MJ_GROUP_K;",
+     "mj_i64 group = (weights->k + MJ_TILE_K) / MJ_GROUP_K % MJ_GROUPS;"},
+    {"scale_of_the_first_expert", INT4_MFMA, 1, "scales[(weights->expert * MJ_N + column) * MJ_GROUPS + group]",
+     "scales[column * MJ_GROUPS + group]"},
+    {"decoded_words_exchanged", INT4_MFMA, 1, "mj_place(row + i * MJ_WEIGHT_STEP, chunk + w)",
+     "mj_place(row + i * MJ_WEIGHT_STEP, chunk + (w ^ 1))"},
+    {"weight_scale_of_the_first_expert", FP8_TENSOR, 1, "((const float *)args->weight_scales)[tile->expert]",
+     "((const float *)args->weight_scales)[0]"},
+    {"input_scale_missing", FP8_TENSOR, 1, "return ((const float *)args->input_scales)[0];", "return 1.0f;"},
+    {"column_scale_of_the_next", FP8_CHANNEL, 1, "mj_i32 known = column < MJ_N ? column : 0;",
+     "mj_i32 known = column + 1 < MJ_N ? column + 1 : 0;"},
+    {"row_scale_of_the_sorted_row", FP8_CHANNEL12, 1, "args->sorted_pairs[row] / MJ_TOP_K : row;",
+     "row / MJ_TOP_K : row;"},
+    {"scales_after_the_bias", FP8_CHANNEL, 1, "out[i] = v[i] * mj_column_scale(args, tile, column + i, in_scale);",
+     "scale *= i == 0 ? mj_column_scale(args, tile, column, in_scale) : 1.0f; out[i] = v[i];"},
+    {"block_scales_stay", FP8_BLOCK, 1, "scales->step++;", ""},
+    {"block_scales_one_step_ahead", FP8_BLOCK12, 1, "scales->step * MJ_TILE_K / MJ_BLOCK_K",
+     "(scales->step + 1) * MJ_TILE_K / MJ_BLOCK_K % MJ_BLOCK_DEPTH"},
+    {"block_scales_of_the_first_columns", FP8_BLOCK, 1, "(column < MJ_N ? column : 0) / MJ_BLOCK_N", "0"},
+    {"block_scales_of_another_row", FP8_BLOCK12, 1, "rows[i] = scales->input[i][block];",
+     "rows[i] = scales->input[i][block ^ 1];"},
     {"halves_of_the_columns_mixed", WMMA12, 1, "mj_lane() / 16 * 8 + quad * 4", "mj_lane() / 16 * 4 + quad * 8"},
 };
 

@@ -38,6 +38,12 @@ static const struct golden {
     {"wmma_gemm2_grouped_gfx1201", "E=5,topk=2,H=170,N=200,scheme=fp16", "gfx1201", "wmma", MJ_OP_GEMM2,
      "tile_m=64,tile_n=64,tile_k=32,stages=2,waves_m=2,waves_n=2,waves_per_eu=4,lds_pad=16,cu_mode=0,group_m=8,"
      "split_k=1"},
+    {"mfma_gemm2_fp8_block_gfx950", "E=5,topk=2,H=168,N=256,scheme=fp8_w8a8_block", "gfx950", "mfma", MJ_OP_GEMM2,
+     "tile_m=16,tile_n=64,tile_k=64,stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,waves_per_eu=2,lds_pad=0,"
+     "group_m=1,split_k=1"},
+    {"wmma_gemm1_int4_gfx1151", "E=5,topk=2,H=256,N=88,scheme=int4_w4a16_zp", "gfx1151", "wmma", MJ_OP_GEMM1,
+     "tile_m=16,tile_n=64,tile_k=64,stages=1,waves_m=1,waves_n=2,waves_per_eu=2,lds_pad=0,cu_mode=0,group_m=1,"
+     "split_k=1"},
     {"reference_gemm1_sm_86", "E=5,topk=2,H=51,N=33,bias=1,scheme=fp16", "sm_86", "reference", MJ_OP_GEMM1,
      "threads=64"},
     {"reference_gemm2_cpu", "E=5,topk=2,H=51,N=33,bias=1", "cpu", "reference", MJ_OP_GEMM2, "threads=1"},

@@ -36,6 +36,8 @@ MJ_FN void mj_lds_st16(mj_saddr at, mj_vec16 v)
 }
 MJ_FN void mj_st_vec8(void *p, mj_vec8 v) { *(mj_vec8 *)p = v; }
 
+MJ_FN void mj_schedule_fence() { __builtin_amdgcn_sched_barrier(0); } /* the compiler moves nothing across */
+
 /* A barrier that waits for shared memory only: loads from memory stay in flight. */
 MJ_FN void mj_lds_sync()
 {

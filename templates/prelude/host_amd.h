@@ -18,6 +18,7 @@ MJ_FN mj_vec16 mj_lds_ld16(mj_saddr at) { return *(const mj_vec16 *)mj_host_shar
 MJ_FN mj_vec8 mj_lds_ld8(mj_saddr at) { return *(const mj_vec8 *)mj_host_shared(at, 8); }
 MJ_FN void mj_lds_st16(mj_saddr at, mj_vec16 v) { *(mj_vec16 *)mj_host_shared(at, 16) = v; }
 MJ_FN void mj_st_vec8(void *p, mj_vec8 v) { *(mj_vec8 *)p = v; }
+MJ_FN void mj_schedule_fence(void) {}
 MJ_FN void mj_lds_sync(void) { mj_block_sync(); }
 
 /* One matrix instruction: D[i][j] += sum over k of A[i][k] * B[k][j]. B's formulas are A's with j for i. */
