@@ -301,9 +301,10 @@ MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream,
 MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *stream, mj_error *error);
 
 /* ---- 8. Precompiled packs ------------------------------------------------------------------------
- * `moejit emit` writes kernels of one problem for one arch, compiled, as a folder and as one C file. A library built
- * without the generator, on a machine without a compiler, serves from packs alone. Several packs (other problems,
- * other archs) may be registered; they are asked in the order of registration. */
+ * `moejit emit` writes kernels of one problem for one arch or several, compiled, as a folder and as one C file. A
+ * library built without the generator, on a machine without a compiler, serves from packs alone. A device takes what a
+ * pack has for its own arch. Several packs (other problems, other archs) may be registered; they are asked in the order
+ * of registration. */
 typedef struct mj_pack_variant { /* one kernel */
     const char *manifest_json;
     const void *binary;
@@ -317,7 +318,7 @@ typedef struct mj_pack { /* as the generated C file defines it */
     const mj_pack_variant *variants;
     const char *rows_json; /* tokens -> variant, per op */
 } mj_pack;
-#define MJ_PACK_VERSION 1
+#define MJ_PACK_VERSION 2
 
 /* Checks the pack (versions, every checksum and manifest) and makes it known to later mj_plan_create calls. The pack
  * is not copied: it must outlive the context, as a static one does. Packs for other archs are accepted and lie idle.

@@ -13,7 +13,7 @@ enum { FILE_BYTES_MAX = 256 * 1024 * 1024 };
 
 /* ---- The table ---- */
 
-static mj_status read_identity(const mj_json *root, mj_pack_table *out, mj_error *error)
+static mj_status read_identity(const mj_json *root, mj_pack_section *out, mj_error *error)
 {
     mj_json *from = mj_json_get(root, "identity");
     int64_t sm_count = 0, memory_bytes = 0, generator = 0;
@@ -72,13 +72,50 @@ static mj_status read_head(mj_pack_table *out, mj_error *error)
     if (status == MJ_OK) { /* as this library prints it: texts are compared */
         status = mj_problem_print(&out->problem, out->problem_text, sizeof out->problem_text, error);
     }
+    return status;
+}
+
+const mj_pack_section *mj_pack_table_find(const mj_pack_table *table, const char *arch)
+{
+    for (uint32_t i = 0; i < table->section_count; i++) {
+        if (strcmp(table->sections[i].arch, arch) == 0) {
+            return &table->sections[i];
+        }
+    }
+    return NULL;
+}
+
+static mj_status read_section(mj_pack_table *table, const mj_json *from, mj_error *error)
+{
+    mj_pack_section *section = &table->sections[table->section_count];
+    mj_status status = mj_json_read_string(from, "arch", section->arch, sizeof section->arch, error);
     if (status == MJ_OK) {
-        status = mj_json_read_string(out->root, "arch", out->arch, sizeof out->arch, error);
+        status = mj_json_read_string(from, "compiler", section->compiler, sizeof section->compiler, error);
     }
     if (status == MJ_OK) {
-        status = mj_json_read_string(out->root, "compiler", out->compiler, sizeof out->compiler, error);
+        status = read_identity(from, section, error);
     }
-    return status == MJ_OK ? read_identity(out->root, out, error) : status;
+    if (status == MJ_OK && mj_pack_table_find(table, section->arch)) {
+        status = mj_fail(error, MJ_ERR_FORMAT, "pack: %s is there twice", section->arch);
+    }
+    section->json = from;
+    table->section_count += status == MJ_OK;
+    return status;
+}
+
+static mj_status read_sections(mj_pack_table *out, mj_error *error)
+{
+    const mj_json *targets = mj_json_get(out->root, "targets");
+    uint32_t count = targets && mj_json_is_array(targets) ? (uint32_t)mj_json_count(targets) : 0;
+    if (count == 0 || count > MJ_PACK_TARGETS_MAX) {
+        return mj_fail(error, MJ_ERR_FORMAT, "pack: targets: a list of 1 to %d", MJ_PACK_TARGETS_MAX);
+    }
+    out->sections = calloc(count, sizeof *out->sections);
+    mj_status status = out->sections ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "no memory for a pack's targets");
+    for (const mj_json *from = mj_json_first(targets); status == MJ_OK && from; from = mj_json_next(from)) {
+        status = read_section(out, from, error);
+    }
+    return status;
 }
 
 mj_status mj_pack_table_parse(const char *rows_json, mj_pack_table *out, mj_error *error)
@@ -87,6 +124,9 @@ mj_status mj_pack_table_parse(const char *rows_json, mj_pack_table *out, mj_erro
     mj_status status = mj_json_parse(rows_json, strlen(rows_json), "pack", &out->root, error);
     if (status == MJ_OK) {
         status = read_head(out, error);
+    }
+    if (status == MJ_OK) {
+        status = read_sections(out, error);
     }
     if (status != MJ_OK) {
         mj_pack_table_free(out);
@@ -97,6 +137,7 @@ mj_status mj_pack_table_parse(const char *rows_json, mj_pack_table *out, mj_erro
 void mj_pack_table_free(mj_pack_table *table)
 {
     mj_json_free(table->root);
+    free(table->sections);
     memset(table, 0, sizeof *table);
 }
 
@@ -123,7 +164,7 @@ static uint32_t parse_tokens(const char *text)
     return end && *end == '\0' && value <= INT32_MAX ? (uint32_t)value : 0;
 }
 
-/* Calls visit for every use of the table, in file order. */
+/* Calls visit for every use of a target, in file order. */
 typedef struct pack_visit {
     mj_op op;
     uint32_t token_count;
@@ -153,14 +194,14 @@ static mj_status visit_group(const mj_json *group, uint32_t token_count, uint32_
     return MJ_OK;
 }
 
-static mj_status visit_uses(const mj_pack_table *table, uint32_t variant_count,
+static mj_status visit_uses(const mj_pack_section *section, uint32_t variant_count,
                             mj_status (*visit)(void *user, const pack_visit *at, mj_error *error), void *user,
                             mj_error *error)
 {
     mj_json *ops = NULL, *rows = NULL;
-    mj_status status = mj_json_read_object(table->root, "ops", &ops, error);
+    mj_status status = mj_json_read_object(section->json, "ops", &ops, error);
     if (status == MJ_OK) {
-        status = mj_json_read_object(table->root, "rows", &rows, error);
+        status = mj_json_read_object(section->json, "rows", &rows, error);
     }
     if (status == MJ_OK) {
         status = visit_group(ops, 0, variant_count, visit, user, error);
@@ -190,7 +231,13 @@ static mj_status parse_manifest(const mj_pack_variant *variant, mj_manifest *out
     return status;
 }
 
-static mj_status check_variant(const mj_pack_variant *variant, const mj_pack_table *table, mj_op *op, mj_error *error)
+typedef struct variant_place {
+    mj_op op;
+    const mj_pack_section *section;
+} variant_place;
+
+static mj_status check_variant(const mj_pack_variant *variant, const mj_pack_table *table, variant_place *place,
+                               mj_error *error)
 {
     char sha256[MJ_SHA256_HEX], problem[256];
     mj_manifest manifest;
@@ -209,33 +256,35 @@ static mj_status check_variant(const mj_pack_variant *variant, const mj_pack_tab
     if (status != MJ_OK) {
         return status;
     }
-    if (strcmp(problem, table->problem_text) != 0 || strcmp(manifest.arch, table->arch) != 0) {
-        return mj_fail(error, MJ_ERR_FORMAT, "pack: kernel %s is for %s on %s, the pack for %s on %s", manifest.symbol,
-                       problem, manifest.arch, table->problem_text, table->arch);
+    *place = (variant_place){manifest.op, mj_pack_table_find(table, manifest.arch)};
+    if (strcmp(problem, table->problem_text) != 0 || !place->section) {
+        return mj_fail(error, MJ_ERR_FORMAT, "pack: kernel %s is for %s on %s, the pack for %s on %s%s",
+                       manifest.symbol, problem, manifest.arch, table->problem_text, table->sections[0].arch,
+                       table->section_count > 1 ? " and others" : "");
     }
-    *op = manifest.op;
     return MJ_OK;
 }
 
 typedef struct use_check {
-    mj_op variant_ops[MJ_PACK_VARIANTS_MAX];
-    uint32_t use_count[MJ_OP_COUNT];
+    const variant_place *places; /* of each variant */
+    const mj_pack_section *section;
 } use_check;
 
 static mj_status check_use(void *user, const pack_visit *at, mj_error *error)
 {
-    use_check *check = user;
-    if (check->variant_ops[at->use.variant] != at->op) {
-        return mj_fail(error, MJ_ERR_FORMAT, "pack: variant %" PRIu32 " is no %s", at->use.variant, mj_op_name(at->op));
+    const use_check *check = user;
+    const variant_place *place = &check->places[at->use.variant];
+    if (place->op != at->op || place->section != check->section) {
+        return mj_fail(error, MJ_ERR_FORMAT, "pack: variant %" PRIu32 " is no %s for %s", at->use.variant,
+                       mj_op_name(at->op), check->section->arch);
     }
-    check->use_count[at->op]++;
     return MJ_OK;
 }
 
 mj_status mj_pack_check(const mj_pack *pack, mj_error *error)
 {
     mj_pack_table table;
-    use_check check = {0};
+    variant_place *places = NULL;
     if (!pack->variants || !pack->rows_json || pack->variant_count == 0 || pack->variant_count > MJ_PACK_VARIANTS_MAX) {
         return mj_fail(error, MJ_ERR_FORMAT, "pack: no variants or no table");
     }
@@ -243,12 +292,18 @@ mj_status mj_pack_check(const mj_pack *pack, mj_error *error)
     if (status != MJ_OK) {
         return status;
     }
+    places = calloc(pack->variant_count, sizeof *places);
+    if (!places) {
+        status = mj_fail(error, MJ_ERR_MEMORY, "no memory to check a pack");
+    }
     for (uint32_t i = 0; status == MJ_OK && i < pack->variant_count; i++) {
-        status = check_variant(&pack->variants[i], &table, &check.variant_ops[i], error);
+        status = check_variant(&pack->variants[i], &table, &places[i], error);
     }
-    if (status == MJ_OK) {
-        status = visit_uses(&table, pack->variant_count, check_use, &check, error);
+    for (uint32_t i = 0; status == MJ_OK && i < table.section_count; i++) {
+        use_check check = {places, &table.sections[i]};
+        status = visit_uses(&table.sections[i], pack->variant_count, check_use, &check, error);
     }
+    free(places);
     mj_pack_table_free(&table);
     return status;
 }
@@ -490,21 +545,22 @@ mj_status mj_pack_offers(mj_plan *plan, const mj_pack *pack, mj_op op, mj_offers
     if (status != MJ_OK) {
         return status;
     }
-    if (strcmp(table.problem_text, plan->problem_text) != 0 || strcmp(table.arch, plan->device->info.arch) != 0) {
+    const mj_pack_section *section = mj_pack_table_find(&table, plan->device->info.arch);
+    if (strcmp(table.problem_text, plan->problem_text) != 0 || !section) {
         goto done;
     }
     offer_visit visit = {.plan = plan, .pack = pack, .op = op, .difference = difference, .out = out};
-    if (table.has_identity) {
+    if (section->has_identity) {
         status = mj_device_identity(plan->device, &here, error);
         if (status != MJ_OK) {
             goto done;
         }
         if (!here.compiler[0]) { /* the binary is the same without its compiler */
-            memcpy(here.compiler, table.identity.compiler, sizeof here.compiler);
+            memcpy(here.compiler, section->identity.compiler, sizeof here.compiler);
         }
-        visit.same_identity = mj_identity_equal(&table.identity, &here, difference, sizeof difference);
+        visit.same_identity = mj_identity_equal(&section->identity, &here, difference, sizeof difference);
     }
-    status = visit_uses(&table, pack->variant_count, add_offer, &visit, error);
+    status = visit_uses(section, pack->variant_count, add_offer, &visit, error);
 done:
     mj_pack_table_free(&table);
     return status;

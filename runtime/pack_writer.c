@@ -15,7 +15,8 @@ enum { BYTES_PER_LINE = 16, C_NAME_MAX = 96 };
 typedef struct written { /* one binary of the pack */
     const mj_pack_entry *entry;
     char sha256[MJ_SHA256_HEX];
-    char stem[80];       /* file name without its ending */
+    char stem[96];       /* file name without its ending */
+    const char *ending;  /* of the binary */
     char *manifest_json; /* from mj_json_print */
 } written;
 
@@ -24,10 +25,9 @@ typedef struct writer {
     const mj_pack_contents *contents;
     const char *folder;
     char c_name[C_NAME_MAX];
-    const char *ending; /* of binaries */
     uint32_t count;
     written *items;
-    uint32_t *item_of; /* entry -> item */
+    uint32_t *item_of; /* entry, counted over all targets -> item */
 } writer;
 
 /* ---- What is to be written ---- */
@@ -37,9 +37,9 @@ static bool is_gemm(mj_op op)
     return op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2;
 }
 
-static mj_status check_entry(const mj_pack_contents *contents, uint32_t index, const char *problem, mj_error *error)
+static mj_status check_entry(const mj_pack_target *target, uint32_t index, const char *problem, mj_error *error)
 {
-    const mj_pack_entry *entry = &contents->entries[index];
+    const mj_pack_entry *entry = &target->entries[index];
     char text[256];
     if (!entry->manifest || !entry->binary || !entry->binary_bytes || entry->op < 0 || entry->op > MJ_OP_COMBINE ||
         entry->manifest->op != entry->op || is_gemm(entry->op) != (entry->token_count > 0)) {
@@ -49,12 +49,12 @@ static mj_status check_entry(const mj_pack_contents *contents, uint32_t index, c
     if (status != MJ_OK) {
         return status;
     }
-    if (strcmp(text, problem) != 0 || strcmp(entry->manifest->arch, contents->arch) != 0) {
+    if (strcmp(text, problem) != 0 || strcmp(entry->manifest->arch, target->arch) != 0) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "pack entry %" PRIu32 " is for %s on %s", index, text,
                        entry->manifest->arch);
     }
     for (uint32_t i = 0; i < index; i++) {
-        if (contents->entries[i].op == entry->op && contents->entries[i].token_count == entry->token_count) {
+        if (target->entries[i].op == entry->op && target->entries[i].token_count == entry->token_count) {
             return mj_fail(error, MJ_ERR_ARGUMENT, "pack: %s M=%" PRIu32 " is there twice", mj_op_name(entry->op),
                            entry->token_count);
         }
@@ -62,36 +62,75 @@ static mj_status check_entry(const mj_pack_contents *contents, uint32_t index, c
     return MJ_OK;
 }
 
-static mj_status check_contents(const mj_pack_contents *contents, mj_error *error)
+static mj_status check_target(const mj_pack_contents *contents, uint32_t index, const char *problem, mj_error *error)
 {
-    char problem[256];
+    const mj_pack_target *target = &contents->targets[index];
     bool has_op[MJ_OP_COUNT] = {false};
-    if (!contents->name || !contents->name[0] || !contents->problem || !contents->arch || !contents->compiler ||
-        !contents->entries || contents->entry_count > MJ_PACK_VARIANTS_MAX) {
-        return mj_fail(error, MJ_ERR_ARGUMENT, "pack: name, problem, arch, compiler or entries missing");
+    mj_status status = MJ_OK;
+    if (!target->arch || !target->compiler || !target->entries) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "pack: arch, compiler or entries of a target missing");
     }
-    mj_status status = mj_problem_print(contents->problem, problem, sizeof problem, error);
-    for (uint32_t i = 0; status == MJ_OK && i < contents->entry_count; i++) {
-        status = check_entry(contents, i, problem, error);
+    for (uint32_t i = 0; i < index; i++) {
+        if (strcmp(contents->targets[i].arch, target->arch) == 0) {
+            return mj_fail(error, MJ_ERR_ARGUMENT, "pack: %s is there twice", target->arch);
+        }
+    }
+    for (uint32_t i = 0; status == MJ_OK && i < target->entry_count; i++) {
+        status = check_entry(target, i, problem, error);
         if (status == MJ_OK) {
-            has_op[contents->entries[i].op] = true;
+            has_op[target->entries[i].op] = true;
         }
     }
     for (uint32_t op = MJ_OP_TABLES; status == MJ_OK && op <= MJ_OP_COMBINE; op++) {
         if (!has_op[op] && op != MJ_OP_QUANTISE1 && op != MJ_OP_QUANTISE2) {
-            return mj_fail(error, MJ_ERR_ARGUMENT, "pack: no kernel for %s", mj_op_name((mj_op)op));
+            return mj_fail(error, MJ_ERR_ARGUMENT, "pack: no kernel for %s on %s", mj_op_name((mj_op)op), target->arch);
         }
     }
     return status;
 }
 
-static mj_status add_item(writer *w, uint32_t entry_index, mj_error *error)
+/* The entries of all targets. */
+static uint32_t count_entries(const mj_pack_contents *contents)
 {
-    const mj_pack_entry *entry = &w->contents->entries[entry_index];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < contents->target_count && count <= MJ_PACK_VARIANTS_MAX; i++) {
+        uint32_t more = contents->targets[i].entry_count;
+        count += more < MJ_PACK_VARIANTS_MAX ? more : MJ_PACK_VARIANTS_MAX + 1;
+    }
+    return count;
+}
+
+static mj_status check_contents(const mj_pack_contents *contents, mj_error *error)
+{
+    char problem[256];
+    if (!contents->name || !contents->name[0] || !contents->problem || !contents->targets ||
+        contents->target_count == 0) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "pack: name, problem or targets missing");
+    }
+    if (contents->target_count > MJ_PACK_TARGETS_MAX || count_entries(contents) > MJ_PACK_VARIANTS_MAX) {
+        return mj_fail(error, MJ_ERR_CAPACITY, "a pack holds at most %d archs and %d kernels", MJ_PACK_TARGETS_MAX,
+                       MJ_PACK_VARIANTS_MAX);
+    }
+    mj_status status = mj_problem_print(contents->problem, problem, sizeof problem, error);
+    for (uint32_t i = 0; status == MJ_OK && i < contents->target_count; i++) {
+        status = check_target(contents, i, problem, error);
+    }
+    return status;
+}
+
+static const char *ending_of(const char *arch)
+{
+    return strncmp(arch, "sm_", 3) == 0 ? "cubin" : strncmp(arch, "gfx", 3) == 0 ? "co" : "so";
+}
+
+/* `entry_index`: over all targets. */
+static mj_status add_item(writer *w, const mj_pack_entry *entry, uint32_t entry_index, mj_error *error)
+{
     written *item = &w->items[w->count];
     mj_sha256_hex(entry->binary, entry->binary_bytes, item->sha256);
     for (uint32_t i = 0; i < w->count; i++) {
-        if (strcmp(w->items[i].sha256, item->sha256) == 0 && w->items[i].entry->op == entry->op) {
+        if (strcmp(w->items[i].sha256, item->sha256) == 0 && w->items[i].entry->op == entry->op &&
+            strcmp(w->items[i].entry->manifest->arch, entry->manifest->arch) == 0) {
             w->item_of[entry_index] = i;
             return MJ_OK;
         }
@@ -103,20 +142,26 @@ static mj_status add_item(writer *w, uint32_t entry_index, mj_error *error)
         return mj_fail(error, MJ_ERR_MEMORY, "no memory for a manifest");
     }
     item->entry = entry;
-    snprintf(item->stem, sizeof item->stem, "%03" PRIu32 "_%s_%s", w->count, mj_op_name(entry->op),
-             entry->manifest->family);
+    item->ending = ending_of(entry->manifest->arch);
+    snprintf(item->stem, sizeof item->stem, "%03" PRIu32 "_%s_%s_%s", w->count, entry->manifest->arch,
+             mj_op_name(entry->op), entry->manifest->family);
     w->item_of[entry_index] = w->count++;
     return MJ_OK;
 }
 
 /* ---- pack.json ---- */
 
-static bool add_use(mj_json *group, const writer *w, uint32_t entry_index)
+typedef struct target_place { /* a target, and where its entries begin among those of all */
+    const mj_pack_target *target;
+    uint32_t first;
+} target_place;
+
+static bool add_use(mj_json *group, const writer *w, target_place at, uint32_t entry_index)
 {
-    const mj_pack_entry *entry = &w->contents->entries[entry_index];
+    const mj_pack_entry *entry = &at.target->entries[entry_index];
     mj_json *use = mj_json_add(group, mj_op_name(entry->op), mj_json_object());
-    return mj_json_add_int(use, "variant", w->item_of[entry_index]) &&
-           mj_json_add_bool(use, "verified", entry->verified && w->contents->identity) &&
+    return mj_json_add_int(use, "variant", w->item_of[at.first + entry_index]) &&
+           mj_json_add_bool(use, "verified", entry->verified && at.target->identity) &&
            mj_json_add_number(use, "time_us_median", entry->time_us_median);
 }
 
@@ -139,11 +184,11 @@ static bool add_files(mj_json *root, const writer *w)
     mj_json *files = mj_json_add(root, "files", mj_json_array());
     bool added = files != NULL;
     for (uint32_t i = 0; added && i < w->count; i++) {
-        char name[96];
+        char name[112];
         mj_json *file = mj_json_push(files, mj_json_object());
         snprintf(name, sizeof name, "%s.json", w->items[i].stem);
         added = mj_json_add_string(file, "manifest", name);
-        snprintf(name, sizeof name, "%s.%s", w->items[i].stem, w->ending);
+        snprintf(name, sizeof name, "%s.%s", w->items[i].stem, w->items[i].ending);
         added =
             added && mj_json_add_string(file, "binary", name) && mj_json_add_string(file, "sha256", w->items[i].sha256);
     }
@@ -151,22 +196,22 @@ static bool add_files(mj_json *root, const writer *w)
 }
 
 /* Rows in ascending order of tokens whatever the entries' order is. */
-static bool add_rows(mj_json *root, const writer *w)
+static bool add_rows(mj_json *root, const writer *w, target_place at)
 {
-    const mj_pack_contents *contents = w->contents;
+    const mj_pack_target *target = at.target;
     mj_json *ops = mj_json_add(root, "ops", mj_json_object());
     mj_json *rows = mj_json_add(root, "rows", mj_json_object());
     bool added = ops && rows;
-    for (uint32_t i = 0; added && i < contents->entry_count; i++) {
-        if (contents->entries[i].token_count == 0) {
-            added = add_use(ops, w, i);
+    for (uint32_t i = 0; added && i < target->entry_count; i++) {
+        if (target->entries[i].token_count == 0) {
+            added = add_use(ops, w, at, i);
         }
     }
     uint32_t done = 0;
     while (added) {
         uint32_t next = UINT32_MAX;
-        for (uint32_t i = 0; i < contents->entry_count; i++) {
-            uint32_t tokens = contents->entries[i].token_count;
+        for (uint32_t i = 0; i < target->entry_count; i++) {
+            uint32_t tokens = target->entries[i].token_count;
             next = tokens > done && tokens < next ? tokens : next;
         }
         if (next == UINT32_MAX) {
@@ -175,12 +220,28 @@ static bool add_rows(mj_json *root, const writer *w)
         char key[16];
         snprintf(key, sizeof key, "%" PRIu32, next);
         mj_json *row = mj_json_add(rows, key, mj_json_object());
-        for (uint32_t i = 0; added && i < contents->entry_count; i++) {
-            if (contents->entries[i].token_count == next) {
-                added = add_use(row, w, i);
+        for (uint32_t i = 0; added && i < target->entry_count; i++) {
+            if (target->entries[i].token_count == next) {
+                added = add_use(row, w, at, i);
             }
         }
         done = next;
+    }
+    return added;
+}
+
+static bool add_targets(mj_json *root, const writer *w)
+{
+    mj_json *list = mj_json_add(root, "targets", mj_json_array());
+    target_place at = {.first = 0};
+    bool added = list != NULL;
+    for (uint32_t i = 0; added && i < w->contents->target_count; i++) {
+        at.target = &w->contents->targets[i];
+        mj_json *to = mj_json_push(list, mj_json_object());
+        added = mj_json_add_string(to, "arch", at.target->arch) &&
+                mj_json_add_string(to, "compiler", at.target->compiler) && add_identity(to, at.target->identity) &&
+                add_rows(to, w, at);
+        at.first += at.target->entry_count;
     }
     return added;
 }
@@ -192,9 +253,7 @@ static char *print_table(const writer *w)
     bool added = mj_problem_print(w->contents->problem, problem, sizeof problem, NULL) == MJ_OK &&
                  mj_json_add_int(root, "moejit_pack", MJ_PACK_VERSION) &&
                  mj_json_add_int(root, "generator", MJ_GENERATOR_VERSION) &&
-                 mj_json_add_string(root, "problem", problem) && mj_json_add_string(root, "arch", w->contents->arch) &&
-                 mj_json_add_string(root, "compiler", w->contents->compiler) &&
-                 add_identity(root, w->contents->identity) && add_rows(root, w) && add_files(root, w);
+                 mj_json_add_string(root, "problem", problem) && add_targets(root, w) && add_files(root, w);
     char *text = added ? mj_json_print(root, true) : NULL;
     mj_json_free(root);
     return text;
@@ -306,7 +365,7 @@ static mj_status write_files(const writer *w, mj_error *error)
     }
     for (uint32_t i = 0; status == MJ_OK && i < w->count; i++) {
         const written *item = &w->items[i];
-        status = write_named(w, item->stem, w->ending, item->entry->binary, item->entry->binary_bytes, error);
+        status = write_named(w, item->stem, item->ending, item->entry->binary, item->entry->binary_bytes, error);
         if (status == MJ_OK) {
             status = write_named(w, item->stem, "json", item->manifest_json, strlen(item->manifest_json), error);
         }
@@ -334,7 +393,6 @@ static void name_pack(writer *w)
             *at = '_';
         }
     }
-    w->ending = strcmp(w->contents->arch, "cpu") == 0 ? "so" : "cubin";
 }
 
 mj_status mj_pack_write(mj_context *context, const mj_pack_contents *contents, const char *folder, mj_error *error)
@@ -348,13 +406,16 @@ mj_status mj_pack_write(mj_context *context, const mj_pack_contents *contents, c
         return status;
     }
     name_pack(&w);
-    w.items = mj_alloc(context, contents->entry_count * sizeof *w.items);
-    w.item_of = mj_alloc(context, contents->entry_count * sizeof *w.item_of);
+    w.items = mj_alloc(context, count_entries(contents) * sizeof *w.items);
+    w.item_of = mj_alloc(context, count_entries(contents) * sizeof *w.item_of);
     if (!w.items || !w.item_of) {
         status = mj_fail(error, MJ_ERR_MEMORY, "no memory to write a pack");
     }
-    for (uint32_t i = 0; status == MJ_OK && i < contents->entry_count; i++) {
-        status = add_item(&w, i, error);
+    for (uint32_t i = 0, at = 0; status == MJ_OK && i < contents->target_count; i++) {
+        const mj_pack_target *target = &contents->targets[i];
+        for (uint32_t k = 0; status == MJ_OK && k < target->entry_count; k++) {
+            status = add_item(&w, &target->entries[k], at++, error);
+        }
     }
     if (status == MJ_OK) {
         status = mj_os_make_folder(folder, error);

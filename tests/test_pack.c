@@ -17,6 +17,7 @@ typedef struct packed {
     mj_manifest manifests[ENTRIES];
     mj_pack_entry entries[ENTRIES];
     mj_identity identity;
+    mj_pack_target target;
     mj_pack_contents contents;
     char folder[600];
 } packed;
@@ -44,13 +45,13 @@ static bool open_packed(packed *p)
                                         .verified = true,
                                         .time_us_median = 7};
     }
+    p->target =
+        (mj_pack_target){.arch = "sm_90a", .compiler = "fakecc 1.0", .entry_count = ENTRIES, .entries = p->entries};
     p->contents = (mj_pack_contents){.name = "small-layer",
                                      .command = "moejit emit */ --out x",
                                      .problem = &p->w.problem,
-                                     .arch = "sm_90a",
-                                     .compiler = "fakecc 1.0",
-                                     .entry_count = ENTRIES,
-                                     .entries = p->entries};
+                                     .target_count = 1,
+                                     .targets = &p->target};
     snprintf(p->folder, sizeof p->folder, "%s/pack", p->w.folder);
     return true;
 }
@@ -118,7 +119,7 @@ TEST(verified_on_this_identity_only)
     mj_plan *plan = NULL;
     CHECK(open_packed(&p));
     p.identity = fake_identity(&p.w);
-    p.contents.identity = &p.identity;
+    p.target.identity = &p.identity;
     CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
     CHECK_STATUS(mj_pack_load(p.w.context, p.folder, NULL), MJ_OK);
     CHECK_STATUS(create(&p.w, MJ_PLAN_REQUIRE_VERIFIED, &plan, NULL), MJ_OK);
@@ -217,6 +218,98 @@ TEST(other_archs_lie_idle)
     fake_close(&p.w);
 }
 
+/* Two archs in one pack: each device takes its own kernels, another none. */
+TEST(a_fat_pack_serves_each_arch_its_own)
+{
+    static const char *const archs[] = {"sm_90a", "gfx942", "sm_80"};
+    packed p;
+    mj_error error = {0};
+    mj_plan *plan = NULL;
+    mj_manifest other[ENTRIES];
+    mj_pack_entry entries[ENTRIES];
+    char binaries[ENTRIES][128];
+    size_t bytes = 0;
+    CHECK(open_packed(&p));
+    for (int i = 0; i < ENTRIES; i++) {
+        other[i] = p.manifests[i];
+        snprintf(other[i].arch, sizeof other[i].arch, "gfx942");
+        snprintf(binaries[i], sizeof binaries[i], "gfx942 %s", p.manifests[i].symbol);
+        entries[i] = p.entries[i];
+        entries[i].manifest = &other[i];
+        entries[i].binary = binaries[i];
+        entries[i].binary_bytes = strlen(binaries[i]);
+    }
+    entries[2].binary = p.entries[2].binary; /* equal bytes for two archs are two kernels */
+    entries[2].binary_bytes = p.entries[2].binary_bytes;
+    mj_pack_target targets[2] = {p.target, p.target};
+    targets[1].arch = "gfx942";
+    targets[1].entries = entries;
+    p.contents.targets = targets;
+    p.contents.target_count = 2;
+    CHECK_STATUS(write_packed(&p, &error), MJ_OK);
+    char *file = read_text(&p, "006_gfx942_gemm1_mma.co", &bytes);
+    CHECK(file && strstr(file, "gfx942 ") == file);
+    free(file);
+    CHECK_STATUS(mj_pack_load(p.w.context, p.folder, &error), MJ_OK);
+    for (int i = 0; i < 3; i++) {
+        snprintf(p.w.device.info.arch, sizeof p.w.device.info.arch, "%s", archs[i]);
+        mj_status status = create(&p.w, 0, &plan, &error);
+        CHECK_INT(status == MJ_OK, i < 2);
+        if (status == MJ_OK) {
+            CHECK(every_row_is(plan, MJ_ORIGIN_PACK, false));
+            CHECK_INT(strncmp(p.w.state.last_gemm, "gfx942 ", 7) == 0, i == 1);
+            mj_plan_destroy(plan);
+        }
+    }
+    targets[1].arch = "sm_90a";
+    CHECK_STATUS(write_packed(&p, &error), MJ_ERR_ARGUMENT);
+    CHECK_CONTAINS(error.text, "sm_90a is there twice");
+    targets[1].arch = "gfx90a";
+    CHECK_STATUS(write_packed(&p, &error), MJ_ERR_ARGUMENT);
+    CHECK_CONTAINS(error.text, "on gfx942");
+    p.contents.target_count = 0;
+    CHECK_STATUS(write_packed(&p, &error), MJ_ERR_ARGUMENT);
+    p.contents.target_count = MJ_PACK_TARGETS_MAX + 1;
+    CHECK_STATUS(write_packed(&p, &error), MJ_ERR_CAPACITY);
+    fake_close(&p.w);
+}
+
+/* One target's table must not point at another's kernels. */
+TEST(a_table_that_mixes_archs_is_refused)
+{
+    packed p;
+    mj_error error = {0};
+    mj_pack_table table;
+    CHECK(open_packed(&p));
+    CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
+    size_t bytes = 0;
+    char *text = read_text(&p, "pack.json", &bytes);
+    char *start = text ? strstr(text, "\"targets\": [") : NULL;
+    CHECK(start);
+    start = strchr(start, '{');
+    char *end = strstr(text, "\"files\"");
+    while (*end != '}') {
+        end--;
+    }
+    mj_strbuf mixed = {0}; /* the same target again, under another name */
+    char *arch = strstr(start, "sm_90a");
+    mj_strbuf_add(&mixed, text, (size_t)(end + 1 - text));
+    mj_strbuf_addf(&mixed, ",");
+    mj_strbuf_add(&mixed, start, (size_t)(arch - start));
+    mj_strbuf_addf(&mixed, "sm_80");
+    mj_strbuf_addf(&mixed, "%s", arch + strlen("sm_90a"));
+    CHECK_STATUS(mj_pack_table_parse(mixed.text, &table, &error), MJ_OK);
+    CHECK_INT(table.section_count, 2);
+    CHECK(mj_pack_table_find(&table, "sm_80") == &table.sections[1] && !mj_pack_table_find(&table, "sm_89"));
+    mj_pack_table_free(&table);
+    CHECK(write_text(&p, "pack.json", mixed.text, mixed.bytes));
+    CHECK_STATUS(mj_pack_load(p.w.context, p.folder, &error), MJ_ERR_FORMAT);
+    CHECK_CONTAINS(error.text, "for sm_80");
+    mj_strbuf_free(&mixed);
+    free(text);
+    fake_close(&p.w);
+}
+
 TEST(damaged_binaries_are_refused)
 {
     packed p;
@@ -224,13 +317,13 @@ TEST(damaged_binaries_are_refused)
     CHECK(open_packed(&p));
     CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
     size_t bytes = 0;
-    char *text = read_text(&p, "000_gemm1_mma.cubin", &bytes);
+    char *text = read_text(&p, "000_sm_90a_gemm1_mma.cubin", &bytes);
     CHECK(text != NULL);
     text[0] ^= 1;
-    CHECK(write_text(&p, "000_gemm1_mma.cubin", text, bytes));
+    CHECK(write_text(&p, "000_sm_90a_gemm1_mma.cubin", text, bytes));
     CHECK_STATUS(mj_pack_load(p.w.context, p.folder, &error), MJ_ERR_FORMAT);
     CHECK_CONTAINS(error.text, "sha256");
-    CHECK(write_text(&p, "000_gemm1_mma.cubin", text, 0)); /* empty */
+    CHECK(write_text(&p, "000_sm_90a_gemm1_mma.cubin", text, 0)); /* empty */
     CHECK_STATUS(mj_pack_load(p.w.context, p.folder, &error), MJ_ERR_FORMAT);
     free(text);
     CHECK_INT(p.w.context->pack_count, 0);
@@ -272,7 +365,7 @@ TEST(tables_that_lie_are_refused)
         const char *text;
     } cases[] = {
         {"\"generator\": 1", "\"generator\": 1", MJ_OK, ""},
-        {"\"moejit_pack\": 1", "\"moejit_pack\": 2", MJ_ERR_VERSION, "format 2"},
+        {"\"moejit_pack\": 2", "\"moejit_pack\": 1", MJ_ERR_VERSION, "format 1"},
         {"\"generator\": 1", "\"generator\": 99", MJ_ERR_VERSION, "generator 99"},
         {"topk=2", "topk=9", MJ_ERR_FORMAT, ""},
         {"\"arch\": \"sm_90a\"", "\"arch\": \"sm_80\"", MJ_ERR_FORMAT, "sm_80"},
@@ -282,9 +375,12 @@ TEST(tables_that_lie_are_refused)
         {"\"16\": {", "\"x6\": {", MJ_ERR_FORMAT, "rows.x6"},
         {"\"16\": {", "\"99999999999999\": {", MJ_ERR_FORMAT, "rows.9999"},
         {"\"tables\": {", "\"gemm1\": {", MJ_ERR_FORMAT, "belong"},
-        {"000_gemm1_mma.cubin", "../pack.json", MJ_ERR_FORMAT, "not a file of the pack"},
-        {"000_gemm1_mma.cubin", "nothing.cubin", MJ_ERR_NOT_FOUND, "nothing.cubin"},
+        {"000_sm_90a_gemm1_mma.cubin", "../pack.json", MJ_ERR_FORMAT, "not a file of the pack"},
+        {"000_sm_90a_gemm1_mma.cubin", "nothing.cubin", MJ_ERR_NOT_FOUND, "nothing.cubin"},
         {"\"files\": [", "\"filez\": [", MJ_ERR_FORMAT, "files"},
+        {"\"targets\": [", "\"targetz\": [", MJ_ERR_FORMAT, "targets"},
+        {"\"targets\": [", "\"targets\": [], \"x\": [", MJ_ERR_FORMAT, "targets"},
+        {"\"targets\": [", "\"targets\": [1, ", MJ_ERR_FORMAT, ""},
         {"{", "", MJ_ERR_FORMAT, "pack"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -339,10 +435,10 @@ TEST(the_writer_refuses_what_is_no_layer)
     packed p;
     mj_error error = {0};
     CHECK(open_packed(&p));
-    p.contents.entry_count = ENTRIES - 2; /* no gemm2 */
+    p.target.entry_count = ENTRIES - 2; /* no gemm2 */
     CHECK_STATUS(write_packed(&p, &error), MJ_ERR_ARGUMENT);
     CHECK_CONTAINS(error.text, "gemm2");
-    p.contents.entry_count = ENTRIES;
+    p.target.entry_count = ENTRIES;
     p.entries[0].token_count = 1; /* twice */
     CHECK_STATUS(write_packed(&p, &error), MJ_ERR_ARGUMENT);
     CHECK_CONTAINS(error.text, "twice");
@@ -383,6 +479,8 @@ int main(int argc, char **argv)
     RUN(the_store_goes_before_a_pack);
     RUN(the_c_file_compiles_and_registers);
     RUN(other_archs_lie_idle);
+    RUN(a_fat_pack_serves_each_arch_its_own);
+    RUN(a_table_that_mixes_archs_is_refused);
     RUN(damaged_binaries_are_refused);
     RUN(tables_that_lie_are_refused);
     RUN(absent_folders_and_nulls);

@@ -14,13 +14,11 @@
 #include "pack_writer.h"
 #include "store.h"
 
-typedef struct emit_job {
+typedef struct emit_job { /* one arch */
     const cli_options *options;
     mj_context *context;
     const cli_target *target;
     const char *arch, *backend;
-    bool to_stdout; /* no --out: the C file on stdout; the folder is a temporary one */
-    char folder[4096], command[2048], name[128];
     bool has_store; /* a store file of this problem and arch was found */
     mj_store_file store;
     char store_name[512];
@@ -30,6 +28,16 @@ typedef struct emit_job {
     mj_built *built;
     mj_pack_entry *entries;
 } emit_job;
+
+typedef struct emission { /* what one command writes: one pack */
+    const cli_options *options;
+    mj_context *context;
+    const cli_target *target;
+    bool to_stdout; /* no --out: the C file on stdout; the folder is a temporary one */
+    char folder[4096], command[2048], name[128];
+    uint32_t job_count;
+    emit_job *jobs[MJ_PACK_TARGETS_MAX];
+} emission;
 
 /* ---- The store: the first file of this problem and arch, in name order ---- */
 typedef struct store_search {
@@ -211,13 +219,11 @@ static mj_status build_all(emit_job *job, mj_error *error)
 }
 
 /* ---- Output ---- */
-static void print_emitted(FILE *out, const emit_job *job)
+static void print_job(FILE *out, const emit_job *job)
 {
-    fprintf(out,
-            "%s: %u kernels for %s on %s (%u of %u GEMM rows as tuned%s%s, the others by the "
-            "estimate)\n",
-            job->to_stdout ? "stdout" : job->folder, job->count, job->target->label, job->arch, job->from_store,
-            2 * job->token_count_count, job->has_store ? " in " : "", job->store_name);
+    fprintf(out, "%s: %u kernels for %s (%u of %u GEMM rows as tuned%s%s, the others by the estimate)\n", job->arch,
+            job->count, job->target->label, job->from_store, 2 * job->token_count_count, job->has_store ? " in " : "",
+            job->store_name);
     for (uint32_t i = 0; i < job->count; i++) {
         const mj_pack_entry *entry = &job->entries[i];
         char tokens[16] = "any", config[640] = "";
@@ -228,15 +234,23 @@ static void print_emitted(FILE *out, const emit_job *job)
         fprintf(out, "%6s %-10s %-9s %7zu bytes  %s\n", tokens, mj_op_name(entry->op), entry->manifest->family,
                 entry->binary_bytes, config);
     }
-    fprintf(out, "C source: %s/moejit_pack_%s.c\n", job->folder, job->name);
 }
 
-static mj_json *emitted_json(const emit_job *job)
+static void print_emitted(FILE *out, const emission *e)
+{
+    fprintf(out, "%s: ", e->to_stdout ? "stdout" : e->folder);
+    for (uint32_t i = 0; i < e->job_count; i++) {
+        print_job(out, e->jobs[i]);
+    }
+    fprintf(out, "C source: %s/moejit_pack_%s.c\n", e->folder, e->name);
+}
+
+static mj_json *emitted_json(const emission *e, const emit_job *job)
 {
     mj_json *root = mj_json_object();
-    mj_json_add_string(root, "folder", job->folder);
+    mj_json_add_string(root, "folder", e->folder);
     mj_json_add_string(root, "arch", job->arch);
-    mj_json_add_string(root, "name", job->name);
+    mj_json_add_string(root, "name", e->name);
     mj_json *list = root ? mj_json_add(root, "kernels", mj_json_array()) : NULL;
     for (uint32_t i = 0; i < job->count; i++) {
         const mj_pack_entry *entry = &job->entries[i];
@@ -252,57 +266,67 @@ static mj_json *emitted_json(const emit_job *job)
 }
 
 /* Letters, digits and '_': part of a C name and of a file name. */
-static void name_pack(emit_job *job)
+static void name_pack(emission *e)
 {
-    const char *model = job->target->model.name[0] ? job->target->model.name : "layer";
-    snprintf(job->name, sizeof job->name, "%s_tp%u_ep%u_%s", model, job->target->tp, job->target->ep, job->arch);
-    for (char *c = job->name; *c; c++) {
+    const char *model = e->target->model.name[0] ? e->target->model.name : "layer";
+    snprintf(e->name, sizeof e->name, "%s_tp%u_ep%u_%s", model, e->target->tp, e->target->ep,
+             e->job_count == 1 ? e->jobs[0]->arch : "fat");
+    for (char *c = e->name; *c; c++) {
         bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9');
         *c = plain ? *c : '_';
     }
 }
 
-static void name_command(emit_job *job)
+static void add_word(emission *e, const char *before, const char *word)
 {
-    char problem[512] = "";
-    mj_problem_print(&job->target->problem, problem, sizeof problem, NULL);
-    size_t used = (size_t)snprintf(job->command, sizeof job->command, "moejit emit --problem \"%s\" --arch %s", problem,
-                                   job->arch);
-    const char *const words[][2] = {{"--family", job->options->family},
-                                    {"--gemm", job->options->op ? job->options->op + strlen("gemm") : NULL},
-                                    {"--config", job->options->config}};
-    for (size_t i = 0; i < 3 && used < sizeof job->command; i++) {
+    size_t used = strlen(e->command);
+    snprintf(e->command + used, sizeof e->command - used, "%s%s", before, word);
+}
+
+static void name_command(emission *e)
+{
+    char problem[512] = "", tokens[16];
+    const cli_options *options = e->options;
+    mj_problem_print(&e->target->problem, problem, sizeof problem, NULL);
+    add_word(e, "moejit emit --problem \"", problem);
+    add_word(e, "\"", " --arch");
+    for (uint32_t i = 0; i < e->job_count; i++) {
+        add_word(e, i ? "," : " ", e->jobs[i]->arch);
+    }
+    const char *const words[][2] = {{" --family ", options->family},
+                                    {" --gemm ", options->op ? options->op + strlen("gemm") : NULL},
+                                    {" --config ", options->config}};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (words[i][1]) {
-            used +=
-                (size_t)snprintf(job->command + used, sizeof job->command - used, " %s %s", words[i][0], words[i][1]);
+            add_word(e, words[i][0], words[i][1]);
         }
     }
-    used +=
-        used < sizeof job->command ? (size_t)snprintf(job->command + used, sizeof job->command - used, " --batch") : 0;
-    for (uint32_t i = 0; i < job->token_count_count && used < sizeof job->command; i++) {
-        used += (size_t)snprintf(job->command + used, sizeof job->command - used, " %u", job->tokens[i]);
+    add_word(e, " --batch", "");
+    for (uint32_t i = 0; i < e->jobs[0]->token_count_count; i++) {
+        snprintf(tokens, sizeof tokens, "%u", e->jobs[0]->tokens[i]);
+        add_word(e, " ", tokens);
     }
 }
 
-static mj_status write_pack(emit_job *job, mj_error *error)
+static mj_status write_pack(emission *e, mj_error *error)
 {
-    name_pack(job);
-    name_command(job);
-    mj_pack_contents contents = {.name = job->name,
-                                 .command = job->command,
-                                 .problem = &job->target->problem,
-                                 .arch = job->arch,
-                                 .compiler = job->built[0].entry.compiler,
-                                 .identity = job->from_store ? &job->store.identity : NULL,
-                                 .entry_count = job->count,
-                                 .entries = job->entries};
-    return mj_pack_write(job->context, &contents, job->folder, error);
-}
-
-static int compare_tokens(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
+    mj_pack_target targets[MJ_PACK_TARGETS_MAX];
+    for (uint32_t i = 0; i < e->job_count; i++) {
+        const emit_job *job = e->jobs[i];
+        targets[i] = (mj_pack_target){.arch = job->arch,
+                                      .compiler = job->built[0].entry.compiler,
+                                      .identity = job->from_store ? &job->store.identity : NULL,
+                                      .entry_count = job->count,
+                                      .entries = job->entries};
+    }
+    name_pack(e);
+    name_command(e);
+    mj_pack_contents contents = {.name = e->name,
+                                 .command = e->command,
+                                 .problem = &e->target->problem,
+                                 .target_count = e->job_count,
+                                 .targets = targets};
+    return mj_pack_write(e->context, &contents, e->folder, error);
 }
 
 /* ---- Without --out: the C file alone, it holds the binaries too ---- */
@@ -317,22 +341,22 @@ static bool remove_file(void *user, const char *name, uint64_t bytes, double mti
     return true;
 }
 
-static mj_status make_temporary_folder(emit_job *job, mj_error *error)
+static mj_status make_temporary_folder(emission *e, mj_error *error)
 {
     const char *base = getenv("TMPDIR");
-    snprintf(job->folder, sizeof job->folder, "%.4000s/moejit-emit-XXXXXX", base && *base ? base : "/tmp");
-    if (!mkdtemp(job->folder)) {
-        return mj_fail(error, MJ_ERR_IO, "%s: no folder for temporary files", job->folder);
+    snprintf(e->folder, sizeof e->folder, "%.4000s/moejit-emit-XXXXXX", base && *base ? base : "/tmp");
+    if (!mkdtemp(e->folder)) {
+        return mj_fail(error, MJ_ERR_IO, "%s: no folder for temporary files", e->folder);
     }
     return MJ_OK;
 }
 
-static mj_status print_source(emit_job *job, mj_error *error)
+static mj_status print_source(const emission *e, mj_error *error)
 {
     char path[4096 + 160];
     char *text = NULL;
     size_t bytes = 0;
-    snprintf(path, sizeof path, "%s/moejit_pack_%s.c", job->folder, job->name);
+    snprintf(path, sizeof path, "%s/moejit_pack_%s.c", e->folder, e->name);
     mj_status status = mj_os_read_file(path, SIZE_MAX / 2, &text, &bytes, error);
     if (status == MJ_OK) {
         fwrite(text, 1, bytes, stdout);
@@ -341,29 +365,26 @@ static mj_status print_source(emit_job *job, mj_error *error)
     return status;
 }
 
-/* ---- One arch ---- */
-static mj_status emit_pack(emit_job *job, mj_error *error)
+static mj_status output_pack(emission *e, mj_error *error)
 {
-    mj_status status = mj_arch_backend(job->context, job->arch, &job->backend, error);
-    if (status == MJ_OK) {
-        find_store(job);
-        status = build_all(job, error);
-    }
-    if (status == MJ_OK && job->to_stdout) {
-        status = make_temporary_folder(job, error);
-    }
+    mj_status status = e->to_stdout ? make_temporary_folder(e, error) : MJ_OK;
     if (status != MJ_OK) {
         return status;
     }
-    status = write_pack(job, error);
-    if (status == MJ_OK && job->to_stdout) {
-        status = print_source(job, error);
-    }
-    if (job->to_stdout) {
-        mj_os_list_folder(job->folder, remove_file, job->folder, NULL);
-        rmdir(job->folder);
+    status = write_pack(e, error);
+    if (e->to_stdout) {
+        status = status == MJ_OK ? print_source(e, error) : status;
+        mj_os_list_folder(e->folder, remove_file, e->folder, NULL);
+        rmdir(e->folder);
     }
     return status;
+}
+
+/* ---- One arch ---- */
+static int compare_tokens(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
 }
 
 static void free_job(emit_job *job)
@@ -379,45 +400,48 @@ static void free_job(emit_job *job)
     free(job);
 }
 
-static cli_exit emit_arch(const cli_options *options, mj_context *context, const cli_target *target, const char *arch,
-                          mj_json *list)
+static mj_status build_arch(emission *e, const char *arch, mj_error *error)
 {
     emit_job *job = calloc(1, sizeof *job);
     if (!job) {
-        cli_error("out of memory");
-        return CLI_INTERNAL;
+        return mj_fail(error, MJ_ERR_MEMORY, "out of memory");
     }
-    job->options = options;
-    job->context = context;
-    job->target = target;
+    e->jobs[e->job_count++] = job;
+    job->options = e->options;
+    job->context = e->context;
+    job->target = e->target;
     job->arch = arch;
-    job->to_stdout = !options->out || strcmp(options->out, "-") == 0;
-    const uint32_t *tokens = options->token_count_count ? options->token_counts : cli_usual_batches;
-    job->token_count_count = options->token_count_count ? options->token_count_count : 18;
+    const uint32_t *tokens = e->options->token_count_count ? e->options->token_counts : cli_usual_batches;
+    job->token_count_count = e->options->token_count_count ? e->options->token_count_count : 18;
     memcpy(job->tokens, tokens, job->token_count_count * sizeof *tokens);
     qsort(job->tokens, job->token_count_count, sizeof *job->tokens, compare_tokens);
-    bool below = options->arch.count > 1;
-    snprintf(job->folder, sizeof job->folder, "%s%s%s", job->to_stdout ? "" : options->out, below ? "/" : "",
-             below ? arch : "");
-    mj_error error = {MJ_OK, ""};
-    cli_exit code = emit_pack(job, &error) == MJ_OK ? CLI_OK : cli_fail(&error);
-    if (code == CLI_OK && list) {
-        mj_json_push(list, emitted_json(job));
-    } else if (code == CLI_OK && !(job->to_stdout && options->quiet)) {
-        print_emitted(job->to_stdout ? stderr : stdout, job);
+    mj_status status = mj_arch_backend(job->context, arch, &job->backend, error);
+    if (status == MJ_OK) {
+        find_store(job);
+        status = build_all(job, error);
     }
-    free_job(job);
-    return code;
+    return status;
 }
 
 /* ---- The command ---- */
 static cli_exit check_words(const cli_options *options)
 {
     bool to_stdout = !options->out || strcmp(options->out, "-") == 0;
-    if (to_stdout && (options->json || options->arch.count > 1)) {
-        cli_error("emit: %s needs --out: without it stdout gets one C file",
-                  options->json ? "--json" : "more than one --arch");
+    if (to_stdout && options->json) {
+        cli_error("emit: --json needs --out: without it stdout gets one C file");
         return CLI_USAGE;
+    }
+    if (options->arch.count > MJ_PACK_TARGETS_MAX) {
+        cli_error("emit: more than %d archs", MJ_PACK_TARGETS_MAX);
+        return CLI_USAGE;
+    }
+    for (uint32_t i = 0; i < options->arch.count; i++) {
+        for (uint32_t k = 0; k < i; k++) {
+            if (strcmp(options->arch.items[i], options->arch.items[k]) == 0) {
+                cli_error("emit: --arch %s is there twice", options->arch.items[i]);
+                return CLI_USAGE;
+            }
+        }
     }
     if (options->config && !options->family) {
         cli_error("--config needs --family: a config is a point of one family's space");
@@ -447,22 +471,54 @@ static cli_exit check_folder(const cli_options *options)
     return CLI_OK;
 }
 
+/* Every arch is built before anything is written: a pack holds all that was asked for, or is not there. */
+static mj_status emit_pack(emission *e, mj_error *error)
+{
+    uint32_t count = e->options->arch.count ? e->options->arch.count : 1;
+    mj_status status = MJ_OK;
+    for (uint32_t i = 0; i < count && status == MJ_OK; i++) {
+        status = build_arch(e, e->options->arch.count ? e->options->arch.items[i] : "sm_90a", error);
+    }
+    return status == MJ_OK ? output_pack(e, error) : status;
+}
+
+static cli_exit report(const emission *e)
+{
+    mj_json *list = e->options->json ? mj_json_array() : NULL;
+    for (uint32_t i = 0; list && i < e->job_count; i++) {
+        mj_json_push(list, emitted_json(e, e->jobs[i]));
+    }
+    if (list) {
+        return cli_print_json(list);
+    }
+    if (!e->to_stdout || !e->options->quiet) {
+        print_emitted(e->to_stdout ? stderr : stdout, e);
+    }
+    return CLI_OK;
+}
+
 static cli_exit emit_all(const cli_options *options, mj_context *context)
 {
     cli_target target;
+    mj_error error = {MJ_OK, ""};
     cli_exit code = cli_resolve(options, context, &target);
     if (code == CLI_OK) {
         code = check_folder(options);
     }
-    mj_json *list = options->json ? mj_json_array() : NULL;
-    uint32_t count = options->arch.count ? options->arch.count : 1;
-    for (uint32_t i = 0; i < count && code == CLI_OK; i++) {
-        code = emit_arch(options, context, &target, options->arch.count ? options->arch.items[i] : "sm_90a", list);
+    emission *e = code == CLI_OK ? calloc(1, sizeof *e) : NULL;
+    if (!e) {
+        return code == CLI_OK ? (cli_error("out of memory"), CLI_INTERNAL) : code;
     }
-    if (list && code == CLI_OK) {
-        return cli_print_json(list);
+    e->options = options;
+    e->context = context;
+    e->target = &target;
+    e->to_stdout = !options->out || strcmp(options->out, "-") == 0;
+    snprintf(e->folder, sizeof e->folder, "%s", e->to_stdout ? "" : options->out);
+    code = emit_pack(e, &error) == MJ_OK ? report(e) : cli_fail(&error);
+    for (uint32_t i = 0; i < e->job_count; i++) {
+        free_job(e->jobs[i]);
     }
-    mj_json_free(list);
+    free(e);
     return code;
 }
 
