@@ -39,16 +39,20 @@ TEST(tiles_grow_with_rows)
 {
     mj_ranked small[8], large[8];
     for (int op = MJ_OP_GEMM1; op <= MJ_OP_GEMM2; op += MJ_OP_GEMM2 - MJ_OP_GEMM1) {
-        CHECK_INT(rank(mixtral, "sm_90a", (mj_op)op, NULL, 1, small, 8, NULL), 8);
-        CHECK_INT(rank(mixtral, "sm_90a", (mj_op)op, NULL, 4096, large, 8, NULL), 8);
-        for (int i = 0; i < 8; i++) {
-            CHECK_STRING(small[i].space->family, "mma");
-            CHECK_INT(param(&small[i], "tile_m"), 16);
-            CHECK(param(&large[i], "tile_m") >= 64);
-            CHECK(param(&large[i], "tile_m") * param(&large[i], "tile_n") >= 64 * 128);
-            CHECK_INT(param(&large[i], "split_k"), 1);
+        for (int hopper = 0; hopper < 2; hopper++) {
+            const char *arch = hopper ? "sm_90a" : "sm_80";
+            CHECK_INT(rank(mixtral, arch, (mj_op)op, NULL, 1, small, 8, NULL), 8);
+            CHECK_INT(rank(mixtral, arch, (mj_op)op, NULL, 4096, large, 8, NULL), 8);
+            for (int i = 0; i < 8; i++) {
+                CHECK_STRING(small[i].space->family, hopper ? "wgmma" : "mma");
+                CHECK_STRING(large[i].space->family, hopper ? "wgmma" : "mma");
+                CHECK(hopper ? param(&small[i], "tile_m") <= 16 : param(&small[i], "tile_m") == 16);
+                CHECK(param(&large[i], "tile_m") >= 64);
+                CHECK(param(&large[i], "tile_m") * param(&large[i], "tile_n") >= 64 * 128);
+                CHECK(hopper || param(&large[i], "split_k") == 1);
+            }
+            CHECK(large[0].estimate_us > 10 * small[0].estimate_us);
         }
-        CHECK(large[0].estimate_us > 10 * small[0].estimate_us);
     }
 }
 
@@ -81,7 +85,7 @@ TEST(ranks_are_ordered_and_repeatable)
         fixture f;
         CHECK(mj_config_equal(&first[i].config, &again[i].config));
         CHECK(i == 0 || first[i].estimate_us >= first[i - 1].estimate_us);
-        CHECK(fixture_kernel(&f, qwen, "sm_90a", "mma", MJ_OP_GEMM1, ""));
+        CHECK(fixture_kernel(&f, qwen, "sm_90a", first[i].space->family, MJ_OP_GEMM1, ""));
         f.desc.config = &first[i].config;
         CHECK(mj_legal(fixture_spec, &f.desc, NULL));
         CHECK(mj_estimate_us(&f.desc, &f.arch.typical, 64, NULL) == first[i].estimate_us);
@@ -94,7 +98,9 @@ TEST(every_arch_has_every_op)
         for (int op = 0; op < MJ_OP_COUNT; op++) {
             mj_ranked best;
             const char *arch = mj_spec_arch_at(fixture_spec, a)->name;
-            if (rank(qwen, arch, (mj_op)op, NULL, 16, &best, 1, NULL) != 1) {
+            bool quantises = op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2; /* an op of 8-bit inputs */
+            const char *layer = quantises ? "E=128,topk=8,H=2048,N=768,scheme=fp8_w8a8_channel" : qwen;
+            if (rank(layer, arch, (mj_op)op, NULL, 16, &best, 1, NULL) != 1) {
                 check_fail(__FILE__, __LINE__, "%s has no %s", arch, mj_op_name((mj_op)op));
             } else {
                 CHECK(best.estimate_us > 0 && best.estimate_us < 1e6);
@@ -107,7 +113,11 @@ TEST(reference_only_when_nothing_else_is_legal)
 {
     mj_ranked best[4];
     CHECK(rank(mixtral, "sm_90a", MJ_OP_GEMM1, NULL, 16, best, 1, NULL) == 1);
-    CHECK_STRING(best[0].space->family, "mma");
+    CHECK_STRING(best[0].space->family, "wgmma");
+    CHECK(rank("E=8,topk=2,H=4096,N=1028", "sm_90a", MJ_OP_GEMM1, NULL, 16, best, 1, NULL) == 1);
+    CHECK_STRING(best[0].space->family, "wgmma"); /* 2056 columns */
+    CHECK(rank("E=8,topk=2,H=4096,N=1026", "sm_90a", MJ_OP_GEMM1, NULL, 16, best, 1, NULL) == 1);
+    CHECK_STRING(best[0].space->family, "mma"); /* 2052 columns are no whole 16-byte stores */
     CHECK(rank("E=8,topk=2,H=4095,N=7168", "sm_90a", MJ_OP_GEMM1, NULL, 16, best, 1, NULL) == 1); /* odd depth */
     CHECK_STRING(best[0].space->family, "reference");
     CHECK(rank(mixtral, "sm_90a", MJ_OP_GEMM1, "reference", 16, best, 4, NULL) == 4);

@@ -44,7 +44,8 @@ TEST(reads_every_kind_of_field)
     CHECK_INT(arch->capability_major, 9);
     CHECK_INT(arch->typical.sm_count, 132);
     CHECK(arch->typical.memory_gbps == 4630);
-    CHECK_STRING(arch->families.items[0], "mma");
+    CHECK_STRING(arch->families.items[0], "wgmma");
+    CHECK_STRING(arch->families.items[1], "mma");
     const mj_scheme *scheme;
     CHECK_STATUS(mj_spec_find_scheme(spec, "bf16", &scheme, NULL), MJ_OK);
     CHECK(scheme->supported);
@@ -56,12 +57,15 @@ TEST(reads_every_kind_of_field)
     CHECK(scheme->tolerance.element_rel == 0.0078125);
     const mj_space *space;
     CHECK_STATUS(mj_spec_find_space(spec, "mma", &space, NULL), MJ_OK);
+    CHECK_STRING(space->primitives, "");
     CHECK_INT(space->tunable_count, 8);
     CHECK_STRING(space->tunables[0].name, "tile_m");
     CHECK_INT(space->tunables[1].default_value, 128);
     CHECK_INT(space->tunables[3].values[5], 8);
     CHECK(space->rule_count > 5);
     CHECK(space->rules[0].reason[0] != 0);
+    CHECK_STATUS(mj_spec_find_space(spec, "wgmma", &space, NULL), MJ_OK);
+    CHECK_STRING(space->primitives, "hopper");
     const mj_model *model;
     CHECK_STATUS(mj_spec_find_model(spec, "gpt-oss-20b", &model, NULL), MJ_OK);
     CHECK(model->bias && model->gated && model->activation == MJ_ACT_SWIGLUOAI);
