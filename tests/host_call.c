@@ -1,9 +1,8 @@
-/* host_call.c: compile, fork, call; stderr comes back through a pipe. */
+/* host_call.c: fork, call; stderr comes back through a pipe. */
 #define _GNU_SOURCE
 #include "host_call.h"
 
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,27 +15,6 @@
 #include "cpu_entry.h"
 
 enum { CALL_SECONDS = 60, SMEM_ALIGN_BYTES = 1024, NO_KERNEL = 97, NO_MEMORY = 98 };
-
-host_result host_compile(const char *text, char *library, size_t library_bytes)
-{
-    const char *folder = getenv("TMPDIR");
-    char source[4096], command[9000];
-    int length = snprintf(library, library_bytes, "%s/moejit-host-XXXXXX", folder ? folder : "/tmp");
-    int file = length > 0 && (size_t)length < library_bytes ? mkstemp(library) : -1;
-    if (file < 0) {
-        return HOST_BROKEN;
-    }
-    close(file);
-    snprintf(source, sizeof source, "%.4000s.c", library);
-    FILE *out = fopen(source, "w");
-    if (!out || fputs(text, out) < 0 || fclose(out) != 0) {
-        return HOST_BROKEN;
-    }
-    snprintf(command, sizeof command, "cc -std=gnu11 -O1 -w -Wno-psabi -shared -fPIC -o '%.4000s' '%.4000s' -lm", library, source);
-    int code = system(command);
-    unlink(source);
-    return code == 0 ? HOST_RIGHT : HOST_NO_COMPILE;
-}
 
 void *host_shared(size_t bytes)
 {

@@ -1,4 +1,4 @@
-/* host_call.h: a hand-written kernel for the host prelude: compiled, and run in a child process. */
+/* host_call.h: a hand-written kernel for the host prelude: run in a child process. */
 #ifndef MOEJIT_HOST_CALL_H
 #define MOEJIT_HOST_CALL_H
 
@@ -6,9 +6,6 @@
 #include <stdint.h>
 
 #include "host_run.h"
-
-/* `library`: path of the result, to be unlinked by the caller. */
-host_result host_compile(const char *text, char *library, size_t library_bytes);
 
 /* Blocks 0..blocks-1, one after the other. The child sees a copy of the caller's memory: what the kernel writes for the caller
  * lies in memory of host_shared(). why: the last line the prelude said, else empty. */

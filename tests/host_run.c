@@ -3,7 +3,6 @@
 #include "host_run.h"
 
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -38,7 +37,7 @@ typedef struct report {
 typedef struct run {
     const mj_kernel_desc *desc;
     const mj_manifest *manifest;
-    host_entry *entry;
+    host_entry *entry, *first; /* first: of a manifest with a pass ahead of the kernel */
     report *report;
     uint64_t random;
 } run;
@@ -132,33 +131,44 @@ static void shuffle(run *r, int32_t *order, uint32_t count)
 }
 
 /* Blocks one after the other, in any order: no kernel may rely on one. */
-static void launch(run *r, const mj_arg_value values[MJ_ARG_COUNT], uint32_t blocks)
+static void run_blocks(run *r, host_entry *entry, const void *args, uint32_t blocks, void *smem)
 {
-    _Alignas(MJ_TENSOR_MAP_ALIGN) char args[ARGS_BYTES_MAX] = {0};
-    buffer smem = buffer_new((r->manifest->smem_bytes + SMEM_ALIGN) / SMEM_ALIGN * SMEM_ALIGN, 0xff);
     int32_t *order = malloc((blocks + 1) * sizeof *order);
     if (!order) {
         _exit(99);
     }
     shuffle(r, order, blocks);
+    for (uint32_t i = 0; i < blocks; i++) {
+        host_block block = {.block = order[i], .grid = (int32_t)blocks, .smem = smem, .seed = below(r, 1u << 30)};
+        entry(&block, args);
+    }
+    free(order);
+}
+
+static void launch(run *r, const mj_arg_value values[MJ_ARG_COUNT], uint32_t blocks)
+{
+    _Alignas(MJ_TENSOR_MAP_ALIGN) char args[ARGS_BYTES_MAX] = {0};
+    buffer smem = buffer_new((r->manifest->smem_bytes + SMEM_ALIGN) / SMEM_ALIGN * SMEM_ALIGN, 0xff);
+    uint32_t tokens = (uint32_t)values[MJ_ARG_TOKEN_COUNT].i32, first_blocks = 0;
     mj_manifest_pack_args(r->manifest, values, args);
     for (uint32_t i = 0; i < r->manifest->tensor_map_count; i++) {
         mj_tensor_map map;
-        uint32_t tokens = (uint32_t)values[MJ_ARG_TOKEN_COUNT].i32;
         if (mj_manifest_tensor_map(r->manifest, i, values, tokens, &map, NULL) != MJ_OK ||
             mj_backend_cpu.tensor_map_encode(NULL, &map, args + mj_args_tensor_map_offset(r->manifest->op, i), NULL) !=
                 MJ_OK) {
             _exit(99);
         }
     }
-    for (uint32_t i = 0; i < blocks; i++) {
-        host_block block = {.block = order[i], .grid = (int32_t)blocks, .smem = smem.data, .seed = below(r, 1u << 30)};
-        r->entry(&block, args);
+    if (r->first) {
+        if (mj_manifest_first_blocks(r->manifest, tokens, 2, &first_blocks, NULL) != MJ_OK) {
+            _exit(99);
+        }
+        run_blocks(r, r->first, args, first_blocks, smem.data);
     }
+    run_blocks(r, r->entry, args, blocks, smem.data);
     if (!buffer_guarded(&smem)) {
         wrong(r, "wrote outside its shared memory");
     }
-    free(order);
     free(smem.memory);
 }
 
@@ -411,17 +421,22 @@ static bool (*const op_cases[MJ_OP_COUNT])(run *r, const routing_case *c) = {
 
 /* ---- The child ---- */
 
-static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *library, report *out)
+static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *library, int says,
+                      report *out)
 {
     run r = {.desc = desc, .manifest = manifest, .report = out, .random = 12345};
     struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
-    int quiet = open("/dev/null", O_WRONLY);
-    dup2(quiet, 2); /* the prelude's faults go to stderr */
+    dup2(says, 2); /* the prelude's faults go to stderr */
     alarm(TIME_LIMIT_SECONDS);
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     r.entry = handle ? (host_entry *)(uintptr_t)dlsym(handle, manifest->symbol) : NULL;
-    if (!r.entry) {
+    if (handle && manifest->first_pass) {
+        char symbol[sizeof manifest->symbol + sizeof "_first"];
+        snprintf(symbol, sizeof symbol, "%s_first", manifest->symbol);
+        r.first = (host_entry *)(uintptr_t)dlsym(handle, symbol);
+    }
+    if (!r.entry || (manifest->first_pass && !r.first)) {
         snprintf(out->why, sizeof out->why, "%s", dlerror());
         out->result = HOST_BROKEN;
         _exit(0);
@@ -435,7 +450,7 @@ static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, c
     _exit(0);
 }
 
-static host_result compile(const char *text, char *library, size_t bytes)
+host_result host_compile(const char *text, char *library, size_t bytes)
 {
     const char *folder = getenv("TMPDIR");
     char source[4096], command[9000];
@@ -479,16 +494,20 @@ host_result host_check(const mj_kernel_desc *desc, const mj_manifest *manifest, 
         return HOST_BROKEN;
     }
     shared->result = HOST_BROKEN;
-    host_result result = compile(text, library, sizeof library);
+    int says = memfd_create("stderr of a kernel", 0);
+    host_result result = says < 0 ? HOST_BROKEN : host_compile(text, library, sizeof library);
     if (result == HOST_RIGHT) {
         fflush(NULL);
         pid_t child = fork();
         if (child == 0) {
-            run_child(desc, manifest, library, shared);
+            run_child(desc, manifest, library, says, shared);
         }
         result = child < 0 ? HOST_BROKEN : wait_for(child, shared);
+        ssize_t said = result == HOST_CRASHED ? pread(says, shared->why, sizeof shared->why - 1, 0) : 0;
+        shared->why[said > 0 ? strcspn(shared->why, "\n") : sizeof shared->why - 1] = '\0';
         snprintf(why, why_bytes, "%s", shared->why);
     }
+    close(says);
     unlink(library);
     munmap(shared, sizeof *shared);
     return result;

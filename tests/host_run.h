@@ -1,7 +1,7 @@
 /* host_run.h: runs a generated source on the CPU, under the host prelude, and compares with tuner/reference.c.
  *
  * Everything happens in a child process with a time limit, so a source that crashes, hangs or spoils memory is an outcome like
- * any other. */
+ * any other. What the prelude said before a crash is its reason. */
 #ifndef MOEJIT_HOST_RUN_H
 #define MOEJIT_HOST_RUN_H
 
@@ -16,6 +16,9 @@ typedef enum host_result {
     HOST_BROKEN, /* the harness itself failed: never a verdict on the source */
 } host_result;
 const char *host_result_name(host_result result);
+
+/* HOST_RIGHT, or why there is no library. `library`: its path, to be unlinked by the caller. */
+host_result host_compile(const char *text, char *library, size_t bytes);
 
 /* Compiles `text` (made with prelude "host") and runs it on every case of its op: for a GEMM ragged, empty-expert, single-token
  * and one-expert routings, twice each. `why` gets one line. */
