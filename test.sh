@@ -3,7 +3,7 @@
 #   unit     the tests, as shipped             asan     the same under address and undefined-behaviour sanitizers
 #   nogen    MOEJIT_GENERATOR=OFF: its tests, and that it holds no Lua
 #   fuzz     every fuzz target for 30 s        tidy     the rules of the source tree
-#   install  cmake --install, from outside     readme   the README's commands and tables
+#   install  cmake --install, from outside     readme   the README's commands and tables, the set-up's words
 # --full also runs the long cases. The last line is "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")"
@@ -106,6 +106,7 @@ pass_install() {
 }
 
 pass_readme() {
+    run_script readme setup_test tests/setup_test.sh
     need_release readme && run_script readme readme_test lua5.4 tests/readme_test.lua $out/release
 }
 

@@ -8,8 +8,9 @@ say() {
 # have_package NAME: is what we need from that package there, wherever it came from?
 have_package() {
     case $1 in
-        gcc | cmake | make | lua5.4) command -v "$1" >/dev/null ;;
-        libc6-dev) echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 ;;
+        gcc | make | lua5.4) command -v "$1" >/dev/null ;;
+        cmake) command -v cmake >/dev/null && ! cmake_is_old ;;
+        libc6-dev) have_header stdio.h ;;
         liblua5.4-dev) have_header lua5.4/lua.h && have_library liblua5.4.a && have_library liblua5.4.so ;;
         libcjson-dev) have_header cjson/cJSON.h && have_library libcjson.so ;;
         pkg-config) command -v pkg-config >/dev/null ;;
@@ -19,12 +20,29 @@ have_package() {
     esac
 }
 
+# Where there is no gcc to ask, the usual folders answer: what is named as missing is missing.
 have_header() {
-    echo "#include <$1>" | gcc -E - >/dev/null 2>&1
+    if command -v gcc >/dev/null; then
+        echo "#include <$1>" | gcc -E - >/dev/null 2>&1
+    else
+        ls /usr/include/"$1" /usr/local/include/"$1" 2>/dev/null | grep -q .
+    fi
 }
 
 have_library() {
-    [ "$(gcc -print-file-name="$1" 2>/dev/null)" != "$1" ]
+    if command -v gcc >/dev/null; then
+        [ "$(gcc -print-file-name="$1")" != "$1" ]
+    else
+        ls /usr/lib/"$1" /usr/lib/*/"$1" /usr/lib64/"$1" /usr/local/lib/"$1" 2>/dev/null | grep -q .
+    fi
+}
+
+cmake_version() {
+    cmake --version 2>/dev/null | sed -n '1s/.*version //p'
+}
+
+cmake_is_old() {
+    [ "$(printf '%s\n' 3.19 "$(cmake_version)" | sort -V | head -n 1)" != 3.19 ]
 }
 
 as_root() {
@@ -45,8 +63,16 @@ need_packages() {
         have_package "$package" || missing="$missing $package"
     done
     [ -z "$missing" ] && return 0
+    if command -v cmake >/dev/null && cmake_is_old; then
+        echo "cmake $(cmake_version) is too old, 3.19 is needed: Debian 12 and Ubuntu 22.04 have it, and 'pip install cmake'" >&2
+        return 1
+    fi
     if ! command -v apt-get >/dev/null; then
         echo "missing:$missing (Debian's names; no apt-get here, please install them with your system's tool)" >&2
+        return 1
+    fi
+    if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+        echo "missing:$missing; neither root nor sudo here: please run, as root: apt-get install$missing" >&2
         return 1
     fi
     say "installing from the distribution:$missing"
@@ -71,7 +97,7 @@ need_packages() {
 build() {
     folder=$1
     shift
-    mkdir -p "$folder"
+    mkdir -p "$folder" || return 1
     if ! cmake -S . -B "$folder" "$@" >"$folder/configure.log" 2>&1; then
         cat "$folder/configure.log"
         return 1
