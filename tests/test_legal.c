@@ -290,7 +290,32 @@ static void blocks_outside(fixture *f)
     f->scheme.scale.group_k = f->scheme.input_group_k = 96;
 }
 
+#include "legal_wgmma.h"
+
 static const edge edges[] = {
+    {"choices", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, boxes_inside, choices_outside},
+    {"choices", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, tokens_are_rows, orientation_outside},
+    {"wgmma_rows", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, groups_inside, groups_outside},
+    {"wgmma_columns", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, wide_inside, wide_outside},
+    {"wgmma_columns", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, pairs_inside, pairs_outside},
+    {"wgmma_columns", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, pattern_inside, pattern_outside},
+    {"swizzle_rows", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, pattern_inside, pattern_outside},
+    {"swizzle_rows", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, parts_inside, parts_outside},
+    {"box_rows", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, box_inside, box_outside},
+    {"box_rows", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, input_box_inside, input_box_outside},
+    {"row_strides", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, depth_inside, stride_outside},
+    {"columns_aligned", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, columns_inside, columns_outside},
+    {"map_rows", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, map_inside, map_outside},
+    {"step_depth", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, deep_inside, deep_outside},
+    {"step_depth", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, NULL, power_of_steps_outside},
+    {"step_depth", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, NULL, shallow_outside},
+    {"stages_fit", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, ring_inside, ring_outside},
+    {"cluster_size", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, cluster_inside, cluster_outside},
+    {"producer_warps", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, loaders_inside, loaders_outside},
+    {"producer_warps", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, NULL, one_loader_outside},
+    {"register_pool", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, pool_inside, pool_outside},
+    {"consumer_registers", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, regs_inside, regs_outside},
+    {"scheduler_experts", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, experts_inside, experts_outside},
     {"scale_blocks", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, blocks_inside, blocks_outside},
     {"matrix_known", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, matrix_outside},
     {"wave_rows", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, wave_rows_outside},
@@ -512,25 +537,29 @@ TEST(default_is_legal_or_replaced)
 TEST(hostile_values)
 {
     static const int32_t values[] = {0, -1, 1, 4096, 4097, INT32_MAX, INT32_MIN, 65536};
-    fixture f;
-    CHECK(fixture_kernel(&f, "E=4096,topk=64,H=16384,N=8192", "sm_90a", "mma", MJ_OP_GEMM1, good));
-    for (uint32_t i = 0; i < f.config.count; i++) {
-        for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
-            for (uint32_t j = 0; j < f.config.count; j++) {
-                mj_config keep = f.config;
-                mj_verdict verdict;
-                f.config.params[i].value = values[v];
-                f.config.params[j].value = values[(v + j) % (sizeof values / sizeof values[0])];
-                CHECK(!mj_legal(fixture_spec, &f.desc, &verdict));
-                CHECK(verdict.refusal_count > 0);
-                f.config = keep;
+    static const char *const families[] = {"mma", "wgmma"};
+    for (size_t family = 0; family < 2; family++) {
+        fixture f;
+        CHECK(fixture_kernel(&f, "E=4096,topk=64,H=16384,N=8192", "sm_90a", families[family], MJ_OP_GEMM1,
+                             family ? good_wgmma : good));
+        for (uint32_t i = 0; i < f.config.count; i++) {
+            for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
+                for (uint32_t j = 0; j < f.config.count; j++) {
+                    mj_config keep = f.config;
+                    mj_verdict verdict;
+                    f.config.params[i].value = values[v];
+                    f.config.params[j].value = values[(v + j) % (sizeof values / sizeof values[0])];
+                    CHECK(!mj_legal(fixture_spec, &f.desc, &verdict));
+                    CHECK(verdict.refusal_count > 0);
+                    f.config = keep;
+                }
             }
         }
+        for (uint32_t i = 0; i < f.config.count; i++) {
+            f.config.params[i].value = 4096;
+        }
+        CHECK(!mj_legal(fixture_spec, &f.desc, NULL));
     }
-    for (uint32_t i = 0; i < f.config.count; i++) {
-        f.config.params[i].value = 4096;
-    }
-    CHECK(!mj_legal(fixture_spec, &f.desc, NULL));
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,183 @@
+/* legal_wgmma.h: part of test_legal.c: the edges of family wgmma. 192 threads; weight rows are wgmma's rows. */
+#ifndef MOEJIT_LEGAL_WGMMA_H
+#define MOEJIT_LEGAL_WGMMA_H
+
+static const char good_wgmma[] = "tile_m=16,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,"
+                                 "producers=2,cluster=1,group_m=1,blocks_per_sm=2";
+
+static void boxes_inside(fixture *f)
+{
+    set(f, "input_load", 2);
+}
+static void choices_outside(fixture *f)
+{
+    set(f, "input_load", 3);
+}
+static void orientation_outside(fixture *f)
+{
+    set(f, "orientation", 3);
+}
+static void groups_inside(fixture *f)
+{
+    set(f, "consumers", 2);
+}
+static void groups_outside(fixture *f)
+{
+    set(f, "consumers", 2);
+    set(f, "tile_n", 64);
+}
+static void wide_inside(fixture *f)
+{
+    set(f, "tile_m", 256);
+}
+static void wide_outside(fixture *f)
+{
+    set(f, "tile_m", 264);
+}
+static void tokens_are_rows(fixture *f)
+{
+    set(f, "orientation", 1);
+    set(f, "tile_m", 64);
+}
+static void pairs_inside(fixture *f)
+{
+    tokens_are_rows(f);
+    set(f, "tile_n", 144);
+}
+static void pairs_outside(fixture *f)
+{
+    tokens_are_rows(f);
+    set(f, "tile_n", 136);
+}
+static void pattern_inside(fixture *f)
+{
+    set(f, "tile_m", 24);
+}
+static void pattern_outside(fixture *f)
+{
+    set(f, "tile_m", 20);
+}
+static void parts_inside(fixture *f)
+{
+    pairs_inside(f); /* 144 columns: parts of 72 */
+    set(f, "cluster", 2);
+}
+static void parts_outside(fixture *f)
+{
+    pairs_outside(f); /* 136: parts of 68 */
+    set(f, "cluster", 2);
+}
+static void box_inside(fixture *f)
+{
+    set(f, "tile_n", 256);
+}
+static void box_outside(fixture *f)
+{
+    set(f, "tile_n", 320);
+}
+static void input_box_inside(fixture *f)
+{
+    boxes_inside(f);
+    set(f, "tile_m", 256);
+}
+static void input_box_outside(fixture *f)
+{
+    boxes_inside(f);
+    set(f, "tile_m", 320);
+}
+static void stride_outside(fixture *f)
+{
+    f->problem.hidden = 4084;
+}
+static void columns_inside(fixture *f)
+{
+    f->problem.intermediate = 7172;
+}
+static void columns_outside(fixture *f)
+{
+    f->problem.intermediate = 7170;
+}
+static void map_inside(fixture *f)
+{
+    f->problem.intermediate = INT32_MAX / 16; /* times 2 * 8 experts */
+}
+static void map_outside(fixture *f)
+{
+    f->problem.intermediate = INT32_MAX / 16 + 1;
+}
+static void deep_inside(fixture *f)
+{
+    set(f, "step_bytes", 512);
+}
+static void deep_outside(fixture *f)
+{
+    set(f, "step_bytes", 1024);
+}
+static void power_of_steps_outside(fixture *f)
+{
+    set(f, "step_bytes", 384);
+}
+static void shallow_outside(fixture *f)
+{
+    set(f, "step_bytes", 64);
+}
+static int64_t var_of(fixture *f, const char *name)
+{
+    mj_derived derived = derived_of(f);
+    for (uint32_t i = 0; i < derived.var_count; i++) {
+        if (strcmp(derived.vars[i].name, name) == 0) {
+            return derived.vars[i].value;
+        }
+    }
+    return -1;
+}
+static void ring_inside(fixture *f) /* the least shared memory that holds 3 stages */
+{
+    while (f->arch.smem_block_bytes_max > 0 && var_of(f, "stages") >= 3) {
+        f->arch.smem_block_bytes_max--;
+    }
+    f->arch.smem_block_bytes_max++;
+}
+static void ring_outside(fixture *f)
+{
+    ring_inside(f);
+    f->arch.smem_block_bytes_max--;
+}
+static void cluster_inside(fixture *f)
+{
+    set(f, "cluster", 2);
+}
+static void cluster_outside(fixture *f)
+{
+    set(f, "cluster", 4);
+}
+static void loaders_inside(fixture *f)
+{
+    set(f, "producers", 4);
+}
+static void loaders_outside(fixture *f)
+{
+    set(f, "producers", 5);
+}
+static void one_loader_outside(fixture *f)
+{
+    set(f, "producers", 1);
+}
+static uint32_t handed_out(fixture *f) /* registers of a launch from which setmaxnreg can take what it hands out */
+{
+    set(f, "producers", 4);
+    set(f, "blocks_per_sm", 1);
+    uint32_t threads = derived_of(f).block_threads;
+    uint32_t sum = 128 * (uint32_t)(var_of(f, "regs_consumer") + var_of(f, "regs_producer"));
+    return (sum / threads + 7) / 8 * 8 * threads;
+}
+static void pool_inside(fixture *f)
+{
+    f->arch.regs_sm = handed_out(f);
+}
+static void pool_outside(fixture *f)
+{
+    f->arch.regs_sm = handed_out(f) - 1;
+}
+
+#endif
