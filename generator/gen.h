@@ -361,6 +361,8 @@ typedef struct mj_manifest {
     bool first_pass; /* every launch runs "<symbol>_first" ahead of it, with the same block and arguments */
     mj_grid_rule first_grid;
     uint32_t pair_scratch_bytes; /* of partials for each of the M * top_k pairs */
+    uint32_t needed_args;        /* bits 1 << mj_arg: scales and zero points that the scheme has; may not be null */
+    uint32_t scales_per_row;     /* quantise: f32 scales it writes for a row; 0: it reads a static one */
     uint32_t tensor_map_count;
     mj_tensor_map_rule tensor_maps[MJ_TENSOR_MAPS_MAX];
     char source_sha256[MJ_SHA256_HEX];

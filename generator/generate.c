@@ -251,6 +251,10 @@ static void fill_manifest(const generation *g, uint32_t args_bytes, mj_manifest 
     out->first_pass = g->derived.first_pass;
     out->first_grid = g->derived.first_grid;
     out->pair_scratch_bytes = g->derived.pair_scratch_bytes;
+    out->needed_args = mj_scheme_needed_args(desc->scheme, desc->op);
+    if (desc->op == MJ_OP_QUANTISE1 || desc->op == MJ_OP_QUANTISE2) {
+        out->scales_per_row = mj_scheme_scales_per_row(desc->scheme, mj_problem_gemm(desc->problem, desc->op).k);
+    }
     out->tensor_map_count = g->derived.tensor_map_count;
     memcpy(out->tensor_maps, g->derived.tensor_maps, sizeof out->tensor_maps);
     mj_sha256_hex(g->out.text, g->out.bytes, out->source_sha256);

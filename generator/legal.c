@@ -74,7 +74,7 @@ static void scheme_decodable(const mj_kernel_desc *desc, char *text, size_t byte
 static void quantise_of_scheme(const mj_kernel_desc *desc, char *text, size_t bytes)
 {
     bool quantises = desc->op == MJ_OP_QUANTISE1 || desc->op == MJ_OP_QUANTISE2;
-    if (quantises && strcmp(desc->scheme->input_scale_kind, "none") == 0) {
+    if (quantises && !mj_scheme_quantises(desc->scheme)) {
         snprintf(text, bytes, "the GEMMs of scheme %s multiply %s: there is nothing to quantise", desc->scheme->name,
                  desc->scheme->input_format);
     }

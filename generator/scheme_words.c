@@ -123,6 +123,29 @@ void mj_scheme_words_fill(const mj_scheme *s, mj_gemm_shape shape, mj_scheme_wor
     add_number(out, "input_dynamic", s->input_scale_dynamic);
 }
 
+bool mj_scheme_quantises(const mj_scheme *s)
+{
+    return strcmp(s->input_scale_kind, "none") != 0;
+}
+
+uint32_t mj_scheme_needed_args(const mj_scheme *s, mj_op op)
+{
+    bool gemm = op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2, quantise = op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
+    uint32_t needed = 0;
+    needed |= gemm && s->scale.format[0] ? 1u << MJ_ARG_WEIGHT_SCALES : 0;
+    needed |= gemm && s->zero.format[0] ? 1u << MJ_ARG_WEIGHT_ZEROS : 0;
+    needed |= (gemm || quantise) && mj_scheme_quantises(s) ? 1u << MJ_ARG_INPUT_SCALES : 0;
+    return needed;
+}
+
+uint32_t mj_scheme_scales_per_row(const mj_scheme *s, uint32_t k)
+{
+    if (strcmp(s->input_scale_kind, "token") == 0) {
+        return 1;
+    }
+    return strcmp(s->input_scale_kind, "group") == 0 ? (k + s->input_group_k - 1) / s->input_group_k : 0;
+}
+
 bool mj_scheme_is_plain(const mj_scheme *s)
 {
     return is_half(s->weight_format) && strcmp(s->weight_format, s->io_format) == 0 &&

@@ -21,6 +21,11 @@ typedef struct mj_scheme_words {
 
 /* `shape`: of the op's GEMM; a group of 0 becomes its whole axis. The result points into itself and into the scheme. */
 void mj_scheme_words_fill(const mj_scheme *scheme, mj_gemm_shape shape, mj_scheme_words *out);
+/* As mj_manifest has them. */
+uint32_t mj_scheme_needed_args(const mj_scheme *scheme, mj_op op);
+uint32_t mj_scheme_scales_per_row(const mj_scheme *scheme, uint32_t k);
+/* The GEMMs multiply codes that quantise1 and quantise2 write. */
+bool mj_scheme_quantises(const mj_scheme *scheme);
 /* 16-bit floats without scales on both sides, the form that needs no decoding. */
 bool mj_scheme_is_plain(const mj_scheme *scheme);
 /* "" if weights and input can be decoded by templates/weight_value.tmpl, else what cannot. */

@@ -118,7 +118,7 @@ static mj_status check_pointers(const mj_manifest *manifest, const mj_arg_value 
             continue;
         }
         uint64_t pointer = values[arg].pointer;
-        bool optional = arg_may_be_null[arg];
+        bool optional = arg_may_be_null[arg] && !(manifest->needed_args >> arg & 1);
         if ((arg == MJ_ARG_PARTIALS || arg == MJ_ARG_COUNTERS) && manifest->partial_tile_bytes) {
             optional = false;
         }

@@ -94,9 +94,28 @@ static mj_json *map_to_json(const mj_tensor_map_rule *rule)
     return object;
 }
 
+/* What a scheme may have beside the codes. */
+static const mj_arg scheme_args[] = {MJ_ARG_WEIGHT_SCALES, MJ_ARG_WEIGHT_ZEROS, MJ_ARG_INPUT_SCALES};
+enum { SCHEME_ARG_COUNT = sizeof scheme_args / sizeof scheme_args[0] };
+
+static bool add_needs(mj_json *object, const mj_manifest *manifest)
+{
+    mj_json *needs = manifest->needed_args ? mj_json_add(object, "needs", mj_json_array()) : NULL;
+    for (int i = 0; i < SCHEME_ARG_COUNT; i++) {
+        if (manifest->needed_args >> scheme_args[i] & 1 &&
+            !mj_json_push(needs, mj_json_new_string(mj_arg_name(scheme_args[i])))) {
+            return false;
+        }
+    }
+    return !manifest->scales_per_row || mj_json_add_int(object, "scales_per_row", manifest->scales_per_row);
+}
+
 /* Keys that most kernels do without. */
 static bool add_optional(mj_json *object, const mj_manifest *manifest)
 {
+    if (!add_needs(object, manifest)) {
+        return false;
+    }
     if (manifest->dependent_launch && !mj_json_add_bool(object, "dependent_launch", true)) {
         return false;
     }
@@ -294,10 +313,35 @@ static mj_status read_map(const mj_json *object, mj_tensor_map_rule *out, mj_err
     return mj_tensor_map_check(out, error); /* also of names that are none */
 }
 
+static mj_status read_needs(const mj_json *value, mj_manifest *out, mj_error *error)
+{
+    const mj_json *needs = mj_json_get(value, "needs");
+    mj_status status = MJ_OK;
+    if (mj_json_get(value, "scales_per_row")) {
+        status = read_u32(value, "scales_per_row", 1, INT32_MAX, &out->scales_per_row, error);
+    }
+    if (status == MJ_OK && needs && !mj_json_is_array(needs)) {
+        return mj_fail(error, MJ_ERR_FORMAT, "needs: not an array of names of arguments");
+    }
+    for (size_t i = 0; status == MJ_OK && needs && i < mj_json_count(needs); i++) {
+        const char *name = mj_json_value_string(mj_json_at(needs, i));
+        int at = 0;
+        while (name && at < SCHEME_ARG_COUNT && strcmp(name, mj_arg_name(scheme_args[at])) != 0) {
+            at++;
+        }
+        if (!name || at == SCHEME_ARG_COUNT) {
+            return mj_fail(error, MJ_ERR_FORMAT, "needs: \"%.60s\" is no scale or zero point",
+                           name ? name : "(no text)");
+        }
+        out->needed_args |= 1u << scheme_args[at];
+    }
+    return status;
+}
+
 static mj_status read_optional(const mj_json *value, mj_manifest *out, mj_error *error)
 {
-    mj_status status = MJ_OK;
-    if (mj_json_get(value, "dependent_launch")) {
+    mj_status status = read_needs(value, out, error);
+    if (status == MJ_OK && mj_json_get(value, "dependent_launch")) {
         status = mj_json_read_bool(value, "dependent_launch", &out->dependent_launch, error);
     }
     if (status == MJ_OK && mj_json_get(value, "pair_scratch_bytes")) {

@@ -241,7 +241,8 @@ MJ_API const mj_plan_row *mj_plan_get_row(const mj_plan *plan, uint32_t index);
 MJ_API bool mj_plan_is_verified(const mj_plan *plan);
 
 /* Bytes of workspace that a launch of up to max_tokens tokens needs, roughly
- * max_tokens * top_k * (G*N + N + H) * 2, plus split-K partial sums.  [sync: no | alloc: no | gpu: no] */
+ * max_tokens * top_k * (G*N + N + H) * 2, plus codes and scales where quantise runs, plus split-K partial sums.
+ * [sync: no | alloc: no | gpu: no] */
 MJ_API uint64_t mj_plan_workspace_bytes(const mj_plan *plan);
 
 /* Verifies each distinct kernel of the plan on this device: random data of at most `token_count` tokens (some pairs
@@ -259,16 +260,18 @@ MJ_API mj_status mj_plan_selfcheck(mj_plan *plan, uint32_t token_count, double s
 
 /* ---- 7. Running ----------------------------------------------------------------------------------
  *     tables      topk_ids -> expert offsets, sorted pairs
+ *     quantise1   x -> codes and scales, where the scheme's GEMMs multiply codes (fp8 W8A8)
  *     gemm1       rows of x through the sorted pairs, times weights1, plus bias1   [rows, G*N]
  *     activation  [rows, G*N] -> [rows, N]
+ *     quantise2   [rows, N] -> codes and scales, likewise
  *     gemm2       times weights2, plus bias2, times the top-k weight               [pairs, H]
  *     combine     sum of a token's pairs -> y
  * Nothing is read back to the host: the sequence can be captured in a CUDA graph and replayed with other
  * contents of the same buffers (also another routing); M is fixed by the capture. */
 typedef struct mj_layer {
     const void *x;             /* [M, H] io format */
-    const void *weights1;      /* [E, G*N, H] io format: gate rows, then up rows */
-    const void *weights2;      /* [E, H, N] io format */
+    const void *weights1;      /* [E, G*N, H]: gate rows, then up rows; codes packed as the scheme says */
+    const void *weights2;      /* [E, H, N], likewise */
     const void *bias1;         /* [E, G*N] io format; NULL if and only if the problem has no bias */
     const void *bias2;         /* [E, H] io format; likewise */
     const int32_t *topk_ids;   /* [M, top_k]: index of a local expert, 0..E-1, or any other value for an expert of
@@ -279,6 +282,19 @@ typedef struct mj_layer {
     void *workspace;           /* mj_plan_workspace_bytes, 256-byte aligned, prepared once by
                                   mj_plan_prepare_workspace; NULL: the plan's own */
     uint32_t token_count;      /* M, 0..max_tokens */
+    /* Scales and zero points; each NULL if and only if the scheme has none. n, k: columns and depth of the GEMM,
+     * G*N and H for gemm1, H and N for gemm2; fractions are rounded up.
+     *     fp8_w8a8          weight_scales f32 [E], input_scale f32 [1]: value = code * scale
+     *     fp8_w8a8_channel  weight_scales f32 [E, n]; a scale per token is computed
+     *     fp8_w8a8_block    weight_scales f32 [E, n/128, k/128]; a scale per token and 128 elements is computed
+     *     fp8_w8a8*_fnuz    the same in e4m3fnuz, for gfx942
+     *     int4_w4a16*       weight_scales io format [E, n, k/group] (group 128; _g64, _g32), weights u32 [E, n, k/8] in
+     *                       the ExLlama shuffle (nibbles from bit 0 on: elements 0 2 4 6 1 3 5 7), value = code - 8;
+     *                       _zp: zero points u32 [E, n/8, k/group], nibbles of eight neighbouring columns */
+    const void *weight_scales1, *weight_scales2;
+    const void *weight_zeros1, *weight_zeros2;
+    const float *input_scale1; /* [1] of x, on the device: schemes with a static scale */
+    const float *input_scale2; /* [1] of the activated rows, likewise */
 } mj_layer;
 
 /* Zeroes the counters in a caller's workspace, on `stream`; once before its first use, and again after a launch
@@ -287,17 +303,17 @@ typedef struct mj_layer {
  * MJ_ERR_DEVICE, MJ_ERR_DEVICE_LOST.  [sync: no | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_prepare_workspace(mj_plan *plan, void *workspace, void *stream, mj_error *error);
 
-/* Launches the layer: five kernels, in order, on `stream`. All pointers of `layer` are device pointers, aligned to 16
- * bytes (a tuned kernel may ask for more: the error names the pointer and the alignment). `layer` itself may go
+/* Launches the layer: five kernels (seven with quantise), in order, on `stream`. All pointers of `layer` are device
+ * pointers, aligned to 16 bytes (a tuned kernel may ask for more: the error names the pointer and the alignment). `layer` itself may go
  * when the call returns; what it points to must stay until the stream has passed. M = 0 launches nothing.
- * Nothing is launched on MJ_ERR_ARGUMENT (a null or misaligned pointer, a bias where none belongs) and
+ * Nothing is launched on MJ_ERR_ARGUMENT (a null or misaligned pointer, a bias or scales where none belong) and
  * MJ_ERR_CAPACITY (M > max_tokens). MJ_ERR_DEVICE, MJ_ERR_DEVICE_LOST: a launch was refused; y is undefined.
  * Host cost: below 5 microseconds per kernel beside the driver's.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream, mj_error *error);
 
-/* One op of the layer on the same arguments, as mj_plan_run would launch it: MJ_OP_TABLES .. MJ_OP_COMBINE; an op that
- * the scheme does without launches nothing. Ops before it must have run on this workspace. For profilers and benchmarks. Statuses as mj_plan_run.
- * [sync: no (cpu: yes) | alloc: no | gpu: yes] */
+/* One op of the layer on the same arguments, as mj_plan_run would launch it: MJ_OP_TABLES .. MJ_OP_COMBINE. Ops before
+ * it must have run on this workspace; an op that the scheme does without launches nothing. For profilers and
+ * benchmarks. Statuses as mj_plan_run.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *stream, mj_error *error);
 
 /* ---- 8. Precompiled packs ------------------------------------------------------------------------

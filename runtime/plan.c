@@ -97,6 +97,12 @@ static void merge_rows(mj_plan *plan)
     plan->entry_count = kept;
 }
 
+bool mj_plan_op_needs(const mj_plan *plan, mj_op op, mj_arg arg)
+{
+    return plan->ops[op].count > 0 &&
+           (plan->kernels[plan->entries[plan->ops[op].first].kernel].loaded.manifest.needed_args >> arg & 1) != 0;
+}
+
 static mj_status lay_out(mj_plan *plan, mj_error *error)
 {
     for (uint32_t i = 0; i < plan->entry_count; i++) {
@@ -281,26 +287,44 @@ static mj_status check_pointer(const mj_plan *plan, const char *name, const void
     return MJ_OK;
 }
 
+/* The scale of the GEMM's input is the caller's. */
+static bool scale_is_static(const mj_plan *plan, int index)
+{
+    return plan->workspace.quantised[index].present && plan->workspace.quantised[index].scales_per_row == 0;
+}
+
 static mj_status check_layer(const mj_plan *plan, const mj_layer *layer, mj_error *error)
 {
     const struct {
         const char *name;
         const void *pointer;
         bool needed;
+        const char *lack;
     } pointers[] = {
-        {"x", layer->x, true},
-        {"weights1", layer->weights1, true},
-        {"weights2", layer->weights2, true},
-        {"bias1", layer->bias1, plan->problem.bias},
-        {"bias2", layer->bias2, plan->problem.bias},
-        {"topk_ids", layer->topk_ids, true},
-        {"topk_weights", layer->topk_weights, true},
-        {"y", layer->y, true},
+        {"x", layer->x, true, ""},
+        {"weights1", layer->weights1, true, ""},
+        {"weights2", layer->weights2, true, ""},
+        {"bias1", layer->bias1, plan->problem.bias, "bias"},
+        {"bias2", layer->bias2, plan->problem.bias, "bias"},
+        {"topk_ids", layer->topk_ids, true, ""},
+        {"topk_weights", layer->topk_weights, true, ""},
+        {"y", layer->y, true, ""},
+        {"weight_scales1", layer->weight_scales1, mj_plan_op_needs(plan, MJ_OP_GEMM1, MJ_ARG_WEIGHT_SCALES),
+         "weight scales"},
+        {"weight_scales2", layer->weight_scales2, mj_plan_op_needs(plan, MJ_OP_GEMM2, MJ_ARG_WEIGHT_SCALES),
+         "weight scales"},
+        {"weight_zeros1", layer->weight_zeros1, mj_plan_op_needs(plan, MJ_OP_GEMM1, MJ_ARG_WEIGHT_ZEROS),
+         "zero points"},
+        {"weight_zeros2", layer->weight_zeros2, mj_plan_op_needs(plan, MJ_OP_GEMM2, MJ_ARG_WEIGHT_ZEROS),
+         "zero points"},
+        {"input_scale1", layer->input_scale1, scale_is_static(plan, 0), "static input scale"},
+        {"input_scale2", layer->input_scale2, scale_is_static(plan, 1), "static input scale"},
     };
     for (size_t i = 0; i < sizeof pointers / sizeof *pointers; i++) {
         if (!pointers[i].needed) {
             if (pointers[i].pointer) {
-                return mj_fail(error, MJ_ERR_ARGUMENT, "%s is given, but the problem has no bias", pointers[i].name);
+                return mj_fail(error, MJ_ERR_ARGUMENT, "%s is given, but the problem (scheme %s) has no %s",
+                               pointers[i].name, plan->problem.scheme, pointers[i].lack);
             }
             continue;
         }
@@ -357,19 +381,33 @@ static void set_op_values(const mj_plan *plan, mj_op op, const mj_layer *layer, 
     uint64_t gemm1_output = base + plan->workspace.gemm1_output;
     uint64_t activation = base + plan->workspace.activation;
     uint64_t pair_rows = base + plan->workspace.pair_rows;
+    uint64_t codes[2], scales[2], inputs[2] = {address(layer->x), activation};
+    const float *given[2] = {layer->input_scale1, layer->input_scale2};
+    for (int i = 0; i < 2; i++) {
+        bool quantised = plan->workspace.quantised[i].present;
+        codes[i] = quantised ? base + plan->workspace.quantised[i].codes : inputs[i];
+        scales[i] =
+            scale_is_static(plan, i) || !quantised ? address(given[i]) : base + plan->workspace.quantised[i].scales;
+    }
     const struct {
-        uint64_t input, output, weights, bias;
+        uint64_t input, output, weights, bias, weight_scales, weight_zeros, input_scales;
     } ops[MJ_OP_COMBINE + 1] = {
-        [MJ_OP_TABLES] = {0, 0, 0, 0},
-        [MJ_OP_GEMM1] = {address(layer->x), gemm1_output, address(layer->weights1), address(layer->bias1)},
-        [MJ_OP_ACTIVATION] = {gemm1_output, activation, 0, 0},
-        [MJ_OP_GEMM2] = {activation, pair_rows, address(layer->weights2), address(layer->bias2)},
-        [MJ_OP_COMBINE] = {pair_rows, address(layer->y), 0, 0},
+        [MJ_OP_QUANTISE1] = {.input = inputs[0], .output = codes[0], .input_scales = scales[0]},
+        [MJ_OP_GEMM1] = {codes[0], gemm1_output, address(layer->weights1), address(layer->bias1),
+                         address(layer->weight_scales1), address(layer->weight_zeros1), scales[0]},
+        [MJ_OP_ACTIVATION] = {.input = gemm1_output, .output = activation},
+        [MJ_OP_QUANTISE2] = {.input = inputs[1], .output = codes[1], .input_scales = scales[1]},
+        [MJ_OP_GEMM2] = {codes[1], pair_rows, address(layer->weights2), address(layer->bias2),
+                         address(layer->weight_scales2), address(layer->weight_zeros2), scales[1]},
+        [MJ_OP_COMBINE] = {.input = pair_rows, .output = address(layer->y)},
     };
     values[MJ_ARG_INPUT].pointer = ops[op].input;
     values[MJ_ARG_OUTPUT].pointer = ops[op].output;
     values[MJ_ARG_WEIGHTS].pointer = ops[op].weights;
     values[MJ_ARG_BIAS].pointer = ops[op].bias;
+    values[MJ_ARG_WEIGHT_SCALES].pointer = ops[op].weight_scales;
+    values[MJ_ARG_WEIGHT_ZEROS].pointer = ops[op].weight_zeros;
+    values[MJ_ARG_INPUT_SCALES].pointer = ops[op].input_scales;
 }
 
 static mj_status run_op(mj_plan *plan, mj_op op, const mj_layer *layer, mj_arg_value values[MJ_ARG_COUNT], void *stream,

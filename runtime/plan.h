@@ -42,6 +42,8 @@ static inline bool mj_op_is_quantise(mj_op op)
 {
     return op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
 }
+/* The op's kernels need the argument: all of them, since it is the scheme that does. */
+bool mj_plan_op_needs(const mj_plan *plan, mj_op op, mj_arg arg);
 /* The plan has rows for the op: always, but for quantise. */
 static inline bool mj_plan_has(const struct mj_plan *plan, mj_op op)
 {

@@ -432,6 +432,44 @@ static mj_status select_op(selector *s, mj_error *error)
     return status;
 }
 
+/* Rows in the order of the ops, each op's as they were. */
+static void order_by_op(mj_plan *plan)
+{
+    for (uint32_t i = 1; i < plan->entry_count; i++) {
+        mj_plan_entry entry = plan->entries[i];
+        uint32_t at = i;
+        while (at > 0 && plan->entries[at - 1].row.op > entry.row.op) {
+            plan->entries[at] = plan->entries[at - 1];
+            at--;
+        }
+        plan->entries[at] = entry;
+    }
+    uint32_t first = 0;
+    for (uint32_t op = MJ_OP_TABLES; op <= MJ_OP_COMBINE; op++) {
+        plan->ops[op].first = first;
+        first += plan->ops[op].count;
+    }
+}
+
+/* quantise comes last, because the GEMMs' manifests say whether it is wanted: that needs no generator. */
+static mj_status select_all(selector *s, mj_error *error)
+{
+    static const mj_op layer_ops[] = {MJ_OP_TABLES,  MJ_OP_GEMM1,     MJ_OP_ACTIVATION, MJ_OP_GEMM2,
+                                      MJ_OP_COMBINE, MJ_OP_QUANTISE1, MJ_OP_QUANTISE2};
+    mj_status status = MJ_OK;
+    for (size_t i = 0; status == MJ_OK && i < sizeof layer_ops / sizeof *layer_ops; i++) {
+        s->op = layer_ops[i];
+        mj_op gemm = s->op == MJ_OP_QUANTISE2 ? MJ_OP_GEMM2 : MJ_OP_GEMM1;
+        if (!mj_op_is_quantise(s->op) || mj_plan_op_needs(s->plan, gemm, MJ_ARG_INPUT_SCALES)) {
+            status = select_op(s, error);
+        }
+    }
+    if (status == MJ_OK) {
+        order_by_op(s->plan);
+    }
+    return status;
+}
+
 mj_status mj_select(mj_plan *plan, mj_error *error)
 {
     selector *s = mj_alloc(plan->device->context, sizeof *s);
@@ -447,9 +485,8 @@ mj_status mj_select(mj_plan *plan, mj_error *error)
     if (!(plan->flags & MJ_PLAN_IGNORE_STORE)) {
         status = mj_store_source_open(plan, &s->store, error);
     }
-    for (uint32_t op = MJ_OP_TABLES; status == MJ_OK && op <= MJ_OP_COMBINE; op++) {
-        s->op = (mj_op)op;
-        status = mj_op_is_quantise(s->op) ? MJ_OK : select_op(s, error);
+    if (status == MJ_OK) {
+        status = select_all(s, error);
     }
     mj_store_source_close(&s->store);
     mj_free(plan->device->context, s);

@@ -12,6 +12,11 @@ mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest
     if (partial_bytes > workspace->partial_bytes) {
         workspace->partial_bytes = partial_bytes;
     }
+    if (manifest->op == MJ_OP_QUANTISE1 || manifest->op == MJ_OP_QUANTISE2) {
+        int index = manifest->op == MJ_OP_QUANTISE2;
+        workspace->quantised[index].present = true;
+        workspace->quantised[index].scales_per_row = manifest->scales_per_row;
+    }
     if (counter_bytes > workspace->counter_bytes) {
         workspace->counter_bytes = counter_bytes;
     }
@@ -32,6 +37,14 @@ static bool place(uint64_t *end, uint64_t *offset, uint64_t a, uint64_t b, uint6
     return true;
 }
 
+static bool place_quantised(uint64_t *end, mj_workspace *workspace, int index, uint64_t rows, uint64_t columns)
+{
+    uint64_t scales = workspace->quantised[index].scales_per_row;
+    return !workspace->quantised[index].present ||
+           (place(end, &workspace->quantised[index].codes, rows, columns, MJ_CODE_BYTES) &&
+            place(end, &workspace->quantised[index].scales, rows, scales, sizeof(float)));
+}
+
 mj_status mj_workspace_place(mj_workspace *workspace, const mj_problem *problem, uint32_t max_tokens, mj_error *error)
 {
     uint64_t pairs = (uint64_t)max_tokens * problem->top_k;
@@ -47,6 +60,8 @@ mj_status mj_workspace_place(mj_workspace *workspace, const mj_problem *problem,
                 place(&end, &workspace->sorted_pairs, pairs, sizeof(int32_t), 1) &&
                 place(&end, &workspace->gemm1_output, pairs, gates * problem->intermediate, MJ_IO_BYTES) &&
                 place(&end, &workspace->activation, pairs, problem->intermediate, MJ_IO_BYTES) &&
+                place_quantised(&end, workspace, 0, max_tokens, problem->hidden) &&
+                place_quantised(&end, workspace, 1, pairs, problem->intermediate) &&
                 place(&end, &workspace->pair_rows, pairs, problem->hidden, MJ_IO_BYTES) &&
                 place(&end, &workspace->partials, workspace->partial_bytes, 1, 1);
     if (!fits || end > SIZE_MAX) {

@@ -5,6 +5,8 @@
  *                sorted_pairs    [M*top_k] i32
  *                gemm1_output    [M*top_k, G*N] io format; only the first expert_offsets[E] rows are written
  *                activation      [M*top_k, N]   io format, likewise
+ *                codes1          [M, H] and scales1 [M, ...] of x, where quantise1 runs; codes2, scales2 of the activated
+ *                                rows [M*top_k, N], where quantise2 does
  *                pair_rows       [M*top_k, H]   io format, in pair order; rows of other ranks' pairs are not written
  *                partials        split-K partial tiles, f32
  * Every region starts at a multiple of 256 bytes; M is the plan's max_tokens. gemm1 and gemm2 run one after the other and
@@ -18,6 +20,8 @@
 #define MJ_WORKSPACE_ALIGN 256
 /* x, y and what lies between the ops are 16-bit floats in every scheme (bf16 or f16). */
 #define MJ_IO_BYTES 2
+/* What the GEMMs multiply instead, where quantise runs: 8-bit codes. */
+#define MJ_CODE_BYTES 1
 
 typedef struct mj_workspace { /* byte offsets from the base */
     uint64_t counters, counter_bytes;
@@ -26,11 +30,16 @@ typedef struct mj_workspace { /* byte offsets from the base */
     uint64_t gemm1_output;
     uint64_t activation;
     uint64_t pair_rows;
+    struct {
+        bool present;
+        uint32_t scales_per_row;
+        uint64_t codes, scales;
+    } quantised[2];
     uint64_t partials, partial_bytes;
     uint64_t bytes;
 } mj_workspace;
 
-/* Raises counter_bytes and partial_bytes to what `manifest` needs for up to `token_count` tokens. */
+/* Raises counter_bytes and partial_bytes, and adds codes and scales, to what `manifest` needs for up to `token_count` tokens. */
 mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest, uint32_t token_count,
                             mj_error *error);
 /* Sets the offsets and the sum from counter_bytes and partial_bytes. MJ_ERR_CAPACITY when a size or a pair index overflows. */

@@ -67,6 +67,8 @@ class Layer(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in
                 ("x", "weights1", "weights2", "bias1", "bias2", "topk_ids", "topk_weights", "y", "workspace")]
     _fields_ += [("token_count", ctypes.c_uint32)]
+    _fields_ += [(name, ctypes.c_void_p) for name in
+                 ("weight_scales1", "weight_scales2", "weight_zeros1", "weight_zeros2", "input_scale1", "input_scale2")]
 
 
 OP_TABLES, OP_GEMM1, OP_ACTIVATION, OP_GEMM2 = 0, 2, 3, 5
