@@ -24,9 +24,11 @@ enum {
 };
 enum { TOKENS_ARE_M = 1, WEIGHTS_ARE_M = 2 };   /* orientation */
 enum { LOAD_BY_GATHER = 1, LOAD_BY_BOXES = 2 }; /* input_load */
+enum { TOGETHER = 1, IN_TURNS = 2 };            /* schedule */
 
 typedef struct shape {
-    uint32_t tile_m, tile_n, orientation, input_load, step_bytes, consumers, producers, cluster, group_m, blocks_per_sm;
+    uint32_t tile_m, tile_n, orientation, input_load, step_bytes, consumers, schedule, producers, cluster, group_m,
+        blocks_per_sm;
     uint32_t stages; /* as many as the block's share of shared memory holds */
 } shape;
 _Static_assert(sizeof(shape) <= sizeof(((mj_derived *)0)->tunables), "kept in mj_derived");
@@ -60,9 +62,15 @@ static uint32_t rows_n(const shape *s)
     return s->orientation == WEIGHTS_ARE_M ? s->tile_m : s->tile_n;
 }
 
+/* Warpgroups that share a tile. */
+static uint32_t groups(const shape *s)
+{
+    return s->schedule == IN_TURNS ? 1 : s->consumers;
+}
+
 static uint32_t accumulators(const shape *s)
 {
-    return rows_m(s) / (GROUP_ROWS * s->consumers) * rows_n(s) / 2;
+    return rows_m(s) / (GROUP_ROWS * groups(s)) * rows_n(s) / 2;
 }
 
 /* Registers of consumers and producers after setmaxnreg: a whole warpgroup of producers gives up what the consumers take. Sums stay
@@ -150,7 +158,7 @@ static layout lay_out(const shape *s, uint32_t experts)
     l.out = l.input + (uint64_t)s->stages * s->tile_m * s->step_bytes;
     l.out_bytes = s->orientation == WEIGHTS_ARE_M ? (uint64_t)s->tile_m * 2 * OUT_ROWS : OUT_ROWS * OUT_SLAB_BYTES;
     l.full = l.out + 4 * s->consumers * l.out_bytes;
-    l.end = l.full + 2 * (uint64_t)s->stages * BARRIER_BYTES + sizeof(int32_t) * (2 * (uint64_t)experts + 1);
+    l.end = l.full + 2 * (uint64_t)(s->stages + 1) * BARRIER_BYTES + sizeof(int32_t) * (2 * (uint64_t)experts + 1);
     return l;
 }
 
@@ -170,11 +178,17 @@ static uint32_t stages_that_fit(const shape *s, const mj_kernel_desc *desc)
 static mj_status read_shape(const mj_kernel_desc *desc, shape *out, mj_error *error)
 {
     const mj_tunable_slot slots[] = {
-        {"tile_m", &out->tile_m},           {"tile_n", &out->tile_n},
-        {"orientation", &out->orientation}, {"input_load", &out->input_load},
-        {"step_bytes", &out->step_bytes},   {"consumers", &out->consumers},
-        {"producers", &out->producers},     {"cluster", &out->cluster},
-        {"group_m", &out->group_m},         {"blocks_per_sm", &out->blocks_per_sm},
+        {"tile_m", &out->tile_m},
+        {"tile_n", &out->tile_n},
+        {"orientation", &out->orientation},
+        {"input_load", &out->input_load},
+        {"step_bytes", &out->step_bytes},
+        {"consumers", &out->consumers},
+        {"schedule", &out->schedule},
+        {"producers", &out->producers},
+        {"cluster", &out->cluster},
+        {"group_m", &out->group_m},
+        {"blocks_per_sm", &out->blocks_per_sm},
     };
     mj_status status = mj_family_read(desc, slots, sizeof slots / sizeof slots[0], error);
     if (status == MJ_OK) {
@@ -201,7 +215,7 @@ static void add_vars(const mj_kernel_desc *desc, const shape *s, const layout *l
         {"early", desc->op == MJ_OP_GEMM2 || sorts(desc, s)},
         {"regs_consumer", consumer},
         {"regs_producer", producer},
-        {"m_blocks", rows_m(s) / (GROUP_ROWS * s->consumers)},
+        {"m_blocks", rows_m(s) / (GROUP_ROWS * groups(s))},
         {"weight_box_rows", s->tile_n / s->cluster},
         {"wgmma_n", rows_n(s)},
         {"wgmma_last", last},
@@ -273,7 +287,7 @@ static bool wgmma_rows(const mj_kernel_desc *desc, const mj_derived *derived, do
 {
     (void)desc;
     shape s = shape_of(derived);
-    return holds_zero(rows_m(&s) % (GROUP_ROWS * s.consumers), measured, limit);
+    return holds_zero(rows_m(&s) % (GROUP_ROWS * groups(&s)), measured, limit);
 }
 
 static bool wgmma_columns(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -291,7 +305,7 @@ static bool choices(const mj_kernel_desc *desc, const mj_derived *derived, doubl
 {
     (void)desc;
     shape s = shape_of(derived);
-    return at_most(s.orientation > s.input_load ? s.orientation : s.input_load, 2, measured, limit);
+    return at_most(most_u32(most_u32(s.orientation, s.input_load), s.schedule), 2, measured, limit);
 }
 
 static bool swizzle_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -352,6 +366,15 @@ static bool cluster_size(const mj_kernel_desc *desc, const mj_derived *derived, 
     return at_most(shape_of(derived).cluster, 2, measured, limit);
 }
 
+static bool turns_of_two(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    shape s = shape_of(derived);
+    *measured = s.consumers;
+    *limit = 2;
+    return s.schedule != IN_TURNS || s.consumers == 2;
+}
+
 static bool producer_warps(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
@@ -396,7 +419,7 @@ static bool scheduler_experts(const mj_kernel_desc *desc, const mj_derived *deri
 }
 
 static const mj_family_rule rules[] = {
-    {"choices", "orientation and input_load are 1 or 2", choices},
+    {"choices", "orientation, input_load and schedule are 1 or 2", choices},
     {"wgmma_rows", "rows of wgmma's M left over by warpgroups of whole 64-row blocks", wgmma_rows},
     {"wgmma_columns", "wgmma's N: at most 256, a multiple of 8 (of 16 where it runs along the output's columns)",
      wgmma_columns},
@@ -411,6 +434,7 @@ static const mj_family_rule rules[] = {
     {"stages_fit", "steps of the ring that fit the block's share of shared memory; fewer than 3 do not overlap",
      stages_fit},
     {"cluster_size", "blocks of a cluster", cluster_size},
+    {"turns_of_two", "warpgroups that take turns", turns_of_two},
     {"producer_warps", "warps that load: one for weights, one to three for input rows", producer_warps},
     {"register_pool", "registers handed out by setmaxnreg, of those that the block is launched with", register_pool},
     {"consumer_registers", "estimated registers of a consumer's thread", consumer_registers},

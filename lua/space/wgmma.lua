@@ -50,6 +50,13 @@ return {
             doc = "warpgroups that multiply; they share the rows of wgmma",
         },
         {
+            name = "schedule",
+            unit = "choice",
+            values = { 1, 2 },
+            default = 1,
+            doc = "1: consumers share the rows of a tile; 2: two of them take tiles in turns, one stores while the other multiplies",
+        },
+        {
             name = "producers",
             unit = "warps",
             values = { 2, 4 },
@@ -73,7 +80,7 @@ return {
         {
             name = "blocks_per_sm",
             unit = "blocks",
-            values = { 1, 2, 3 },
+            values = { 1, 2, 3, 4 },
             default = 2,
             doc = "resident blocks of a multiprocessor: one stores while another multiplies",
         },
@@ -93,8 +100,15 @@ return {
             name = "loaders_of_boxes",
             reason = "warps that load: one lane is enough for boxes, one warp for few rows",
             holds = function(c)
-                local few = c.input_load == 2 or c.tile_m < 64 or c.blocks_per_sm > 1
+                local few = c.input_load == 2 and c.schedule == 1 or c.tile_m < 64 or c.blocks_per_sm > 1
                 return not few or c.producers == 2, c.producers, 2
+            end,
+        },
+        {
+            name = "turns_of_tall_tiles",
+            reason = "rows of the tile: turns hide the stores of many rows; for few, more blocks do",
+            holds = function(c)
+                return c.schedule == 1 or c.tile_m >= 64 and c.blocks_per_sm == 1, c.tile_m, 64
             end,
         },
         {
