@@ -1,0 +1,55 @@
+/* Family wgmma: a spread of its configs on the CPU, under the host model of Hopper's primitives, against tuner/reference.c. */
+#include "mutants.h"
+
+/* Both orientations, both ways of the input rows, clusters, one and two consumers, steps of 128 to 512 bytes; depths that no step
+ * divides, columns that no tile divides, more experts than lanes. */
+static const mutant_base bases[] = {
+    {"gather_8_rows", "E=5,topk=2,H=136,N=88,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=8,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
+     "blocks_per_sm=3"},
+    {"sorted_boxes_deep", "E=5,topk=2,H=264,N=52,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=16,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=1,producers=2,cluster=1,group_m=1,"
+     "blocks_per_sm=2"},
+    {"boxes_two_consumers", "E=5,topk=2,H=232,N=200,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=24,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,producers=2,cluster=1,group_m=1,"
+     "blocks_per_sm=1"},
+    {"gather_deepest", "E=5,topk=2,H=72,N=328,scheme=fp16,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=32,tile_n=64,orientation=2,input_load=1,step_bytes=512,consumers=1,producers=2,cluster=1,group_m=1,"
+     "blocks_per_sm=1"},
+    {"rows_are_m_gather", "E=5,topk=2,H=136,N=120,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=64,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
+     "blocks_per_sm=2"},
+    {"rows_are_m_cluster_boxes", "E=5,topk=2,H=72,N=120,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,producers=2,cluster=2,group_m=1,"
+     "blocks_per_sm=1"},
+    {"rows_are_m_cluster_gather", "E=5,topk=2,H=248,N=72,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=128,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=2,producers=4,cluster=2,group_m=8,"
+     "blocks_per_sm=1"},
+    {"rows_are_m_boxes", "E=5,topk=2,H=360,N=72", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=64,tile_n=192,orientation=1,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=8,"
+     "blocks_per_sm=2"},
+    {"gather_four_producers", "E=5,topk=2,H=72,N=136", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=64,tile_n=64,orientation=2,input_load=1,step_bytes=256,consumers=1,producers=4,cluster=1,group_m=8,"
+     "blocks_per_sm=1"},
+    {"sorted_boxes_grouped", "E=5,topk=2,H=72,N=88,gated=0,scheme=fp16,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=80,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=8,"
+     "blocks_per_sm=2"},
+    {"gather_40_rows", "E=5,topk=3,H=328,N=60", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=40,tile_n=128,orientation=2,input_load=1,step_bytes=256,consumers=2,producers=2,cluster=1,group_m=1,"
+     "blocks_per_sm=1"},
+    {"many_experts", "E=70,topk=2,H=72,N=36", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=8,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
+     "blocks_per_sm=2"},
+};
+
+int main(int argc, char **argv)
+{
+    mutant_set set = {.bases = bases, .base_count = sizeof bases / sizeof bases[0]};
+    CHECK_BEGIN(argc, argv);
+    if (!fixture_open() || !mutants_run(&set)) {
+        printf("FAIL set_up: no memory, no process or no spec\n");
+        return 1;
+    }
+    mj_spec_free(fixture_spec);
+    return CHECK_END();
+}
