@@ -52,6 +52,14 @@ static const struct golden {
     {"tables_sm_90a", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_TABLES, "threads=64"},
     {"activation_sm_90a", "E=5,topk=2,H=64,N=40,act=swigluoai", "sm_90a", "simple", MJ_OP_ACTIVATION, "threads=64"},
     {"activation_cpu", "E=5,topk=2,H=64,N=37,act=relu2,gated=0", "cpu", "simple", MJ_OP_ACTIVATION, "threads=1"},
+    {"quantise1_token_sm_90a", "E=5,topk=2,H=136,N=64,scheme=fp8_w8a8_channel", "sm_90a", "simple", MJ_OP_QUANTISE1,
+     "threads=64"},
+    {"quantise2_group_sm_80", "E=5,topk=2,H=64,N=264,scheme=fp8_w8a8_block", "sm_80", "simple", MJ_OP_QUANTISE2,
+     "threads=64"},
+    {"reference_int4_sm_80", "E=5,topk=2,H=136,N=40,scheme=int4_w4a16_g64_zp", "sm_80", "reference", MJ_OP_GEMM1,
+     "threads=64"},
+    {"reference_fp8_block_sm_90a", "E=5,topk=2,H=136,N=40,scheme=fp8_w8a8_block", "sm_90a", "reference", MJ_OP_GEMM2,
+     "threads=64"},
     {"combine_sm_80", "E=5,topk=3,H=72,N=64", "sm_80", "simple", MJ_OP_COMBINE, "threads=128"},
     {"fill_sm_90a", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_FILL, "threads=64"},
     {"compare_sm_90a", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_COMPARE, "threads=128"},
@@ -262,8 +270,10 @@ TEST(random_legal_configs_do_not_spill)
     }
     for (int i = 0; i < SAMPLED_COUNT; i++) {
         fixture f;
-        sample s = { /* 100 in all, 240 in a full run */
-            .configs = configs, .capacity = full && strcmp(full, "1") == 0 ? 60 : 25, .random = 2024 + (uint64_t)i};
+        sample s = {/* 100 in all, 240 in a full run */
+                    .configs = configs,
+                    .capacity = full && strcmp(full, "1") == 0 ? 60 : 25,
+                    .random = 2024 + (uint64_t)i};
         CHECK(fixture_kernel(&f, sampled[i].problem, sampled[i].arch, "mma", sampled[i].op, ""));
         CHECK_STATUS(mj_space_enumerate(fixture_spec, &f.desc, take, &s, NULL, NULL), MJ_OK);
         CHECK_INT(s.count, s.capacity);
