@@ -29,7 +29,7 @@ typedef struct fake_graph {
 
 static struct {
     int devices, mode, capability, free_mib, retained[8];
-    long graph_launches, smem, argument;
+    long graph_launches, smem, argument, early;
     double clock_ms;
 } fake;
 static char contexts[8]; /* their addresses are the contexts */
@@ -57,7 +57,7 @@ static void fake_defaults(void)
     fake.mode = 0;
     fake.capability = 90;
     fake.free_mib = TOTAL_MIB;
-    fake.graph_launches = fake.smem = fake.argument = 0;
+    fake.graph_launches = fake.smem = fake.argument = fake.early = 0;
 }
 
 EXPORT void fake_cuda_reset(void)
@@ -75,11 +75,8 @@ EXPORT long fake_cuda_count(const char *name)
     const struct {
         const char *name;
         long value;
-    } values[] = {{"live", script_state.live},
-                  {"pushed", stack_count},
-                  {"smem", fake.smem},
-                  {"argument", fake.argument},
-                  {"graph_launches", fake.graph_launches}};
+    } values[] = {{"live", script_state.live}, {"pushed", stack_count}, {"smem", fake.smem},
+                  {"argument", fake.argument}, {"early", fake.early},   {"graph_launches", fake.graph_launches}};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         if (strcmp(name, values[i].name) == 0) {
             return values[i].value;
@@ -229,12 +226,11 @@ EXPORT int cuFuncSetAttribute(void *function, int attribute, int value)
     fake.smem = value;
     return attribute != 8 || value > 232448 ? INVALID_VALUE : 0;
 }
-EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                          unsigned smem, fake_stream *stream, void **params, void **extra)
+static int launch(void *function, const unsigned grid[3], const unsigned block[3], fake_stream *stream, void **params,
+                  void **extra)
 {
-    ENTER(1)
-    (void)smem;
-    if (!function || !params || extra || !gx || gy != 1 || gz != 1 || bx > 1024 || by != 1 || bz != 1) {
+    if (!function || !params || extra || !grid[0] || grid[1] != 1 || grid[2] != 1 || block[0] > 1024 || block[1] != 1 ||
+        block[2] != 1) {
         return INVALID_VALUE;
     }
     int word = 0;
@@ -246,6 +242,65 @@ EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz,
     }
     return 0;
 }
+EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                          unsigned smem, fake_stream *stream, void **params, void **extra)
+{
+    ENTER(1)
+    (void)smem;
+    return launch(function, (const unsigned[]){gx, gy, gz}, (const unsigned[]){bx, by, bz}, stream, params, extra);
+}
+#ifndef FAKE_CUDA_11           /* CUDA 12 brought both */
+typedef struct launch_config { /* CUlaunchConfig */
+    unsigned grid[3], block[3], smem;
+    fake_stream *stream;
+    const struct { /* CUlaunchAttribute */
+        int id;
+        char pad[4];
+        union {
+            char all[64];
+            int number;
+        } value;
+    } * attributes;
+    unsigned attribute_count;
+} launch_config;
+
+EXPORT int cuLaunchKernelEx(const launch_config *config, void *function, void **params, void **extra)
+{
+    ENTER(1)
+    const int programmatic_stream_serialization = 6;
+    fake.early = 0;
+    for (unsigned i = 0; i < config->attribute_count; i++) {
+        if (config->attributes[i].id != programmatic_stream_serialization) {
+            return INVALID_VALUE;
+        }
+        fake.early = config->attributes[i].value.number;
+    }
+    return launch(function, config->grid, config->block, config->stream, params, extra);
+}
+
+/* The driver's limits; then the map is: address, elements, rows, bytes of a row, type, swizzle, elements and rows of a box. */
+EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, const void *address,
+                                  const unsigned long long *dims, const unsigned long long *strides,
+                                  const unsigned *box, const unsigned *steps, int interleave, int swizzle,
+                                  int l2_promotion, int fill)
+{
+    ENTER(1)
+    const unsigned long long wide = 1ULL << 32, element = type == 0 ? 1 : 2, spans[] = {256 * element, 32, 64, 128};
+    int good = (uintptr_t)map % 64 == 0 && rank == 2 && (type == 0 || type == 1) && (uintptr_t)address % 16 == 0 &&
+               address && dims[0] > 0 && dims[1] > 0 && dims[0] <= wide && dims[1] <= wide && strides[0] % 16 == 0 &&
+               strides[0] < wide << 8 && box[0] >= 1 && box[1] >= 1 && box[0] <= 256 && box[1] <= 256 &&
+               steps[0] == 1 && steps[1] == 1 && interleave == 0 && swizzle >= 0 && swizzle <= 3 && l2_promotion >= 0 &&
+               l2_promotion <= 3 && fill == 0 && box[0] * element % 16 == 0;
+    if (!good || box[0] * element > spans[swizzle]) {
+        return INVALID_VALUE;
+    }
+    const unsigned long long words[16] = {
+        (uintptr_t)address,          dims[0], dims[1], strides[0], (unsigned long long)type,
+        (unsigned long long)swizzle, box[0],  box[1]};
+    memcpy(map, words, sizeof words);
+    return 0;
+}
+#endif
 
 /* ---- Memory ---- */
 EXPORT int cuMemAlloc_v2(unsigned long long *out, size_t bytes)

@@ -21,7 +21,7 @@ typedef struct fake_state {
     struct {
         const char *kernel; /* the binary's text */
         mj_launch launch;
-        unsigned char args[256];
+        unsigned char args[1024]; /* more than any op and its tensor maps take */
         void *stream;
     } launches[FAKE_LAUNCHES_MAX];
     uint32_t kernels_loaded, allocations, sets;
@@ -69,6 +69,9 @@ static inline mj_status fake_launch(void *device, void *kernel, const mj_launch 
     uint32_t at = state->launch_count++ % FAKE_LAUNCHES_MAX;
     state->launches[at].kernel = ((fake_kernel *)kernel)->text;
     state->launches[at].launch = *launch;
+    if (launch->args_bytes > sizeof state->launches[at].args) {
+        return mj_fail(error, MJ_ERR_CAPACITY, "the fake device keeps fewer bytes of arguments");
+    }
     memcpy(state->launches[at].args, launch->args, launch->args_bytes);
     state->launches[at].stream = stream;
     return MJ_OK;

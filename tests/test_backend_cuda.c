@@ -10,6 +10,7 @@
 
 #define FAKE       MJ_TEST_BUILD_DIR "/tests/libfake_cuda.so"
 #define FAKE_OLD   MJ_TEST_BUILD_DIR "/tests/libfake_cuda_old.so"
+#define FAKE_11    MJ_TEST_BUILD_DIR "/tests/libfake_cuda_11.so"
 #define FAKE_NVRTC MJ_TEST_BUILD_DIR "/tests/libfake_nvrtc.so"
 
 static fake_cuda_reset_fn fake_reset;
@@ -209,6 +210,99 @@ TEST(kernels)
     CHECK_INT(fake_count("live"), 0);
 }
 
+TEST(dependent_launches)
+{
+    fixture f;
+    open_device(&f);
+    int args = 4712;
+    mj_launch launch = {.blocks = 3, .threads = 384, .args = &args, .args_bytes = sizeof args, .dependent = true};
+    void *kernel = load(&f, 0), *stream = NULL, *graph = NULL;
+    CHECK_STATUS(cuda->kernel_launch(f.device, kernel, &launch, NULL, &f.error), MJ_OK);
+    CHECK_INT(fake_count("cuLaunchKernelEx"), 1);
+    CHECK_INT(fake_count("early"), 1);
+    CHECK_INT(fake_count("argument"), 4712);
+    launch.dependent = false;
+    CHECK_STATUS(cuda->kernel_launch(f.device, kernel, &launch, NULL, &f.error), MJ_OK);
+    CHECK_INT(fake_count("cuLaunchKernelEx"), 1);
+    CHECK_INT(fake_count("cuLaunchKernel"), 1);
+    launch.dependent = true;
+    CHECK_STATUS(cuda->stream_create(f.device, &stream, &f.error), MJ_OK);
+    CHECK_STATUS(cuda->capture_begin(f.device, stream, &f.error), MJ_OK);
+    CHECK_STATUS(cuda->kernel_launch(f.device, kernel, &launch, stream, &f.error), MJ_OK);
+    CHECK_STATUS(cuda->capture_end(f.device, stream, &graph, &f.error), MJ_OK);
+    CHECK_STATUS(cuda->graph_launch(f.device, graph, stream, &f.error), MJ_OK);
+    CHECK_INT(fake_count("graph_launches"), 1);
+    cuda->graph_destroy(f.device, graph);
+    cuda->stream_destroy(f.device, stream);
+    cuda->kernel_unload(f.device, kernel);
+    CHECK_INT(fake_count("pushed"), 0);
+    close_all(&f);
+    CHECK_INT(fake_count("live"), 0);
+}
+
+static const mj_tensor_map a_map = {.address = 0x7000,
+                                    .rows = 3000000000u,
+                                    .row_elements = 4096,
+                                    .element_bytes = 2,
+                                    .box_rows = 128,
+                                    .box_elements = 64,
+                                    .swizzle_bytes = 128};
+
+TEST(tensor_maps)
+{
+    static const struct {
+        uint32_t swizzle_bytes, element_bytes, want_swizzle, want_type;
+    } rows[] = {{0, 2, 0, 1}, {32, 1, 1, 0}, {64, 2, 2, 1}, {128, 1, 3, 0}};
+    fixture f;
+    open_device(&f);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        _Alignas(MJ_TENSOR_MAP_ALIGN) unsigned long long words[MJ_TENSOR_MAP_BYTES / 8];
+        mj_tensor_map map = a_map;
+        map.swizzle_bytes = rows[i].swizzle_bytes;
+        map.element_bytes = rows[i].element_bytes;
+        map.box_elements = (map.swizzle_bytes ? map.swizzle_bytes : 64) / map.element_bytes;
+        CHECK_STATUS(cuda->tensor_map_encode(f.device, &map, words, &f.error), MJ_OK);
+        CHECK_INT(words[0], 0x7000);
+        CHECK_INT(words[1], 4096);
+        CHECK_INT(words[2], 3000000000u);
+        CHECK_INT(words[3], 4096 * map.element_bytes);
+        CHECK_INT(words[4], rows[i].want_type);
+        CHECK_INT(words[5], rows[i].want_swizzle);
+        CHECK_INT(words[6], map.box_elements);
+        CHECK_INT(words[7], 128);
+    }
+    _Alignas(MJ_TENSOR_MAP_ALIGN) char out[MJ_TENSOR_MAP_BYTES];
+    mj_tensor_map map = a_map;
+    map.address += 8;
+    CHECK_STATUS(cuda->tensor_map_encode(f.device, &map, out, &f.error), MJ_ERR_ARGUMENT);
+    CHECK_CONTAINS(f.error.text, "describing an array to the copy engine");
+    CHECK_INT(fake_count("pushed"), 0);
+    close_all(&f);
+}
+
+TEST(driver_before_tensor_maps)
+{
+    fixture f;
+    _Alignas(MJ_TENSOR_MAP_ALIGN) char out[MJ_TENSOR_MAP_BYTES];
+    int args = 4713;
+    mj_launch launch = {.blocks = 1, .threads = 32, .args = &args, .args_bytes = sizeof args, .dependent = true};
+    void *library = dlopen(FAKE_11, RTLD_NOW);
+    CHECK(library);
+    fake_cuda_count_fn count = (fake_cuda_count_fn)dlsym(library, "fake_cuda_count");
+    open_state(&f, FAKE_11);
+    CHECK_STATUS(cuda->device_open(f.state, 0, &f.device, &f.error), MJ_OK);
+    CHECK_STATUS(cuda->tensor_map_encode(f.device, &a_map, out, &f.error), MJ_ERR_UNSUPPORTED);
+    CHECK_CONTAINS(f.error.text, "CUDA 12.0 or later");
+    void *kernel = load(&f, 0); /* one after the other is slower, and right */
+    CHECK_STATUS(cuda->kernel_launch(f.device, kernel, &launch, NULL, &f.error), MJ_OK);
+    CHECK_INT(count("cuLaunchKernel"), 1);
+    CHECK_INT(count("argument"), 4713);
+    cuda->kernel_unload(f.device, kernel);
+    close_all(&f);
+    CHECK_INT(count("live"), 0);
+    dlclose(library);
+}
+
 TEST(damaged_images_stay_outside)
 {
     fixture f;
@@ -405,6 +499,17 @@ static mj_status do_launch(fixture *f)
     mj_launch launch = {.blocks = 1, .threads = 32, .args = &args, .args_bytes = sizeof args};
     return cuda->kernel_launch(f->device, a_kernel, &launch, NULL, &f->error);
 }
+static mj_status do_dependent_launch(fixture *f)
+{
+    int args = 0;
+    mj_launch launch = {.blocks = 1, .threads = 32, .args = &args, .args_bytes = sizeof args, .dependent = true};
+    return cuda->kernel_launch(f->device, a_kernel, &launch, NULL, &f->error);
+}
+static mj_status do_tensor_map(fixture *f)
+{
+    _Alignas(MJ_TENSOR_MAP_ALIGN) char out[MJ_TENSOR_MAP_BYTES];
+    return cuda->tensor_map_encode(f->device, &a_map, out, &f->error);
+}
 static mj_status do_alloc(fixture *f)
 {
     void *block = NULL;
@@ -472,6 +577,9 @@ TEST(every_call_reports_its_failure)
         {"cuFuncGetAttribute", do_load},
         {"cuFuncSetAttribute", do_load},
         {"cuLaunchKernel", do_launch},
+        {"cuLaunchKernelEx", do_dependent_launch},
+        {"cuTensorMapEncodeTiled", do_tensor_map},
+        {"cuCtxPushCurrent_v2", do_tensor_map},
         {"cuMemAlloc_v2", do_alloc},
         {"cuMemcpyHtoDAsync_v2", do_upload},
         {"cuStreamSynchronize", do_upload},
@@ -537,6 +645,9 @@ int main(int argc, char **argv)
     RUN(device_properties);
     RUN(busy_device);
     RUN(kernels);
+    RUN(dependent_launches);
+    RUN(tensor_maps);
+    RUN(driver_before_tensor_maps);
     RUN(damaged_images_stay_outside);
     RUN(memory);
     RUN(graphs_and_events);
