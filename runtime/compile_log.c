@@ -30,6 +30,16 @@ static const char *next_line(const char *line)
     return line + strspn(line, "\r\n");
 }
 
+static void copy_line(const char *line, char *out, size_t bytes)
+{
+    size_t length = line_bytes(line);
+    length = length < bytes - 1 ? length : bytes - 1;
+    for (size_t i = 0; i < length; i++) {
+        out[i] = (char)(iscntrl((unsigned char)line[i]) ? ' ' : line[i]);
+    }
+    out[length] = '\0';
+}
+
 void mj_log_first_error(const char *log, char *out, size_t bytes)
 {
     out[0] = '\0';
@@ -44,12 +54,24 @@ void mj_log_first_error(const char *log, char *out, size_t bytes)
             break;
         }
     }
-    size_t length = line_bytes(found);
-    length = length < bytes - 1 ? length : bytes - 1;
-    for (size_t i = 0; i < length; i++) {
-        out[i] = (char)(iscntrl((unsigned char)found[i]) ? ' ' : found[i]);
+    copy_line(found, out, bytes);
+}
+
+bool mj_log_lost_overlap(const char *log, char *out, size_t bytes)
+{
+    static const char *const marks[] = {"'setmaxnreg' ignored", "wgmma.mma_async instructions are serialized"};
+    out[0] = '\0';
+    for (const char *line = log && bytes > 0 ? log : ""; *line; line = next_line(line)) {
+        for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+            const char *at = strstr(line, marks[i]);
+            if (at && at < line + line_bytes(line)) {
+                const char *code = strstr(line, "(C"); /* "(C7508) Potential ..." without what stands before */
+                copy_line(code && code < at ? code : line, out, bytes);
+                return true;
+            }
+        }
     }
-    out[length] = '\0';
+    return false;
 }
 
 /* The number that stands right before `words` in the line, e.g. "40 registers"; 0 if it does not. */

@@ -12,4 +12,9 @@ void mj_log_first_error(const char *log, char *out, size_t bytes);
  * functions; fields that the log does not name stay 0. */
 void mj_log_ptxas_attributes(const char *log, mj_kernel_attributes *out);
 
+#define MJ_LOST_OVERLAP_MAX 200 /* a line about it is cut to this */
+/* Whether ptxas says that it gave up what the kernel's speed rests on: wgmma made synchronous ("instructions are serialized") or
+ * setmaxnreg ignored. `out` gets that line, cut to fit; "" if there is none. */
+bool mj_log_lost_overlap(const char *log, char *out, size_t bytes);
+
 #endif

@@ -1,5 +1,6 @@
 /* fake_nvrtc.c: an NVRTC that compiles nothing. $FAKE_NVRTC scripts it, words separated by blanks:
  *     version=12.4    what it says it is (13.0)        archs=90      the newest target it knows (121)
+ *     lost=7508       its log says that setmaxnreg was ignored (7508) or wgmma serialised (7511)
  *     create=5        results of single functions, by NVRTC's numbers: create, compile, size, cubin, version_result
  * A source with the word BROKEN is rejected with an error on its line; one with SPILL compiles with spills. The "cubin" is the
  * options, one per line, then the source. */
@@ -96,12 +97,19 @@ EXPORT int nvrtcCompileProgram(program *p, int count, const char *const *options
         used += (size_t)snprintf(p->cubin + used, bytes - used, "%s\n", options[i]);
     }
     snprintf(p->cubin + used, bytes - used, "%s", p->source);
-    int spills = strstr(p->source, "SPILL") ? 24 : 0;
+    int spills = strstr(p->source, "SPILL") ? 24 : 0, lost = setting("lost", 0);
+    const char *advice =
+        lost == 7508 ? "ptxas info    : (C7508) Potential Performance Loss: 'setmaxnreg' ignored; unable to determine "
+                       "register count at entry.\n"
+        : lost == 7511
+            ? "ptxas info    : (C7511) Potential Performance Loss: wgmma.mma_async instructions are serialized "
+              "due to insufficient register resources for the wgmma pipeline in the function 'k'\n"
+            : "";
     snprintf(
         p->log, sizeof p->log,
-        "ptxas info    : Function properties for k\nptxas         .     %d bytes stack frame, %d bytes spill stores, "
+        "%sptxas info    : Function properties for k\nptxas         .     %d bytes stack frame, %d bytes spill stores, "
         "%d bytes spill loads\nptxas info    : Used 77 registers, used 1 barriers, 512 bytes smem\n",
-        spills, spills, spills);
+        advice, spills, spills, spills);
     return setting("compile", 0);
 }
 EXPORT int nvrtcGetCUBINSize(program *p, size_t *bytes)

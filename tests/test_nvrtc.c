@@ -62,6 +62,35 @@ TEST(numbers_of_ptxas)
     mj_log_ptxas_attributes(NULL, &none);
 }
 
+TEST(lost_overlap)
+{
+    static const struct {
+        const char *log, *want;
+    } rows[] = {
+        {NULL, ""},
+        {"", ""},
+        {"ptxas info    : Used 168 registers, used 16 barriers\n", ""},
+        {"ptxas info    : (C7517) warpgroup.wait is injected in around line 45 by compiler\n"
+         "ptxas info    : (C7511) Potential Performance Loss: wgmma.mma_async instructions are serialized due to "
+         "insufficient register resources for the wgmma pipeline in the function 'k'\nptxas info    : 0 bytes gmem\n",
+         "(C7511) Potential Performance Loss: wgmma.mma_async instructions are serialized due to insufficient register "
+         "resources for the wgmma pipeline in the function 'k'"},
+        {"ptxas info    : (C7508) Potential Performance Loss: 'setmaxnreg' ignored; unable to determine register count "
+         "at entry.\r\nmore\n",
+         "(C7508) Potential Performance Loss: 'setmaxnreg' ignored; unable to determine register count at entry."},
+        {"a line\n'setmaxnreg' ignored to maintain minimum register requirement.\n(C1)\n",
+         "'setmaxnreg' ignored to maintain minimum register requirement."},
+    };
+    char out[MJ_LOST_OVERLAP_MAX];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        CHECK(mj_log_lost_overlap(rows[i].log, out, sizeof out) == (rows[i].want[0] != '\0'));
+        CHECK_STRING(out, rows[i].want);
+    }
+    char tiny[8];
+    CHECK(mj_log_lost_overlap(rows[4].log, tiny, sizeof tiny));
+    CHECK_STRING(tiny, "(C7508)");
+}
+
 /* ---- The fake ---- */
 
 TEST(compiles)
@@ -295,6 +324,15 @@ TEST(real_nvrtc)
         CHECK(out.compile_seconds > 0 && out.compile_seconds < 60);
         mj_compiled_free(&out);
     }
+    char lost[MJ_LOST_OVERLAP_MAX]; /* a kernel that does not say how many threads it has */
+    CHECK_STATUS(mj_nvrtc_compile(nvrtc, "sm_90a",
+                                  "extern \"C\" __global__ void k() { asm volatile(\"setmaxnreg.inc.sync.aligned.u32 "
+                                  "232;\"); }",
+                                  &out, &error),
+                 MJ_OK);
+    CHECK(mj_log_lost_overlap(out.log, lost, sizeof lost));
+    CHECK_CONTAINS(lost, "'setmaxnreg' ignored");
+    mj_compiled_free(&out);
     CHECK_STATUS(mj_nvrtc_compile(nvrtc, "sm_80", "__global__ void f() { int x = undefined_name; }", &out, &error),
                  MJ_ERR_COMPILE);
     CHECK_CONTAINS(error.text, "undefined_name");
@@ -309,6 +347,7 @@ int main(int argc, char **argv)
     unsetenv("MOEJIT_NVRTC");
     RUN(first_error_of_a_log);
     RUN(numbers_of_ptxas);
+    RUN(lost_overlap);
     RUN(compiles);
     RUN(own_cache_is_off);
     RUN(source_errors_are_one_line);

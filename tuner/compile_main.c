@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compile_log.h"
 #include "helper.h"
 #include "os.h"
 #include "poison.h"
@@ -115,6 +116,9 @@ static void describe(mj_json *results, const mj_kernel_source *source, const mj_
     mj_json_add(results, "manifest", mj_manifest_to_json(&source->manifest));
     mj_json_add_int(results, "regs", attributes->regs_thread);
     mj_json_add_int(results, "local_bytes", attributes->local_bytes);
+    char lost_overlap[MJ_LOST_OVERLAP_MAX];
+    mj_log_lost_overlap(entry->compiled.log, lost_overlap, sizeof(lost_overlap));
+    mj_json_add_string(results, "lost_overlap", lost_overlap);
     mj_json_add_number(results, "compile_seconds", entry->compiled.compile_seconds);
     mj_json_add_bool(results, "was_hit", entry->was_hit);
 }

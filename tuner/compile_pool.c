@@ -145,6 +145,19 @@ mj_status mj_pool_add(mj_pool *pool, mj_op op, const char *family, const char *c
     return MJ_OK;
 }
 
+mj_reason mj_job_judge(const mj_job *job, char *detail, size_t detail_bytes)
+{
+    if (job->reason == MJ_REASON_NONE && job->local_bytes > 0) {
+        snprintf(detail, detail_bytes, "%u bytes per thread in local memory", job->local_bytes);
+        return MJ_REASON_SPILL;
+    }
+    if (job->reason == MJ_REASON_NONE && job->lost_overlap[0]) {
+        snprintf(detail, detail_bytes, "%s", job->lost_overlap);
+        return MJ_REASON_OVERLAP;
+    }
+    return job->reason;
+}
+
 mj_job *mj_pool_job(mj_pool *pool, uint32_t index)
 {
     return &pool->jobs[index];
@@ -200,6 +213,9 @@ static mj_status read_results(mj_job *job, const mj_json *results, mj_error *err
     }
     if (status == MJ_OK) {
         status = mj_json_read_int(results, "local_bytes", 0, INT32_MAX, &local_bytes, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_json_read_string(results, "lost_overlap", job->lost_overlap, sizeof(job->lost_overlap), error);
     }
     if (status == MJ_OK) {
         status = mj_json_read_number(results, "compile_seconds", &job->compile_seconds, error);

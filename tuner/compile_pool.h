@@ -8,6 +8,7 @@
 #include <poll.h>
 
 #include "child.h"
+#include "compile_log.h"
 #include "gen.h"
 #include "moejit_tune.h"
 
@@ -29,7 +30,8 @@ typedef struct mj_job {
     char cache_key[MJ_SHA256_HEX];
     mj_json *manifest; /* as the reply held it; owned */
     uint32_t regs, local_bytes;
-    double compile_seconds; /* as the compiler took when it last ran for this source */
+    char lost_overlap[MJ_LOST_OVERLAP_MAX]; /* the compiler's line about it, or "" */
+    double compile_seconds;                 /* as the compiler took when it last ran for this source */
     bool was_hit;
 } mj_job;
 
@@ -50,6 +52,8 @@ void mj_pool_destroy(mj_pool *pool);
 mj_status mj_pool_add(mj_pool *pool, mj_op op, const char *family, const char *config, const char *poison,
                       uint32_t *index, mj_error *error);
 mj_job *mj_pool_job(mj_pool *pool, uint32_t index);
+/* For a GPU: what the compiler's own words say against a job that is done; its reason, or that of spills or of lost overlap. */
+mj_reason mj_job_judge(const mj_job *job, char *detail, size_t detail_bytes);
 uint32_t mj_pool_job_count(const mj_pool *pool);
 uint32_t mj_pool_done_count(const mj_pool *pool);
 /* Descriptors to poll for input. */

@@ -34,6 +34,7 @@ typedef enum mj_effort {                     /* ORDER EFFORT */
     X(MJ_REASON_COMPILE, "compile error") \
     X(MJ_REASON_COMPILE_TIMEOUT, "compile timeout") \
     X(MJ_REASON_SPILL, "spills registers") \
+    X(MJ_REASON_OVERLAP, "compiler drops overlap") /* wgmma serialised, setmaxnreg ignored */ \
     X(MJ_REASON_RESOURCES, "does not fit the device") \
     X(MJ_REASON_WRONG, "wrong result") \
     X(MJ_REASON_GUARD, "wrote out of bounds") \

@@ -210,12 +210,8 @@ static mj_status look(void *user, uint32_t index, double incumbent_us, mj_contes
     if (status != MJ_OK) {
         return status;
     }
-    c->reason = job->reason;
     memcpy(c->detail, job->detail, sizeof(c->detail));
-    if (c->reason == MJ_REASON_NONE && job->local_bytes > 0 && !s->is_cpu) {
-        c->reason = MJ_REASON_SPILL;
-        snprintf(c->detail, sizeof(c->detail), "%u bytes per thread in local memory", job->local_bytes);
-    }
+    c->reason = s->is_cpu ? job->reason : mj_job_judge(job, c->detail, sizeof(c->detail));
     if (c->reason == MJ_REASON_NONE) {
         status = verify(s, job, c, error);
     }
