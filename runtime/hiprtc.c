@@ -225,36 +225,20 @@ const char *mj_hiprtc_path(const mj_hiprtc *hiprtc)
 
 /* ---- Compiling ---- */
 
-/* "gfx1100:cumode" -> options. `architecture` has room for any valid target. */
 static mj_status make_options(const char *target, char *architecture, size_t bytes, const char *options[OPTIONS_MAX],
                               mj_error *error)
 {
-    static const struct {
-        const char *word, *option;
-    } words[] = {{"cumode", "-mcumode"}, {"wave64", "-mwavefrontsize64"}};
-    size_t name = target ? strcspn(target, ":") : 0, count = 0;
-    if (name < 4 || name > 20 || strncmp(target, "gfx", 3) != 0 ||
-        strspn(target, "0123456789abcdefghijklmnopqrstuvwxyz-") != name) {
+    size_t length = target ? strlen(target) : 0;
+    if (length < 4 || length > 20 || strncmp(target, "gfx", 3) != 0 ||
+        strspn(target, "0123456789abcdefghijklmnopqrstuvwxyz-") != length) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "\"%.64s\" is no AMD target (gfx942, gfx1100, ...)",
                        target ? target : "(null)");
     }
-    snprintf(architecture, bytes, "--offload-arch=%.*s", (int)name, target);
-    options[count++] = architecture;
-    options[count++] = "-O3";
-    options[count++] = "-std=c++17";
-    for (const char *at = target + name; *at; at += strcspn(at, ":")) {
-        size_t length = strcspn(++at, ":"), i = 0;
-        while (i < sizeof words / sizeof words[0] &&
-               (strlen(words[i].word) != length || strncmp(words[i].word, at, length) != 0)) {
-            i++;
-        }
-        if (i == sizeof words / sizeof words[0] || count == OPTIONS_MAX - 1) {
-            return mj_fail(error, MJ_ERR_ARGUMENT, "target \"%.64s\": \"%.*s\" is neither cumode nor wave64", target,
-                           (int)(length < 32 ? length : 32), at);
-        }
-        options[count++] = words[i].option;
-    }
-    options[count] = NULL;
+    snprintf(architecture, bytes, "--offload-arch=%s", target);
+    options[0] = architecture;
+    options[1] = "-O3";
+    options[2] = "-std=c++17";
+    options[3] = NULL;
     return MJ_OK;
 }
 

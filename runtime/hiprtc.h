@@ -21,8 +21,7 @@ void mj_hiprtc_close(mj_hiprtc *hiprtc);
 const char *mj_hiprtc_identity(const mj_hiprtc *hiprtc);
 const char *mj_hiprtc_path(const mj_hiprtc *hiprtc);
 
-/* `target` like "gfx942", with options of code generation behind colons: ":cumode" (a workgroup stays on one compute unit),
- * ":wave64". May be called from several threads at a time.
+/* `target` like "gfx942". May be called from several threads at a time.
  * MJ_ERR_UNSUPPORTED: this hipRTC does not know the target; MJ_ERR_COMPILE: the first compiler error, or its death. */
 mj_status mj_hiprtc_compile(const mj_hiprtc *hiprtc, const char *target, const char *source, size_t source_bytes,
                             mj_compiled *out, mj_error *error);

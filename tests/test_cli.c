@@ -57,7 +57,7 @@ TEST(refuses_wrong_words)
         {"gen --model mixtral-8x7b --problem E=1", CLI_USAGE, "--problem says everything"},
         {"gen --problem E=1", CLI_USAGE, "--problem"},
         {"emit --model mixtral-8x7b --json", CLI_USAGE, "--json needs --out"},
-        {"emit --model mixtral-8x7b --arch cpu,sm_80", CLI_USAGE, "more than one --arch needs --out"},
+        {"emit --model mixtral-8x7b --arch cpu,sm_80,cpu", CLI_USAGE, "--arch cpu is there twice"},
         {"emit --model mixtral-8x7b --config tile_m=16", CLI_USAGE, "--config needs --family"},
         {"bench --model mixtral-8x7b --force", CLI_USAGE, "--force: bench always measures"},
         {"bench --model mixtral-8x7b --effort full", CLI_USAGE, "--effort: bench always measures"},

@@ -4,6 +4,7 @@
 #include "check.h"
 #include "code_object.h"
 #include "hiprtc.h"
+#include "hiprtc_targets.h"
 #include "temp_folder.h"
 
 #include <dlfcn.h>
@@ -45,15 +46,13 @@ TEST(compiles)
     CHECK_STRING(object.target, "gfx942");
     CHECK_CONTAINS(out.log, "--offload-arch=gfx942\n-O3\n-std=c++17\n");
     CHECK_CONTAINS(out.log, "moejit-hiprtc\ncache 0\n"); /* not in this process, and no cache in the home */
-    CHECK(!strstr(out.log, "cumode"));
     CHECK_INT(out.attributes.regs_thread, 77);
     CHECK_INT(out.attributes.local_bytes, 0);
     CHECK_INT(out.attributes.static_smem_bytes, 512);
     CHECK_INT(out.attributes.threads_block_max, 1024);
     mj_compiled_free(&out);
-    CHECK_STATUS(compile(hiprtc, "gfx1100:cumode:wave64", "SPILL", &out, &error), MJ_OK);
+    CHECK_STATUS(compile(hiprtc, "gfx1100", "SPILL", &out, &error), MJ_OK);
     CHECK_CONTAINS(out.log, "--offload-arch=gfx1100\n");
-    CHECK_CONTAINS(out.log, "-mcumode\n-mwavefrontsize64\n");
     CHECK_INT(out.attributes.local_bytes, 24);
     mj_compiled_free(&out);
     mj_hiprtc_close(hiprtc);
@@ -96,13 +95,44 @@ TEST(targets)
     CHECK_CONTAINS(error.text, "cannot compile for gfx942: it does not know this target");
     CHECK_STATUS(mj_hiprtc_try_target(hiprtc, "gfx942", &error), MJ_ERR_UNSUPPORTED);
     CHECK_STATUS(mj_hiprtc_try_target(hiprtc, "gfx90a", &error), MJ_OK);
-    static const char *const bad[] = {"",           "90a",           "gfx",          "sm_90a",
-                                      "gfx942 -DX", "gfx942:",       "gfx942:xnack", "gfx942:cumode:",
-                                      "native",     "gfx942;gfx90a", "GFX942"};
+    static const char *const bad[] = {
+        "",        "90a",    "gfx",           "sm_90a", "gfx942 -DX", "gfx942:", "gfx942:xnack",
+        "gfx942:", "native", "gfx942;gfx90a", "GFX942"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         CHECK_STATUS(compile(hiprtc, bad[i], "x", &out, &error), MJ_ERR_ARGUMENT);
     }
     CHECK_STATUS(compile(hiprtc, NULL, "x", &out, &error), MJ_ERR_ARGUMENT);
+    mj_hiprtc_close(hiprtc);
+}
+
+/* Each target is tried once per compiler. */
+TEST(targets_are_tried_once)
+{
+    static const char *const wanted[] = {"gfx90a", "gfx942", "gfx1100"};
+    bool can[3] = {false};
+    mj_error error = {0};
+    mj_hiprtc *hiprtc = open_fake("targets=gfx90a,gfx1100");
+    CHECK(hiprtc);
+    temp_folder_make();
+    CHECK_STATUS(mj_hiprtc_targets(temp_path("cache"), hiprtc, wanted, 3, can, &error), MJ_OK);
+    CHECK(can[0] && !can[1] && can[2]);
+    setenv("FAKE_HIPRTC", "targets=gfx942", 1); /* would say otherwise, if it were asked */
+    memset(can, 0, sizeof can);
+    CHECK_STATUS(mj_hiprtc_targets(temp_path("cache"), hiprtc, wanted, 3, can, &error), MJ_OK);
+    CHECK(can[0] && !can[1] && can[2]);
+    CHECK_STATUS(mj_hiprtc_targets("", hiprtc, wanted, 3, can, &error), MJ_OK);
+    CHECK(!can[0] && can[1] && !can[2]);
+    char *text = temp_read(temp_path("cache/hiprtc-targets.json"), NULL);
+    char *digit = text ? strstr(text, mj_hiprtc_identity(hiprtc)) : NULL;
+    CHECK(digit);
+    digit[strlen(mj_hiprtc_identity(hiprtc)) - 1] ^= 1; /* another compiler's answers are none of this one's */
+    temp_write(temp_path("cache/hiprtc-targets.json"), text, strlen(text));
+    free(text);
+    CHECK_STATUS(mj_hiprtc_targets(temp_path("cache"), hiprtc, wanted, 3, can, &error), MJ_OK);
+    CHECK(!can[0] && can[1] && !can[2]);
+    temp_write(temp_path("cache/hiprtc-targets.json"), "{ damaged", 9);
+    CHECK_STATUS(mj_hiprtc_targets(temp_path("cache"), hiprtc, wanted, 3, can, &error), MJ_OK);
+    CHECK(!can[0] && can[1] && !can[2]);
     mj_hiprtc_close(hiprtc);
 }
 
@@ -300,8 +330,7 @@ static void check_real(const mj_hiprtc *hiprtc, const char *target)
 
 TEST(real_hiprtc)
 {
-    static const char *const targets[] = {"gfx90a",  "gfx942",  "gfx950",        "gfx1100",
-                                          "gfx1151", "gfx1200", "gfx1201:cumode"};
+    static const char *const targets[] = {"gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1151", "gfx1200", "gfx1201"};
     mj_hiprtc *hiprtc = NULL;
     mj_compiled out;
     mj_error error = {0};
@@ -368,6 +397,7 @@ int main(int argc, char **argv)
     RUN(source_errors_are_one_line);
     RUN(its_death_is_an_error_like_another);
     RUN(targets);
+    RUN(targets_are_tried_once);
     RUN(single_failures);
     RUN(no_room_for_files);
     RUN(given_path_is_the_only_one);

@@ -1,9 +1,15 @@
 /* cli_devices.c: moejit devices. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "backend_hip.h"
 #include "cli.h"
+#include "context.h"
+#include "hiprtc_targets.h"
+#include "os.h"
 
 #define DEVICES_MAX 64
+#define TARGETS_MAX 32
 
 mj_json *cli_device_json(const mj_device_info *info)
 {
@@ -77,6 +83,82 @@ static cli_exit print_devices(const cli_options *options, const mj_device_info *
     return code;
 }
 
+/* ---- AMD's compiler: it does not say what it knows, and its cards' owners may have any of a dozen versions ---- */
+typedef struct amd_compiler {
+    char compiler[96], path[1024];
+    uint32_t count;
+    const char *targets[TARGETS_MAX]; /* of the archs of this version, owned by the spec */
+    bool can[TARGETS_MAX];
+} amd_compiler;
+
+static void list_targets(const mj_spec *spec, amd_compiler *out)
+{
+    for (uint32_t i = 0; i < mj_spec_arch_count(spec) && out->count < TARGETS_MAX; i++) {
+        const mj_arch *arch = mj_spec_arch_at(spec, i);
+        if (strcmp(arch->vendor, "amd") == 0) {
+            out->targets[out->count++] = arch->compile_target;
+        }
+    }
+}
+
+static mj_status find_amd_compiler(mj_context *context, amd_compiler *out, mj_error *error)
+{
+    const mj_spec *spec = NULL;
+    const mj_backend *backend = NULL;
+    const mj_hiprtc *hiprtc = NULL;
+    void *state = NULL;
+    memset(out, 0, sizeof *out);
+    mj_status status = mj_context_spec(context, &spec, error);
+    if (status == MJ_OK) {
+        status = mj_context_backend(context, "hip", &backend, &state, NULL, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_hip_need_hiprtc(state, &hiprtc, error);
+    }
+    if (status != MJ_OK) {
+        return status;
+    }
+    snprintf(out->compiler, sizeof out->compiler, "%s", mj_hiprtc_identity(hiprtc));
+    snprintf(out->path, sizeof out->path, "%.1023s", mj_hiprtc_path(hiprtc));
+    list_targets(spec, out);
+    /* this command's context has no cache folder, because most of what it does needs none */
+    const char *given = getenv("MOEJIT_CACHE_DIR");
+    char folder[1024];
+    snprintf(folder, sizeof folder, "%.1023s", given ? given : "");
+    if (!folder[0]) {
+        mj_os_default_folder("cache", folder, sizeof folder);
+    }
+    return mj_hiprtc_targets(folder, hiprtc, out->targets, out->count, out->can, error);
+}
+
+static void print_targets(const amd_compiler *found, bool can, const char *head)
+{
+    for (uint32_t i = 0; i < found->count; i++) {
+        if (found->can[i] == can) {
+            printf("%s %s", head, found->targets[i]);
+            head = "";
+        }
+    }
+}
+
+/* A machine without AMD's things hears nothing of them, unless it asks. */
+static void print_amd_compiler(mj_context *context, bool verbose)
+{
+    amd_compiler found;
+    mj_error error = {MJ_OK, ""};
+    mj_status status = find_amd_compiler(context, &found, &error);
+    if (found.compiler[0]) {
+        printf("%s (%s)\n       ", found.compiler, found.path);
+    }
+    if (status == MJ_OK) {
+        print_targets(&found, true, " compiles for");
+        print_targets(&found, false, ", not for");
+        printf("\n");
+    } else if (found.compiler[0] || verbose || context->hiprtc_path) {
+        printf("%s%s\n", found.compiler[0] ? " its targets could not be tried: " : "hiprtc: ", error.text);
+    }
+}
+
 cli_exit cli_devices(const cli_options *options)
 {
     mj_context *context;
@@ -91,6 +173,9 @@ cli_exit cli_devices(const cli_options *options)
         code = cli_fail(&error);
     } else {
         code = print_devices(options, infos, count < DEVICES_MAX ? count : DEVICES_MAX);
+        if (code == CLI_OK && !options->json && !options->device) {
+            print_amd_compiler(context, options->verbose > 0);
+        }
     }
     mj_context_destroy(context);
     return code;
