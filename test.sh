@@ -8,6 +8,7 @@
 set -u
 cd "$(dirname "$0")"
 . tests/setup.sh
+. tests/setup_hiprtc.sh
 full=0
 passes=
 for word in "$@"; do
@@ -116,6 +117,10 @@ need_packages $packages || exit 1
 need_packages clang || { [ "${CI:-}" = true ] && exit 1; }
 if ! setup_nvrtc $out/nvrtc; then
     say "no NVRTC that knows sm_90a could be set up"
+    [ "${CI:-}" = true ] && exit 1
+fi
+if ! setup_hiprtc; then
+    say "no hipRTC that knows every target could be set up"
     [ "${CI:-}" = true ] && exit 1
 fi
 export MOEJIT_TEST_FULL=$full

@@ -29,6 +29,9 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     if (status == MJ_OK) {
         status = mj_amd_read(desc, "lds_pad", &s.lds_pad, error);
     }
+    if (status == MJ_OK) {
+        status = mj_amd_read_switch(desc, "direct_lds", MJ_AMD_DIRECT_LDS, &s.switches, error);
+    }
     if (status != MJ_OK) {
         return status;
     }

@@ -24,7 +24,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
         status = mj_amd_read(desc, "lds_pad", &s.lds_pad, error);
     }
     if (status == MJ_OK) {
-        status = mj_amd_read(desc, "cu_mode", &s.cu_mode, error);
+        status = mj_amd_read_switch(desc, "cu_mode", MJ_AMD_CU_MODE, &s.switches, error);
     }
     if (status != MJ_OK) {
         return status;
@@ -35,6 +35,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     mj_derived_var(out, "matrix_depth", matrix.depth);
     mj_derived_var(out, "fragment_words", matrix.fragment_words);
     mj_derived_var(out, "lane_groups", matrix.lane_groups);
+    mj_derived_var(out, "direct_lds", 0);
     return mj_amd_derive(desc, s, &matrix, out, error);
 }
 

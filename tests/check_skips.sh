@@ -12,6 +12,7 @@ holds() { # condition: does it apply on this machine, in this run?
         gpu) ls /dev/nvidia[0-9]* >/dev/null 2>&1 ;;
         quick) [ "$full" -eq 0 ] ;;
         no-hiprtc) [ -z "${MOEJIT_HIPRTC:-}" ] ;;
+        no-objdump) [ -z "${MOEJIT_HIPRTC:-}" ] || [ -z "${MOEJIT_TEST_OBJDUMP:-}" ] ;;
         no-old-hiprtc) [ -z "${MOEJIT_TEST_HIPRTC:-}" ] ;;
         no-nvrtc) [ -z "${MOEJIT_NVRTC:-}" ] ;;
         no-mounts) ! unshare -m mount -t tmpfs none /tmp 2>/dev/null && ! unshare -rm mount -t tmpfs none /tmp 2>/dev/null ;;

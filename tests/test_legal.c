@@ -258,8 +258,16 @@ static void amd_experts_outside(fixture *f)
 static uint32_t
 claimed_registers(fixture *f) /* of the compute unit: whole blocks of 8 for 4 units of 64 lanes, twice */
 {
-    uint32_t estimate = derived_of(f).regs_estimate;
-    return (estimate + estimate / 10 + 7) / 8 * 8 * 2 * 4 * 64;
+    mj_verdict verdict; /* says how many are needed when there are none */
+    uint32_t has = f->arch.regs_sm, needed = 0;
+    f->arch.regs_sm = 0;
+    mj_legal(fixture_spec, &f->desc, &verdict);
+    for (uint32_t i = 0; i < verdict.refusal_count; i++) {
+        bool own = strcmp(verdict.refusals[i].rule, "registers_claimed") == 0;
+        needed = own ? (uint32_t)verdict.refusals[i].measured : needed;
+    }
+    f->arch.regs_sm = has;
+    return (needed + 7) / 8 * 8 * 2 * 4 * 64;
 }
 static void claim_inside(fixture *f)
 {
@@ -292,6 +300,17 @@ static void blocks_outside(fixture *f)
 
 #include "legal_wgmma.h"
 
+static void direct_inside(fixture *f)
+{
+    set(f, "stages", 2);
+    set(f, "direct_lds", 1);
+}
+static void direct_outside(fixture *f)
+{
+    direct_inside(f);
+    f->problem.hidden = 4064;
+}
+
 static const edge edges[] = {
     {"choices", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, boxes_inside, choices_outside},
     {"choices", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, tokens_are_rows, orientation_outside},
@@ -316,6 +335,7 @@ static const edge edges[] = {
     {"register_pool", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, pool_inside, pool_outside},
     {"consumer_registers", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, regs_inside, regs_outside},
     {"scheduler_experts", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, experts_inside, experts_outside},
+    {"direct_loads", "mfma", MJ_OP_GEMM1, "gfx950", good_amd, direct_inside, direct_outside},
     {"scale_blocks", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, blocks_inside, blocks_outside},
     {"matrix_known", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, matrix_outside},
     {"wave_rows", "mfma", MJ_OP_GEMM1, "gfx942", good_amd, NULL, wave_rows_outside},

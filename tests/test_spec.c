@@ -23,7 +23,8 @@ TEST(loads_what_is_shipped)
     mj_status status = load(NULL, &spec, &problems, &error);
     CHECK_STRING(problems.text ? problems.text : "", "");
     CHECK_STATUS(status, MJ_OK);
-    static const char *const archs[] = {"cpu",     "gfx1100", "gfx1151", "gfx1200", "gfx1201", "gfx90a", "gfx942", "gfx950", "sm_100a", "sm_120a", "sm_80", "sm_86", "sm_89", "sm_90a"};
+    static const char *const archs[] = {"cpu",    "gfx1100", "gfx1151", "gfx1200", "gfx1201", "gfx90a", "gfx942",
+                                        "gfx950", "sm_100a", "sm_120a", "sm_80",   "sm_86",   "sm_89",  "sm_90a"};
     CHECK_INT(mj_spec_arch_count(spec), sizeof archs / sizeof archs[0]);
     for (uint32_t i = 0; i < mj_spec_arch_count(spec); i++) {
         CHECK_STRING(mj_spec_arch_at(spec, i)->name, archs[i]);

@@ -87,6 +87,13 @@ return {
             doc = "bytes after each row in shared memory; 0: rows are swizzled instead",
         },
         {
+            name = "direct_lds",
+            unit = "switch",
+            values = { 0, 1 },
+            default = 0,
+            doc = "1: loads go to shared memory past the registers, where the arch has loads of 16 bytes that do",
+        },
+        {
             name = "group_m",
             unit = "row tiles",
             values = { 1, 8, 16 },

@@ -50,6 +50,19 @@ MJ_FN void mj_lds_sync()
 #endif
 }
 
+@if direct_lds
+/* 16 bytes per lane from memory to shared memory, to `to` + 16 * lane; `to` is the wavefront's. Waits for it are explicit. */
+MJ_FN void mj_lds_load16(mj_saddr to, const void *from)
+{
+    __builtin_amdgcn_global_load_lds((const __attribute__((address_space(1))) void *)from, (MJ_LDS void *)(mj_lds() + to), 16, 0, 0);
+}
+MJ_FN void mj_lds_load_wait()
+{
+    __builtin_amdgcn_s_waitcnt(0x0f70); /* gfx9: no load under way; other counters as they are */
+    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "wavefront");
+}
+@end
+
 #define MJ_HIP_MATRIX(name, fragment_type, sum_count, call) \
     MJ_FN void name(float *d, const mj_u32 *a, const mj_u32 *b) \
     { \

@@ -21,6 +21,16 @@ MJ_FN void mj_st_vec8(void *p, mj_vec8 v) { *(mj_vec8 *)p = v; }
 MJ_FN void mj_schedule_fence(void) {}
 MJ_FN void mj_lds_sync(void) { mj_block_sync(); }
 
+@if direct_lds
+/* As late as the wait. */
+MJ_HOST_FN void mj_lds_load16(mj_saddr to, const void *from) { mj_cp_async16(to + 16 * (mj_saddr)mj_lane(), from, 16); }
+MJ_HOST_FN void mj_lds_load_wait(void)
+{
+    mj_cp_async_commit();
+    mj_cp_async_wait(0);
+}
+@end
+
 /* One matrix instruction: D[i][j] += sum over k of A[i][k] * B[k][j]. B's formulas are A's with j for i. */
 #define MJ_FLOOR(a, b) ((a) / (b))
 @if matrix_form == 1
