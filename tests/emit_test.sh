@@ -20,16 +20,21 @@ cat >"$work/config.json" <<'JSON'
 {"num_local_experts": 8, "num_experts_per_tok": 2, "hidden_size": 256, "intermediate_size": 512, "hidden_act": "silu"}
 JSON
 
-emit() { # arch
-    output=$("$build/moejit" emit --model "$work/config.json" --arch "$1" --batch 1 16 --out "$work/$1" 2>&1)
+emit() { # arch[,arch...] [folder]
+    output=$("$build/moejit" emit --model "$work/config.json" --arch "$1" --batch 1 16 --out "$work/${2:-$1}" 2>&1)
+}
+
+# Builds serve_pack.c with the C file of a pack, against the library without a generator.
+build_server() { # folder program
+    source=$(ls "$work/$1"/*.c 2>/dev/null)
+    symbol=$(sed -nE 's/^const mj_pack \*(moejit_pack_[A-Za-z0-9_]+)\(void\);$/\1/p' "$source" | head -1)
+    output=$(gcc -std=c11 -Wall -Wextra -Werror -Igenerator -Iruntime "-DPACK=$symbol" -o "$work/$2" \
+        tests/examples/serve_pack.c "$source" -L"$nogen" -lmoejit -Wl,-rpath,"$(realpath "$nogen")" 2>&1)
 }
 
 emit cpu
 check emits_for_cpu $? "$output"
-source=$(ls "$work"/cpu/*.c 2>/dev/null)
-symbol=$(sed -nE 's/^const mj_pack \*(moejit_pack_[A-Za-z0-9_]+)\(void\);$/\1/p' "$source" | head -1)
-output=$(gcc -std=c11 -Wall -Wextra -Werror -Igenerator -Iruntime "-DPACK=$symbol" -o "$work/serve" \
-    tests/examples/serve_pack.c "$source" -L"$nogen" -lmoejit -Wl,-rpath,"$(realpath "$nogen")" 2>&1)
+build_server cpu serve
 check generated_file_compiles $? "$output"
 
 # A new home, so no cache; no NVRTC and no C compiler.
@@ -47,4 +52,28 @@ if [ -n "${MOEJIT_NVRTC:-}" ]; then
 else
     echo "SKIP emits_for_an_absent_gpu: no NVRTC"
     echo "SKIP writes_cubins: no NVRTC"
+fi
+
+# One pack for several archs: each device takes its own kernels. What cannot be compiled here is left out.
+archs=cpu
+endings=so
+[ -n "${MOEJIT_NVRTC:-}" ] && archs=$archs,sm_80,sm_90a && endings="$endings cubin"
+[ -n "${MOEJIT_HIPRTC:-}" ] && archs=$archs,gfx942,gfx1100 && endings="$endings co"
+emit "$archs" fat
+check emits_for_several_archs $? "$output"
+for ending in $endings; do
+    [ -n "$(ls "$work"/fat/*."$ending" 2>/dev/null)" ]
+    check "a_fat_pack_holds_$ending" $? "$(ls "$work/fat" 2>&1)"
+done
+[ "$(find "$work/fat" -name pack.json -exec grep -c '"arch"' {} +)" = "$(echo "$archs" | tr ',' '\n' | grep -c .)" ]
+check one_table_lists_every_arch $? "$archs: $(grep '"arch"' "$work"/fat/pack.json 2>&1)"
+build_server fat serve_fat
+check a_fat_file_compiles $? "$output"
+output=$(env -i HOME="$work/other" PATH=/nowhere MOEJIT_NVRTC=/nowhere/libnvrtc.so MOEJIT_CC=/nowhere/cc "$work/serve_fat" cpu 256 512 2>&1)
+check a_fat_pack_serves_this_device $? "$output"
+if [ -z "${MOEJIT_NVRTC:-}" ]; then
+    echo "SKIP a_fat_pack_holds_cubin: no NVRTC"
+fi
+if [ -z "${MOEJIT_HIPRTC:-}" ]; then
+    echo "SKIP a_fat_pack_holds_co: no hipRTC"
 fi
