@@ -85,7 +85,8 @@ void mj_derived_occupancy(mj_derived *derived, const mj_arch *arch)
     derived->blocks_per_sm = blocks;
 }
 
-const uint32_t mj_load_tile_rows[] = {8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512};
+const uint32_t mj_load_tile_rows[] = {8,   16,  24,  32,  40,  48,  64,  80,  96,  112,
+                                      128, 144, 160, 176, 192, 208, 256, 320, 384, 512};
 
 double mj_load_row_tiles(const mj_load *load, uint32_t tile_rows)
 {

