@@ -5,6 +5,7 @@
 #include "enumerate.h"
 #include "family.h"
 #include "legal.h"
+#include "scheme_words.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -228,15 +229,39 @@ mj_status mj_estimate_rank(const mj_spec *spec, const mj_problem *problem, const
     return status;
 }
 
+static double groups(uint32_t axis, uint32_t group)
+{
+    return group ? (double)mj_ceil_div(axis, group) : 1;
+}
+
+static double format_bytes(const char *format) /* of a scale or a zero point; packed ones are nibbles */
+{
+    if (strcmp(format, "f32") == 0) {
+        return 4;
+    }
+    return strstr(format, "int4") ? 0.5 : strcmp(format, "bf16") == 0 || strcmp(format, "f16") == 0 ? 2 : 1;
+}
+
 mj_work mj_gemm_work(const mj_problem *problem, const mj_scheme *scheme, mj_op op, uint32_t token_count,
                      uint64_t local_rows, uint32_t active_experts)
 {
     mj_gemm_shape gemm = mj_problem_gemm(problem, op);
     double rows = (double)local_rows, k = gemm.k, n = gemm.n, io_bytes = 2;
+    bool coded = strcmp(scheme->input_format, scheme->io_format) != 0;
+    double scale_groups = 0, zero_groups = 0, input_bytes = coded ? 1 : io_bytes;
     double input_rows =
         op == MJ_OP_GEMM1 && rows > token_count ? token_count : rows; /* gemm1 reads a token's row once */
+    if (scheme->scale.format[0]) {
+        scale_groups = groups(gemm.n, scheme->scale.group_n) * groups(gemm.k, scheme->scale.group_k);
+    }
+    if (scheme->zero.format[0]) {
+        zero_groups = groups(gemm.n, scheme->zero.group_n) * groups(gemm.k, scheme->zero.group_k);
+    }
+    double expert_bytes = n * k * scheme->weight_bits / 8 + scale_groups * format_bytes(scheme->scale.format) +
+                          zero_groups * format_bytes(scheme->zero.format);
+    double scale_bytes = coded ? input_rows * mj_scheme_scales_per_row(scheme, gemm.k) * 4 : 0;
     return (mj_work){
-        .bytes = (double)active_experts * n * k * scheme->weight_bits / 8 + (input_rows * k + rows * n) * io_bytes,
+        .bytes = active_experts * expert_bytes + input_rows * k * input_bytes + scale_bytes + rows * n * io_bytes,
         .operations = 2 * rows * n * k,
     };
 }

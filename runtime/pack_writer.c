@@ -65,7 +65,7 @@ static mj_status check_entry(const mj_pack_target *target, uint32_t index, const
 static mj_status check_target(const mj_pack_contents *contents, uint32_t index, const char *problem, mj_error *error)
 {
     const mj_pack_target *target = &contents->targets[index];
-    bool has_op[MJ_OP_COUNT] = {false};
+    bool has_op[MJ_OP_COUNT] = {false}, needs_quantise = false;
     mj_status status = MJ_OK;
     if (!target->arch || !target->compiler || !target->entries) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "pack: arch, compiler or entries of a target missing");
@@ -79,10 +79,12 @@ static mj_status check_target(const mj_pack_contents *contents, uint32_t index, 
         status = check_entry(target, i, problem, error);
         if (status == MJ_OK) {
             has_op[target->entries[i].op] = true;
+            needs_quantise |= target->entries[i].manifest->needed_args >> MJ_ARG_INPUT_SCALES & 1;
         }
     }
     for (uint32_t op = MJ_OP_TABLES; status == MJ_OK && op <= MJ_OP_COMBINE; op++) {
-        if (!has_op[op] && op != MJ_OP_QUANTISE1 && op != MJ_OP_QUANTISE2) {
+        bool quantise = op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
+        if (!has_op[op] && (!quantise || needs_quantise)) {
             return mj_fail(error, MJ_ERR_ARGUMENT, "pack: no kernel for %s on %s", mj_op_name((mj_op)op), target->arch);
         }
     }

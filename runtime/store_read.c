@@ -234,7 +234,7 @@ static mj_status read_rows(const mj_json *root, const char *problem, mj_store_fi
 
 static mj_status read_ops(const mj_json *root, const char *problem, mj_store_file *out, mj_error *error)
 {
-    static const mj_op stored[] = {MJ_OP_TABLES, MJ_OP_ACTIVATION, MJ_OP_COMBINE};
+    static const mj_op stored[] = {MJ_OP_TABLES, MJ_OP_QUANTISE1, MJ_OP_ACTIVATION, MJ_OP_QUANTISE2, MJ_OP_COMBINE};
     mj_json *ops = NULL;
     mj_status status = mj_json_read_object(root, "ops", &ops, error);
     for (size_t i = 0; status == MJ_OK && i < sizeof stored / sizeof *stored; i++) {

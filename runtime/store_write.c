@@ -119,7 +119,7 @@ static bool add_rows(mj_json *root, const mj_store_file *file)
 
 static bool add_ops(mj_json *root, const mj_store_file *file)
 {
-    static const mj_op stored[] = {MJ_OP_TABLES, MJ_OP_ACTIVATION, MJ_OP_COMBINE};
+    static const mj_op stored[] = {MJ_OP_TABLES, MJ_OP_QUANTISE1, MJ_OP_ACTIVATION, MJ_OP_QUANTISE2, MJ_OP_COMBINE};
     mj_json *ops = mj_json_add(root, "ops", mj_json_object());
     bool good = ops != NULL;
     for (size_t i = 0; good && i < sizeof stored / sizeof *stored; i++) {

@@ -12,6 +12,7 @@
 #include "os.h"
 #include "pack.h"
 #include "pack_writer.h"
+#include "scheme_words.h"
 #include "store.h"
 
 typedef struct emit_job { /* one arch */
@@ -191,10 +192,24 @@ static mj_status compile_ahead(const emit_job *job, const cli_compile_item *kern
     return status == MJ_ERR_NOT_FOUND ? MJ_OK : status;
 }
 
+/* Ops with one kernel for all batch sizes. */
+static uint32_t list_plain(const emit_job *job, mj_op plain[MJ_OP_COUNT])
+{
+    const mj_spec *spec = NULL;
+    const mj_scheme *scheme = NULL;
+    bool quantises = mj_context_spec(job->context, &spec, NULL) == MJ_OK &&
+                     mj_spec_find_scheme(spec, job->target->problem.scheme, &scheme, NULL) == MJ_OK &&
+                     mj_scheme_quantises(scheme);
+    static const mj_op ops[] = {MJ_OP_TABLES, MJ_OP_ACTIVATION, MJ_OP_COMBINE, MJ_OP_QUANTISE1, MJ_OP_QUANTISE2};
+    uint32_t count = quantises ? 5 : 3;
+    memcpy(plain, ops, count * sizeof *plain);
+    return count;
+}
+
 static mj_status build_all(emit_job *job, mj_error *error)
 {
-    static const mj_op plain[] = {MJ_OP_TABLES, MJ_OP_ACTIVATION, MJ_OP_COMBINE};
-    uint32_t total = 3 + 2 * job->token_count_count;
+    mj_op plain[MJ_OP_COUNT];
+    uint32_t plain_count = list_plain(job, plain), total = plain_count + 2 * job->token_count_count;
     emit_item *items = calloc(total, sizeof *items);
     cli_compile_item *kernels = calloc(total, sizeof *kernels);
     job->built = calloc(total, sizeof *job->built);
@@ -202,8 +217,9 @@ static mj_status build_all(emit_job *job, mj_error *error)
     mj_status status =
         items && kernels && job->built && job->entries ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "out of memory");
     for (uint32_t i = 0; i < total && status == MJ_OK; i++) {
-        kernels[i].op = i < 3 ? plain[i] : (i % 2 ? MJ_OP_GEMM1 : MJ_OP_GEMM2);
-        items[i].tokens = i < 3 ? 0 : job->tokens[(i - 3) / 2];
+        uint32_t gemm = i - plain_count; /* only where i is not below it */
+        kernels[i].op = i < plain_count ? plain[i] : (gemm % 2 ? MJ_OP_GEMM2 : MJ_OP_GEMM1);
+        items[i].tokens = i < plain_count ? 0 : job->tokens[gemm / 2];
         status = plan_one(job, &items[i], &kernels[i], error);
     }
     if (status == MJ_OK) {

@@ -11,17 +11,17 @@
 
 /* vLLM's and PyTorch's words for a weight format. */
 static const char *const dtype_words[][2] = {
-    {"bfloat16", "bf16"}, {"float16", "fp16"}, {"half", "fp16"}, {"f16", "fp16"}};
+    {"bfloat16", "bf16"}, {"float16", "fp16"}, {"half", "fp16"}, {"f16", "fp16"}, {"fp8", "fp8_w8a8"}};
 
 /* Known to vLLM's tuner or its kernels, described by the tables or not; none is served in this
  * version. */
-static const char *const later_schemes[] = {"fp8_w8a8",  "fp8_w8a16", "int8_w8a8", "int8_w8a16", "int4_w4a16",
-                                            "int4_w4a8", "mxfp4",     "mxfp8",     "nvfp4"};
+static const char *const later_schemes[] = {"fp8_w8a16", "int8_w8a8", "int8_w8a16", "int4_w4a8",
+                                            "mxfp4",     "mxfp8",     "nvfp4"};
 
 static mj_status scheme_later(const char *word, mj_error *error)
 {
-    return mj_fail(error, MJ_ERR_UNSUPPORTED, "--scheme %s: known, but not in this version, which serves bf16 and fp16",
-                   word);
+    return mj_fail(error, MJ_ERR_UNSUPPORTED,
+                   "--scheme %s: known, but not in this version: `moejit help tune` has those that are", word);
 }
 
 mj_status cli_find_scheme(const mj_spec *spec, const char *word, const char *model_scheme, char out[MJ_NAME_MAX],

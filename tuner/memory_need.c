@@ -93,6 +93,12 @@ mj_status mj_memory_need_layer(const mj_problem *problem, const mj_scheme *schem
     } else if (op == MJ_OP_COMBINE) {
         fits = fits && add(bytes, pairs, hidden, io_bytes) && add(bytes, pairs / problem->top_k, hidden, io_bytes);
     }
+    if (op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2) {
+        uint64_t rows = op == MJ_OP_QUANTISE1 ? pairs / problem->top_k : pairs, k = mj_problem_gemm(problem, op).k;
+        uint32_t per_row = mj_ref_scales_per_row(scheme, (uint32_t)k);
+        fits = fits && add(bytes, rows, k, io_bytes) && add(bytes, rows, k, 1) &&
+               add(bytes, per_row ? rows : 1, per_row ? per_row : 1, sizeof(float));
+    }
     return fits ? MJ_OK : mj_fail(error, MJ_ERR_CAPACITY, "%s: more memory than 64 bits count", mj_op_name(op));
 }
 

@@ -7,6 +7,7 @@
 
 #include "memory_need.h"
 #include "os.h"
+#include "scheme_words.h"
 #include "tune_session.h"
 
 #define TICK_SECONDS        0.1
@@ -169,15 +170,24 @@ static mj_status too_little(const mj_session *s, const char *what, uint64_t byte
                    (double)bytes / mib, weights, limit, fits);
 }
 
+static const mj_op layer_ops[MJ_LAYER_KERNELS] = {MJ_OP_TABLES, MJ_OP_QUANTISE1, MJ_OP_ACTIVATION, MJ_OP_QUANTISE2,
+                                                  MJ_OP_COMBINE};
+
+/* NULL: no family implements the op, or the scheme does without. */
+static const mj_space *layer_space(const mj_session *s, mj_op op)
+{
+    bool quantise = op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
+    return quantise && !mj_scheme_quantises(s->scheme) ? NULL : mj_session_space(s, op);
+}
+
 /* The op whose check needs the most; it is done before any weights are there. */
 static mj_status layer_fits(const mj_session *s, uint64_t allowed, mj_error *error)
 {
-    static const mj_op ops[] = {MJ_OP_TABLES, MJ_OP_ACTIVATION, MJ_OP_COMBINE};
+    const mj_op *ops = layer_ops;
     mj_status status = MJ_OK;
-    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]) && status == MJ_OK; i++) {
+    for (size_t i = 0; i < MJ_LAYER_KERNELS && status == MJ_OK; i++) {
         uint64_t bytes = 0;
-        status =
-            mj_session_space(s, ops[i]) ? mj_memory_need_layer(&s->problem, s->scheme, ops[i], &bytes, error) : MJ_OK;
+        status = layer_space(s, ops[i]) ? mj_memory_need_layer(&s->problem, s->scheme, ops[i], &bytes, error) : MJ_OK;
         if (status == MJ_OK && bytes > allowed) {
             char what[80];
             snprintf(what, sizeof(what), "the check of %s", mj_op_name(ops[i]));
@@ -240,10 +250,10 @@ void mj_session_close(mj_session *s)
 /* ---- Compilation ---- */
 static mj_status queue_layer(mj_session *s, mj_error *error)
 {
-    static const mj_op ops[MJ_LAYER_KERNELS] = {MJ_OP_TABLES, MJ_OP_ACTIVATION, MJ_OP_COMBINE};
+    const mj_op *ops = layer_ops;
     mj_status status = MJ_OK;
     for (int i = 0; i < MJ_LAYER_KERNELS && status == MJ_OK; i++) {
-        const mj_space *space = mj_session_space(s, ops[i]);
+        const mj_space *space = layer_space(s, ops[i]);
         mj_layer_kernel *kernel = &s->layer[i];
         *kernel = (mj_layer_kernel){.op = ops[i], .wanted = space != NULL};
         if (!space) {

@@ -35,12 +35,12 @@ typedef struct mj_row {
     bool finished;
 } mj_row;
 
-typedef struct mj_layer_kernel { /* tables, activation, combine */
+typedef struct mj_layer_kernel { /* tables, activation, combine; quantise where the scheme has it */
     mj_op op;
     uint32_t job;
     bool wanted, verified;
 } mj_layer_kernel;
-#define MJ_LAYER_KERNELS 3
+#define MJ_LAYER_KERNELS 5
 
 typedef struct mj_session {
     mj_session_mode mode;

@@ -1,4 +1,4 @@
-/* verify_layer.c: the layer's simple ops (tables, activation, combine) against the host, on small random layers. */
+/* verify_layer.c: the layer's simple ops (tables, quantise, activation, combine) against the host, on small random layers. */
 #include "verify.h"
 
 #include <math.h>
@@ -16,7 +16,7 @@ typedef struct array { /* one array on both sides */
     uint64_t bytes;
 } array;
 
-enum { IN, OUT, IDS, OFFSETS, PAIRS, ARRAY_COUNT };
+enum { IN, OUT, IDS, OFFSETS, PAIRS, SCALES, ARRAY_COUNT };
 
 typedef struct layer_check {
     mj_lab *lab;
@@ -48,8 +48,9 @@ static mj_status run(layer_check *check, mj_error *error)
         mj_arg arg;
         int array;
     } map[] = {
-        {MJ_ARG_INPUT, IN},           {MJ_ARG_OUTPUT, OUT}, {MJ_ARG_TOPK_IDS, IDS}, {MJ_ARG_EXPERT_OFFSETS, OFFSETS},
-        {MJ_ARG_SORTED_PAIRS, PAIRS},
+        {MJ_ARG_INPUT, IN},           {MJ_ARG_OUTPUT, OUT},
+        {MJ_ARG_TOPK_IDS, IDS},       {MJ_ARG_EXPERT_OFFSETS, OFFSETS},
+        {MJ_ARG_SORTED_PAIRS, PAIRS}, {MJ_ARG_INPUT_SCALES, SCALES},
     };
     for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
         values[map[i].arg].pointer = (uint64_t)(uintptr_t)check->arrays[map[i].array].device;
@@ -161,6 +162,64 @@ static mj_status check_values(layer_check *check, uint64_t count, double (*want)
     return status;
 }
 
+/* Codes and scales of every row, which must be the host's to the bit. */
+static mj_status compare_codes(const layer_check *check, uint64_t rows, uint32_t k, float given, mj_finding *out,
+                               mj_error *error)
+{
+    uint32_t per_row = mj_ref_scales_per_row(check->scheme, k);
+    unsigned char *codes = calloc(1, k);
+    float *scales = calloc(per_row + 1ull, sizeof(float));
+    const unsigned char *got = check->arrays[OUT].host;
+    const float *got_scales = check->arrays[SCALES].host;
+    mj_status status = codes && scales ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "a row of codes");
+    for (uint64_t row = 0; status == MJ_OK && row < rows && out->reason == MJ_REASON_NONE; row++) {
+        scales[0] = given;
+        status = mj_ref_quantise_row(check->scheme, k, check->arrays[IN].host, row, codes, scales, error);
+        for (uint32_t i = 0; status == MJ_OK && i < per_row && out->reason == MJ_REASON_NONE; i++) {
+            if (memcmp(&got_scales[row * per_row + i], &scales[i], sizeof(float)) != 0) {
+                wrong(out, "scale", row * per_row + i, got_scales[row * per_row + i], scales[i]);
+            }
+        }
+        for (uint32_t i = 0; status == MJ_OK && i < k && out->reason == MJ_REASON_NONE; i++) {
+            if (got[row * k + i] != codes[i]) {
+                wrong(out, "code", row * k + i, got[row * k + i], codes[i]);
+            }
+        }
+    }
+    free(codes);
+    free(scales);
+    return status;
+}
+
+static mj_status check_quantise(layer_check *check, mj_op op, mj_finding *out, mj_error *error)
+{
+    const float given = 0.013f; /* a static scale; some values saturate */
+    uint32_t k = mj_problem_gemm(check->problem, op).k, per_row = mj_ref_scales_per_row(check->scheme, k);
+    uint64_t rows = op == MJ_OP_QUANTISE1 ? check->token_count : check->pair_count;
+    uint64_t written = op == MJ_OP_QUANTISE1 ? check->token_count : check->row_count;
+    mj_status status = make_array(check, IN, rows * k * check->io_bytes, error);
+    if (status == MJ_OK) {
+        status = make_array(check, OUT, rows * k, error);
+    }
+    if (status == MJ_OK) {
+        status = make_array(check, SCALES, (per_row ? rows * per_row : 1) * sizeof(float), error);
+    }
+    if (status == MJ_OK) {
+        status = mj_lab_fill(check->lab, check->scheme->io_format, check->arrays[IN].device, rows * k, 9, 2.0f, error);
+    }
+    if (status == MJ_OK && per_row == 0) {
+        status = mj_lab_upload(check->lab, check->arrays[SCALES].device, &given, sizeof(given), error);
+    }
+    if (status == MJ_OK) {
+        status = run(check, error);
+    }
+    const int read_back[] = {IN, OUT, SCALES};
+    for (int i = 0; i < 3 && status == MJ_OK; i++) {
+        status = fetch(check, read_back[i], check->arrays[read_back[i]].host, error);
+    }
+    return status == MJ_OK ? compare_codes(check, written, k, given, out, error) : status;
+}
+
 static mj_status make_routing(layer_check *check, uint64_t seed, mj_error *error)
 {
     const mj_problem *problem = check->problem;
@@ -244,6 +303,8 @@ static mj_status check_tokens(mj_lab *lab, const mj_loaded_kernel *kernel, uint3
         if (status == MJ_OK) {
             status = check_values(&check, (uint64_t)token_count * problem->hidden, want_combine, out, error);
         }
+    } else if (status == MJ_OK && (op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2)) {
+        status = check_quantise(&check, op, out, error);
     } else if (status == MJ_OK) {
         status = mj_fail(error, MJ_ERR_ARGUMENT, "%s is not a simple op", mj_op_name(op));
     }
