@@ -5,9 +5,9 @@ build=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/carried"
-cp -a "$build"/moejit "$build"/moejit-worker "$build"/moejit-compile "$build"/lib*.so* "$work/carried/"
+cp -a "$build"/moejit "$build"/moejit-worker "$build"/moejit-compile "$build"/moejit-hiprtc "$build"/lib*.so* "$work/carried/"
 carried=$work/carried
-binaries="moejit moejit-worker moejit-compile libmoejit.so libmoejit_tuner.so"
+binaries="moejit moejit-worker moejit-compile moejit-hiprtc libmoejit.so libmoejit_tuner.so"
 
 check() { # name, what is wrong
     if [ -z "$2" ]; then

@@ -21,7 +21,7 @@ run_case() { # name command...: one ok or FAIL line
 installs() {
     cmake --install "$build" --prefix "$prefix" >/dev/null || return 1
     for file in include/moejit.h include/moejit_types.h include/moejit_tune.h bin/moejit libexec/moejit/moejit-worker \
-        libexec/moejit/moejit-compile; do
+        libexec/moejit/moejit-compile libexec/moejit/moejit-hiprtc; do
         [ -e "$prefix/$file" ] || { echo "no $file" && return 1; }
     done
     libdir=$(dirname "$(find "$prefix" -name libmoejit.so)")

@@ -197,6 +197,7 @@ static cli_exit help_environment(void)
         {"MOEJIT_STORE_DIR", "tuned results; else $XDG_DATA_HOME/moejit, else ~/.local/share/moejit (--save-dir)"},
         {"XDG_STATE_HOME", "the journal of measurements lies in its moejit folder; else ~/.local/state"},
         {"MOEJIT_NVRTC", "path of libnvrtc.so; else CUDA_HOME, the toolkit's folders, Python's nvidia packages"},
+        {"MOEJIT_HIPRTC", "libhiprtc.so, or a folder with it; else ROCM_PATH, HIP_PATH, /opt/rocm, the loader's path"},
         {"MOEJIT_CC", "C compiler of the cpu device; else cc, gcc, clang on PATH"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

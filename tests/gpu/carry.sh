@@ -6,7 +6,7 @@ build=$1
 to=$2
 rm -rf "$to"
 mkdir -p "$to/tests"
-cp -a "$build"/moejit "$build"/moejit-worker "$build"/moejit-compile "$build"/bench_* "$build"/lib*.so* "$to/"
+cp -a "$build"/moejit "$build"/moejit-worker "$build"/moejit-compile "$build"/moejit-hiprtc "$build"/bench_* "$build"/lib*.so* "$to/"
 cp -a "$build"/tests/list.txt "$build"/tests/lib*.so "$to/tests/"
 while read -r name; do
     cp -a "$build/tests/$name" "$to/tests/"
