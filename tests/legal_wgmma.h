@@ -3,7 +3,7 @@
 #define MOEJIT_LEGAL_WGMMA_H
 
 static const char good_wgmma[] = "tile_m=16,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,"
-                                 "producers=2,cluster=1,group_m=1,blocks_per_sm=2";
+                                 "schedule=1,producers=2,cluster=1,group_m=1,blocks_per_sm=2";
 
 static void boxes_inside(fixture *f)
 {
@@ -150,6 +150,19 @@ static void cluster_inside(fixture *f)
 static void cluster_outside(fixture *f)
 {
     set(f, "cluster", 4);
+}
+static void turns_inside(fixture *f)
+{
+    groups_inside(f);
+    set(f, "schedule", 2);
+}
+static void turns_outside(fixture *f)
+{
+    set(f, "schedule", 2);
+}
+static void schedule_outside(fixture *f)
+{
+    set(f, "schedule", 3);
 }
 static void loaders_inside(fixture *f)
 {

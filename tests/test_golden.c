@@ -4,6 +4,7 @@
  * After a wanted change:  MOEJIT_UPDATE_GOLDEN=1 <build>/tests/test_golden  and read the difference before committing it. */
 #include <unistd.h>
 
+#include "compile_log.h"
 #include "gen_fixture.h"
 #include "host_run.h"
 #include "nvrtc.h"
@@ -23,6 +24,18 @@ static const struct golden {
      "tile_m=64,tile_n=64,tile_k=64,stages=3,warps_m=2,warps_n=2,group_m=8,split_k=1"},
     {"mma_gemm2_deep_sm_100a", "E=3,topk=3,H=112,N=520,bias=1", "sm_100a", "mma", MJ_OP_GEMM2,
      "tile_m=16,tile_n=64,tile_k=128,stages=4,warps_m=1,warps_n=4,group_m=1,split_k=1"},
+    {"wgmma_gemm1_gather_sm_90a", "E=5,topk=2,H=136,N=88,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=8,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
+     "blocks_per_sm=3"},
+    {"wgmma_gemm1_sorted_sm_90a", "E=5,topk=2,H=72,N=120,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
+     "blocks_per_sm=2"},
+    {"wgmma_gemm2_cluster_sm_90a", "E=5,topk=2,H=248,N=72,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,producers=2,cluster=2,group_m=1,"
+     "blocks_per_sm=1"},
+    {"wgmma_gemm2_deep_sm_90a", "E=40,topk=2,H=72,N=328,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=16,tile_n=64,orientation=2,input_load=1,step_bytes=256,consumers=1,producers=2,cluster=1,group_m=1,"
+     "blocks_per_sm=2"},
     {"mfma_gemm1_gfx942", "E=5,topk=2,H=264,N=88,bias=1", "gfx942", "mfma", MJ_OP_GEMM1,
      "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,waves_per_eu=2,lds_pad=0,"
      "group_m=1,split_k=1"},
@@ -201,6 +214,7 @@ static bool compiles(const char *name, const mj_kernel_source *source)
 {
     mj_compiled compiled = {0};
     mj_error error = {0};
+    char lost[MJ_LOST_OVERLAP_MAX] = "";
     mj_status status = mj_nvrtc_compile(nvrtc, source->manifest.compile_target, source->text, &compiled, &error);
     if (status != MJ_OK) {
         check_fail(__FILE__, __LINE__, "%s: %s", name, error.text);
@@ -211,6 +225,9 @@ static bool compiles(const char *name, const mj_kernel_source *source)
     } else if (compiled.attributes.static_smem_bytes != 0) {
         check_fail(__FILE__, __LINE__, "%s: %u bytes of shared memory beside the manifest's", name,
                    compiled.attributes.static_smem_bytes);
+        status = MJ_ERR_COMPILE;
+    } else if (mj_log_lost_overlap(compiled.log, lost, sizeof lost)) {
+        check_fail(__FILE__, __LINE__, "%s: %s", name, lost);
         status = MJ_ERR_COMPILE;
     }
     mj_compiled_free(&compiled);
@@ -235,6 +252,8 @@ TEST(sources_compile_for_their_arch)
 
 /* ---- Random legal configs: no spills, and no shared memory but the manifest's ---- */
 
+enum { SAMPLE_MAX = 100 };
+
 typedef struct sample {
     mj_config *configs;
     uint32_t count, capacity, seen;
@@ -254,30 +273,34 @@ static bool take(void *user, const mj_config *config) /* every config with the s
 }
 
 static const struct {
-    const char *problem, *arch;
+    const char *problem, *arch, *family;
     mj_op op;
+    uint32_t count, count_full;
 } sampled[] = {
-    {"E=8,topk=2,H=4096,N=7168", "sm_90a", MJ_OP_GEMM1},
-    {"E=128,topk=8,H=2048,N=768,scheme=fp16,bias=1", "sm_80", MJ_OP_GEMM2},
-    {"E=512,topk=10,H=2048,N=512", "sm_90a", MJ_OP_GEMM1},
-    {"E=32,topk=4,H=2880,N=1440,bias=1", "sm_80", MJ_OP_GEMM1},
+    {"E=8,topk=2,H=4096,N=7168", "sm_90a", "mma", MJ_OP_GEMM1, 25, 60},
+    {"E=128,topk=8,H=2048,N=768,scheme=fp16,bias=1", "sm_80", "mma", MJ_OP_GEMM2, 25, 60},
+    {"E=512,topk=10,H=2048,N=512", "sm_90a", "mma", MJ_OP_GEMM1, 25, 60},
+    {"E=32,topk=4,H=2880,N=1440,bias=1", "sm_80", "mma", MJ_OP_GEMM1, 25, 60},
+    {"E=8,topk=2,H=4096,N=7168,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, SAMPLE_MAX},
+    {"E=128,topk=8,H=2048,N=768,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, SAMPLE_MAX},
+    {"E=512,topk=10,H=2048,N=512,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, SAMPLE_MAX},
 };
 enum { SAMPLED_COUNT = sizeof sampled / sizeof sampled[0] };
 
 TEST(random_legal_configs_do_not_spill)
 {
     const char *full = getenv("MOEJIT_TEST_FULL");
-    mj_config configs[64];
+    static mj_config configs[SAMPLE_MAX];
     if (!nvrtc) {
         SKIP("no NVRTC");
     }
     for (int i = 0; i < SAMPLED_COUNT; i++) {
         fixture f;
-        sample s = {/* 100 in all, 240 in a full run */
-                    .configs = configs,
-                    .capacity = full && strcmp(full, "1") == 0 ? 60 : 25,
+        sample s = {.configs = configs,
+                    .capacity = full && strcmp(full, "1") == 0 ? sampled[i].count_full : sampled[i].count,
                     .random = 2024 + (uint64_t)i};
-        CHECK(fixture_kernel(&f, sampled[i].problem, sampled[i].arch, "mma", sampled[i].op, ""));
+        CHECK(fixture_kernel(&f, sampled[i].problem, sampled[i].arch, sampled[i].family, sampled[i].op, ""));
         CHECK_STATUS(mj_space_enumerate(fixture_spec, &f.desc, take, &s, NULL, NULL), MJ_OK);
         CHECK_INT(s.count, s.capacity);
         for (uint32_t c = 0; c < s.count; c++) {

@@ -37,6 +37,15 @@ static const mutant_base bases[] = {
     {"gather_40_rows", "E=5,topk=3,H=328,N=60", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=40,tile_n=128,orientation=2,input_load=1,step_bytes=256,consumers=2,producers=2,cluster=1,group_m=1,"
      "blocks_per_sm=1"},
+    {"turns_gather", "E=5,topk=2,H=136,N=120,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=64,tile_n=256,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=2,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"turns_cluster_boxes", "E=5,topk=2,H=248,N=72,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=2,producers=4,cluster=2,"
+     "group_m=1,blocks_per_sm=1"},
+    {"turns_swapped", "E=5,topk=2,H=136,N=200,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=64,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=2,schedule=2,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
     {"many_experts", "E=70,topk=2,H=72,N=36", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=8,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
      "blocks_per_sm=2"},
