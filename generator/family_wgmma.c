@@ -40,6 +40,12 @@ static shape shape_of(const mj_derived *derived)
     return s;
 }
 
+/* Blocks of the depth have scales of their own: products of a step are scaled before they are added. */
+static bool scales_steps(const mj_kernel_desc *desc)
+{
+    return strcmp(desc->scheme->input_scale_kind, "group") == 0;
+}
+
 /* gemm1 reads tokens where they lie: its boxes are of rows that a first pass has sorted. */
 static bool sorts(const mj_kernel_desc *desc, const shape *s)
 {
@@ -102,22 +108,22 @@ static uint32_t most_u32(uint32_t a, uint32_t b)
 }
 
 /* What a consumer's thread needs; fitted to what NVRTC 13 uses. */
-static uint32_t consumer_need(const shape *s)
+static uint32_t consumer_need(const shape *s, bool scaled_steps)
 {
     uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * (s->step_bytes / 16),
                                             32 * (uint64_t)most_u32(s->producers, 2) - 32);
     uint32_t producer = s->input_load == LOAD_BY_GATHER ? 40 + passes : 40;
-    uint32_t consumer = accumulators(s) + 40;
+    uint32_t consumer = accumulators(s) * (scaled_steps ? 2 : 1) + (scaled_steps ? 56 : 40);
     return consumer > producer ? consumer : producer;
 }
 
 /* Of every thread at launch: with setmaxnreg an even share of what is handed out later. */
-static uint32_t estimate_registers(const shape *s, uint32_t threads)
+static uint32_t estimate_registers(const shape *s, uint32_t threads, bool scaled_steps)
 {
     uint32_t consumer = 0, producer = 0;
     split_registers(s, &consumer, &producer);
     uint32_t share = GROUP_THREADS * (s->consumers * consumer + producer) / (threads ? threads : 1) / 8 * 8;
-    return consumer ? share : consumer_need(s);
+    return consumer ? share : consumer_need(s, scaled_steps);
 }
 
 /* 2D maps of both operands: all experts' weights are one array of experts * n rows. */
@@ -245,7 +251,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     memcpy(out->tunables, &s, sizeof s);
     out->block_threads = (uint32_t)threads;
     out->smem_bytes = (uint32_t)l.end;
-    out->regs_estimate = estimate_registers(&s, out->block_threads);
+    out->regs_estimate = estimate_registers(&s, out->block_threads, scales_steps(desc));
     out->blocks_per_sm_min = s.blocks_per_sm;
     out->tile_m = (uint32_t)rows;
     out->tile_n = s.tile_n;
@@ -352,6 +358,23 @@ static bool step_depth(const mj_kernel_desc *desc, const mj_derived *derived, do
     return holds_zero(bytes < ATOM_BYTES ? 1 : bytes & (bytes - 1), measured, limit);
 }
 
+static bool scale_of_step(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    *measured = shape_of(derived).step_bytes / (double)element_bytes(desc);
+    *limit = desc->scheme->input_group_k;
+    return !scales_steps(desc) || (*measured == *limit && desc->scheme->scale.group_k == desc->scheme->input_group_k);
+}
+
+static bool scale_of_columns(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    shape s = shape_of(derived);
+    uint32_t group = desc->scheme->scale.group_n, columns = s.orientation == WEIGHTS_ARE_M ? GROUP_ROWS : s.tile_n;
+    if (!scales_steps(desc) || group == 0) {
+        return holds_zero(0, measured, limit);
+    }
+    return holds_zero(columns < group ? group % columns : columns % group, measured, limit);
+}
+
 static bool stages_fit(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
@@ -408,7 +431,7 @@ static bool consumer_registers(const mj_kernel_desc *desc, const mj_derived *der
     uint32_t warps = (uint32_t)mj_ceil_div((uint64_t)derived->block_threads * s.blocks_per_sm, 4 * 32);
     uint32_t fair = desc->arch->regs_sm / 4 / 32 / (warps ? warps : 1) / 8 * 8; /* of the fullest of four schedulers */
     uint32_t most = consumer ? consumer : fair < desc->arch->regs_thread_max ? fair : desc->arch->regs_thread_max;
-    return at_most(consumer_need(&s), most, measured, limit);
+    return at_most(consumer_need(&s, scales_steps(desc)), most, measured, limit);
 }
 
 static bool scheduler_experts(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -431,6 +454,8 @@ static const mj_family_rule rules[] = {
     {"columns_aligned", "output columns left over by 16-byte stores", columns_aligned},
     {"map_rows", "rows of all experts' weights in one tensor map", map_rows},
     {"step_depth", "bytes of K in a step: 128, 256 or 512", step_depth},
+    {"scale_of_step", "elements of K in a step: as many as share a scale", scale_of_step},
+    {"scale_of_columns", "columns left over by blocks that share a scale", scale_of_columns},
     {"stages_fit", "steps of the ring that fit the block's share of shared memory; fewer than 3 do not overlap",
      stages_fit},
     {"cluster_size", "blocks of a cluster", cluster_size},

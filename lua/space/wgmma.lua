@@ -4,7 +4,7 @@ return {
     template = "templates/wgmma.tmpl",
     primitives = "hopper",
     ops = { "gemm1", "gemm2" },
-    schemes = { "bf16", "fp16" },
+    schemes = { "bf16", "fp16", "fp8_w8a8", "fp8_w8a8_channel", "fp8_w8a8_block" },
     needs = { "wgmma", "tma" },
     tunables = {
         {
