@@ -1,0 +1,89 @@
+/* Seeded mutants of the family wgmma (mutants.h). */
+#include "mutants.h"
+
+/* ORDER BASE */
+typedef enum base_id { GATHER, SORTED, ROWS, CLUSTER, TURNS, BASE_COUNT } base_id;
+
+static const mutant_base bases[BASE_COUNT] = {
+    [GATHER] = {"gather", "E=5,topk=2,H=136,N=44,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+                "tile_m=8,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,"
+                "cluster=1,group_m=1,blocks_per_sm=3"},
+    [SORTED] = {"sorted", "E=40,topk=2,H=264,N=28,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM1,
+                "tile_m=16,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=1,schedule=1,producers=2,"
+                "cluster=1,group_m=1,blocks_per_sm=2"},
+    [ROWS] = {"rows", "E=5,topk=2,H=104,N=72", "sm_90a", "wgmma", MJ_OP_GEMM2,
+              "tile_m=64,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,"
+              "cluster=1,group_m=1,blocks_per_sm=2"},
+    [CLUSTER] = {"cluster", "E=5,topk=2,H=104,N=72", "sm_90a", "wgmma", MJ_OP_GEMM2,
+                 "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,"
+                 "cluster=2,group_m=1,blocks_per_sm=1"},
+    [TURNS] = {"turns", "E=5,topk=2,H=136,N=200,scheme=fp16,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
+               "tile_m=64,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=2,schedule=2,producers=2,"
+               "cluster=1,group_m=1,blocks_per_sm=1"},
+};
+
+static const mutant mutants[] = {
+    {"stage_released_without_a_wait", SORTED, 1, "mj_wgmma_wait(1); /* the step before is done: */", ""},
+    {"stage_released_in_use", GATHER, 1, "mj_release(shared, before);\n        }",
+     "mj_release(shared, ring->stage);\n        }"},
+    {"full_parity_turned", GATHER, 2, "8 * ring->stage, ring->parity);\n", "8 * ring->stage, ring->parity ^ 1);\n"},
+    {"first_round_finds_no_stage_free", SORTED, 1,
+     "mj_ring ring = {0, 1}; /* the first round finds every stage free */", "mj_ring ring = {0, 0};"},
+    {"expected_bytes_too_few", GATHER, 1, "mj_mbar_expect(full, MJ_WEIGHT_BYTES);",
+     "mj_mbar_expect(full, MJ_WEIGHT_BYTES - 16);"},
+    {"expected_bytes_of_one_atom", SORTED, 1, "mj_mbar_expect(full, MJ_INPUT_BYTES);",
+     "mj_mbar_expect(full, MJ_INPUT_BYTES / MJ_ATOMS);"},
+    {"atom_offset_of_the_other_operand", SORTED, 1, "k / 4 * (MJ_WGMMA_N * 128 >> 4)",
+     "k / 4 * (MJ_M_ROWS * 128 >> 4)"},
+    {"depth_of_16_bytes", GATHER, 2, "+ k % 4 * 2)", "+ k % 4)"},
+    {"gathers_without_a_fence", GATHER, 1, "mj_fence_async(); /* cp.async wrote", "/* cp.async wrote"},
+    {"sums_used_without_a_fence", ROWS, 1, "        mj_wgmma_fence();\n", ""},
+    {"sums_start_with_the_last_tile", SORTED, 1, "b_at, step + k > 0);", "b_at, 1);"},
+    {"barriers_not_shown_to_the_copy_engine", SORTED, 1, "mj_mbar_init_fence();", ""},
+    {"row_clip_too_far", GATHER, 1, "in_tile < MJ_ROWS && row < tile->row_end;",
+     "in_tile < MJ_ROWS && row <= tile->row_end;"},
+    {"row_clip_too_early", ROWS, 1, "in_tile < MJ_ROWS && row < tile->row_end;",
+     "in_tile < MJ_ROWS && row + 1 < tile->row_end;"},
+    {"weights_of_the_next_expert", SORTED, 1, "tile.expert * MJ_N + tile.column_tile",
+     "(tile.expert + 1) % MJ_EXPERTS * MJ_N + tile.column_tile"},
+    {"gather_ignores_the_pairs", GATHER, 1, "args->sorted_pairs[row] / MJ_TOP_K : row;", "row / MJ_TOP_K : row;"},
+    {"gather_not_swizzled", GATHER, 1, "((chunk ^ row) & 7) * 16", "(chunk & 7) * 16"},
+    {"last_step_skipped", GATHER, 1, "((MJ_K + MJ_STEP_K - 1) / MJ_STEP_K)", "(MJ_K / MJ_STEP_K)"},
+    {"stage_not_advanced", ROWS, 1, "before = ring->stage;\n        mj_ring_next(ring);", "before = ring->stage;"},
+    {"bias_of_the_first_expert", GATHER, 1, "MJ_LOAD(args->bias, (mj_i64)tile->expert * MJ_N + column)",
+     "MJ_LOAD(args->bias, column)"},
+    {"lower_rows_with_upper_bias", TURNS, 1, "MJ_PACK((d[2] + lower) * s0", "MJ_PACK((d[2] + upper) * s0"},
+    {"topk_weight_missing", ROWS, 1, "rows->scale[i] = args->topk_weights[rows->out[i]];", ""},
+    {"topk_weight_of_the_row", TURNS, 1, "args->topk_weights[rows->out[i]];", "args->topk_weights[row];"},
+    {"stored_without_the_swizzle", ROWS, 1, "((j / 8 + to_chunk) ^ (to_row & 7)) * 16", "(j / 8 + to_chunk) * 16"},
+    {"first_pass_of_another_row", SORTED, 1, "(A.sorted_pairs[row] / MJ_TOP_K)", "(A.sorted_pairs[row] % MJ_TOP_K)"},
+    {"first_pass_one_row_further", SORTED, 1, "(char *)A.partials + row *", "(char *)A.partials + (row + 1) *"},
+    {"first_pass_without_the_tail", SORTED, 1,
+     "at < MJ_K * MJ_ELEMENT_BYTES; at +=", "at + 16 < MJ_K * MJ_ELEMENT_BYTES; at +="},
+    {"scan_takes_everything", SORTED, 1, "end += lane >= d ? lower : 0;", "end += lower;"},
+    {"tiles_rounded_down", SORTED, 2, "(first[j + 1] - first[j] + MJ_TILE_M - 1) / MJ_TILE_M",
+     "(first[j + 1] - first[j]) / MJ_TILE_M"},
+    {"tile_of_an_expert_repeated", GATHER, 1, "+ (tile->row_tile - begin) * MJ_TILE_M;", ";"},
+    {"neighbours_take_the_same_rows", CLUSTER, 1, "found ? mj_cluster_rank() * MJ_ROWS : 0;", "0;"},
+    {"neighbours_not_waited_for", CLUSTER, 1, "MJ_CLUSTER * MJ_GROUPS * 4", "MJ_GROUPS * 4"},
+    {"skipped_tile_keeps_its_stages", CLUSTER, 1, "mj_release(shared, ring->stage);", ""},
+    {"turn_not_passed_on", TURNS, 2, "    mj_pass_turn(shared);\n", ""},
+    {"turn_of_the_wrong_parity", TURNS, 1, "        order ^= 1;\n", ""},
+    {"other_warpgroups_stages_taken", TURNS, 1, "mj_ring_skip(&ring, MJ_K_STEPS);", ""},
+};
+
+int main(int argc, char **argv)
+{
+    mutant_set set = {.bases = bases,
+                      .base_count = BASE_COUNT,
+                      .mutants = mutants,
+                      .mutant_count = sizeof mutants / sizeof mutants[0],
+                      .filter = argc > 1 ? argv[1] : NULL};
+    CHECK_BEGIN(argc, argv);
+    if (!fixture_open() || !mutants_run(&set)) {
+        printf("FAIL set_up: no memory, no process or no spec\n");
+        return 1;
+    }
+    mj_spec_free(fixture_spec);
+    return CHECK_END();
+}
