@@ -101,14 +101,22 @@ TEST(answers_vllm_spellings)
     static const refusal_row rows[] = {
         {"--model mixtral-8x7b --tune --use-deep-gemm", CLI_USAGE, "DeepGEMM"},
         {"--model mixtral-8x7b --tune --trust-remote-code", CLI_USAGE, "no model code is ever run"},
-        {"--model mixtral-8x7b --dtype fp8_w8a8 --tune", CLI_USAGE, "fp8_w8a8: known, but not in this version"},
         {"--model mixtral-8x7b --dtype int8_w8a16 --tune", CLI_USAGE, "int8_w8a16: known, but not in this version"},
-        {"--model mixtral-8x7b --dtype int4_w4a16", CLI_USAGE, "int4_w4a16: known, but not in this version"},
         {"tune --model mixtral-8x7b --dtype mxfp4", CLI_USAGE, "mxfp4: known, but not in this version"},
         {"tune --model mixtral-8x7b --dtype bf17", CLI_USAGE, "bf16"},
     };
     CHECK_REFUSALS(rows);
-    const cli_run_result *got = cli_run_words(
+    static const char *const served[] = {"fp8_w8a8", "int4_w4a16"};
+    const cli_run_result *got;
+    for (size_t i = 0; i < sizeof served / sizeof served[0]; i++) {
+        char words[120];
+        snprintf(words, sizeof words, "--model mixtral-8x7b -tp 2 --dtype %s --batch-size 1 --tune --dry-run",
+                 served[i]);
+        got = cli_run_words(words);
+        CHECK_INT(got->code, CLI_OK);
+        CHECK_CONTAINS(got->out, "candidates");
+    }
+    got = cli_run_words(
         "gen --model mistralai/Mixtral-8x7B-Instruct-v0.1 -tp 2 --dtype float16 --arch sm_90a --manifest");
     CHECK_INT(got->code, CLI_OK);
     CHECK_CONTAINS(got->out, "N=7168");

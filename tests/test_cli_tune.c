@@ -121,7 +121,7 @@ TEST(emits_one_c_file_on_stdout)
     CHECK_INT(cli_run_words("emit " LAYER " --arch cpu --batch 1 --family reference --gemm 2 --config threads=1")->code,
               CLI_OK);
     CHECK_CONTAINS(cli_last.out, "moejit_pack_layer_tp1_ep1_cpu(void)");
-    CHECK_CONTAINS(cli_last.err, "stdout: 5 kernels");
+    CHECK_CONTAINS(cli_last.err, "stdout: cpu: 5 kernels");
 }
 
 /* Said before anything is tuned, quiet or not; nothing is saved over it. Bench skips it by name. */

@@ -156,7 +156,7 @@ cli_exit cli_context(const cli_options *options, mj_context **out)
 cli_exit cli_finish(cli_exit code)
 {
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        cli_error("the output could not be written: %s", strerror(errno));
+        cli_error("the output could not be written%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
         return code == CLI_OK ? CLI_NOT_SAVED : code;
     }
     return code;

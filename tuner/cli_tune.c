@@ -184,7 +184,11 @@ static cli_exit measure(measure_job *job, measure_fn run)
     mj_status status = run(job->context, &job->target.problem, &job->wanted, &result, &error);
     progress_end(&shown);
     cli_exit code = CLI_OK;
-    if (status == MJ_ERR_INTERRUPTED) {
+    if (status == MJ_ERR_INTERRUPTED && result.row_count == 0) {
+        cli_error("interrupted before a row was finished%s",
+                  job->options->command == CLI_CMD_TUNE ? "; the same command goes on from here" : "");
+        code = CLI_INTERRUPTED;
+    } else if (status == MJ_ERR_INTERRUPTED) {
         cli_error("interrupted: %u rows are finished%s", result.row_count,
                   result.persisted ? " and saved; the same command goes on from here" : "");
         code = CLI_INTERRUPTED;
