@@ -71,9 +71,32 @@ build_server fat serve_fat
 check a_fat_file_compiles $? "$output"
 output=$(env -i HOME="$work/other" PATH=/nowhere MOEJIT_NVRTC=/nowhere/libnvrtc.so MOEJIT_CC=/nowhere/cc "$work/serve_fat" cpu 256 512 2>&1)
 check a_fat_pack_serves_this_device $? "$output"
-if [ -z "${MOEJIT_NVRTC:-}" ]; then
+
+# On scripted drivers, which take a kernel but run nothing: the plan's rows say whose kernels a device was given.
+rows_of() { # device family variable=value...
+    local device=$1 family=$2
+    shift 2
+    output=$(env -i HOME="$work/other" PATH=/nowhere "$@" "$work/serve_fat" "$device" 256 512 2>&1)
+    echo "$output" | grep -qE "^gemm1 .* $family: pack"
+}
+if [ -n "${MOEJIT_NVRTC:-}" ]; then
+    rows_of cuda:0 '(mma|wgmma)' MOEJIT_LIBCUDA="$(realpath "$build")/tests/libfake_cuda.so"
+    check a_fat_pack_on_sm_90a $? "$output"
+else
     echo "SKIP a_fat_pack_holds_cubin: no NVRTC"
+    echo "SKIP a_fat_pack_on_sm_90a: no NVRTC"
 fi
-if [ -z "${MOEJIT_HIPRTC:-}" ]; then
-    echo "SKIP a_fat_pack_holds_co: no hipRTC"
+if [ -n "${MOEJIT_HIPRTC:-}" ]; then
+    libhip=$(realpath "$build")/tests/libfake_hip.so
+    rows_of hip:0 mfma MOEJIT_LIBHIP="$libhip" FAKE_HIP="arch=942"
+    check a_fat_pack_on_gfx942 $? "$output"
+    rows_of hip:1 wmma MOEJIT_LIBHIP="$libhip" FAKE_HIP="devices=2;arch1=1100"
+    check a_fat_pack_on_gfx1100_in_a_mixed_machine $? "$output"
+    rows_of hip:0 none MOEJIT_LIBHIP="$libhip" FAKE_HIP="arch=1200"
+    echo "$output" | grep -q "MJ_ERR_UNSUPPORTED: .*no kernel"
+    check a_fat_pack_has_nothing_for_another $? "$output"
+else
+    for case in a_fat_pack_holds_co a_fat_pack_on_gfx942 a_fat_pack_on_gfx1100_in_a_mixed_machine a_fat_pack_has_nothing_for_another; do
+        echo "SKIP $case: no hipRTC"
+    done
 fi

@@ -147,8 +147,10 @@ static int fake_call(const char *function, int on_device)
 
 static void *make(size_t bytes)
 {
+    size_t room = (bytes ? bytes + 255 : 256) / 256 * 256; /* device memory is aligned to 256 */
+    void *object = aligned_alloc(256, room);
     script_state.live++;
-    return calloc(1, bytes ? bytes : 1);
+    return object ? memset(object, 0, room) : NULL;
 }
 static int drop(void *object)
 {
