@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 typedef enum mj_effort {                     /* ORDER EFFORT */
-                         MJ_EFFORT_ESTIMATE, /* nothing is measured: writes no store, reports what the estimate would choose */
+                         MJ_EFFORT_ESTIMATE, /* nothing is measured or stored: mj_bench says what is predicted; mj_tune likewise */
                          MJ_EFFORT_QUICK, /* the estimate's best few per row */
                          MJ_EFFORT_FULL,  /* every legal config, racing */
                          MJ_EFFORT_COUNT
@@ -74,6 +74,11 @@ typedef struct mj_tune_row { /* a finished row: the choice for one op, M and rou
     mj_candidate_result best;
     double default_us; /* the default's time in the same final interleaved measurement */
     double floor_us, bytes, operations;
+    double
+        padded_operations; /* with every expert's rows rounded up to the config's tile; 0: not known (a row of the store) */
+    double
+        row_error; /* largest ||got - ref|| / ||ref|| of one row when its output was compared; < 0: not in this call */
+    mj_candidate_result against; /* of options->against, timed in the same rounds; family empty: none */
     uint32_t tried, refused, failed, dropped;
     uint32_t failed_by_reason[MJ_REASON_COUNT];
     bool from_store;  /* skipped: already tuned with this identity */
@@ -106,6 +111,11 @@ typedef struct mj_tune_options {
     bool force;                /* measure again what the store already holds */
     bool gemm1_only, gemm2_only;
     const char *family; /* only this family; NULL: all */
+    /* Bench: a family whose choice by the estimate is timed beside each row's own; NULL: none. Where the row's own config is that
+     * choice, it stands against itself. */
+    const char *against;
+    /* Effort estimate: an arch that need not be there, as its typical device, instead of `device`; NULL: the device. */
+    const char *arch;
     const char *config; /* only this config text (verify, bench); NULL: all */
     /* Restricts the space further: false = not a candidate (counted as refused). Called with `user` in the calling
      * thread while candidates are enumerated, never later. NULL: all. */
@@ -143,7 +153,9 @@ MJ_API mj_status mj_tune(mj_context *context, const mj_problem *problem, const m
                          mj_tune_result *out, mj_error *error);
 MJ_API void mj_tune_result_free(mj_tune_result *result);
 
-/* Measures without searching: what a plan would use now (store, else estimate), or options->config. Verified first. */
+/* Measures without searching: what a plan would use now (store, else estimate), or options->config. Verified first. With effort
+ * estimate nothing is measured: `best` has the config that a plan would start with (it knows no routing) and the time predicted for
+ * it under the row's routing, `floor_us` is of the arch's typical figures, and the work is of one routing drawn with the seed. */
 MJ_API mj_status mj_bench(mj_context *context, const mj_problem *problem, const mj_tune_options *options,
                           mj_tune_result *out, mj_error *error);
 /* Verifies one config (options->family, options->config; NULL: the estimate's) at every token count and routing; times nothing. */

@@ -28,7 +28,8 @@ typedef struct mj_contestant {
     char detail[256];
     double time_us_median, time_us_spread; /* of the final if it was in it, else of the look */
     uint32_t sample_count;
-    uint32_t launches; /* per sample, the fewest; 0: not known */
+    uint32_t launches;             /* per sample, the fewest; 0: not known */
+    double row_error, padded_rows; /* of the last verification; padded_rows 0: there was none */
 } mj_contestant;
 
 typedef struct mj_samples {

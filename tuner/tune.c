@@ -46,9 +46,16 @@ static mj_status session_start(mj_session *s, mj_session_mode mode, mj_context *
         status = mj_fail(error, MJ_ERR_UNSUPPORTED, "scheme %s is described, but not served by this version",
                          s->problem.scheme);
     }
+    const mj_space *space = NULL;
     if (status == MJ_OK && s->options.family) {
-        const mj_space *space = NULL;
         status = mj_spec_find_space(s->spec, s->options.family, &space, error);
+    }
+    if (status == MJ_OK && s->options.against) {
+        status = mj_spec_find_space(s->spec, s->options.against, &space, error);
+    }
+    if (status == MJ_OK && s->options.arch && s->options.effort != MJ_EFFORT_ESTIMATE) {
+        status =
+            mj_fail(error, MJ_ERR_ARGUMENT, "arch %s: only the estimate works without the device", s->options.arch);
     }
     return status;
 }
@@ -71,9 +78,28 @@ static void session_end(mj_session *s)
     }
 }
 
+/* An arch's typical device. */
+static mj_status imagine_device(mj_session *s, mj_error *error)
+{
+    mj_status status = mj_spec_find_arch(s->spec, s->options.arch, &s->arch, error);
+    if (status == MJ_OK) {
+        mj_device_info *info = &s->device.info;
+        s->device.shape = s->arch->typical;
+        s->is_cpu = s->arch->warp_size <= 1;
+        info->sm_count = s->arch->typical.sm_count;
+        snprintf(info->arch, sizeof(info->arch), "%s", s->arch->name);
+        snprintf(info->id, sizeof(info->id), "not opened");
+        snprintf(info->name, sizeof(info->name), "a typical %s", s->arch->typical_device);
+    }
+    return status;
+}
+
 /* The device without opening it, for calls that measure nothing. */
 static mj_status find_device(mj_session *s, mj_error *error)
 {
+    if (s->options.arch) {
+        return imagine_device(s, error);
+    }
     mj_device_info infos[64];
     uint32_t count = 0;
     const char *wanted = s->options.device ? s->options.device : "best";
@@ -341,17 +367,10 @@ static mj_status estimate(mj_context *context, const mj_problem *problem, const 
         status = plan(s, error);
     }
     for (uint32_t i = 0; status == MJ_OK && i < s->row_count; i++) {
-        mj_row *row = &s->rows[i];
-        const mj_candidate *c = &row->candidates[0];
-        mj_candidate_result *best = &row->result.best;
-        best->op = row->result.op;
-        best->token_count = row->result.token_count;
-        memcpy(best->routing, row->result.routing, sizeof(best->routing));
-        memcpy(best->family, c->family, sizeof(best->family));
-        best->config = c->config;
-        best->estimate_us = c->estimate_us;
-        best->is_default = c->is_default;
-        row->finished = true;
+        status = mj_session_predict(s, &s->rows[i], error);
+        if (status == MJ_OK && !mj_session_report(s, NULL, NULL, NULL)) {
+            status = mj_session_interrupted(error);
+        }
     }
     if (status == MJ_OK) {
         status = fill_result(s, out, error);
@@ -374,6 +393,9 @@ mj_status mj_tune(mj_context *context, const mj_problem *problem, const mj_tune_
 mj_status mj_bench(mj_context *context, const mj_problem *problem, const mj_tune_options *options, mj_tune_result *out,
                    mj_error *error)
 {
+    if (options && options->effort == MJ_EFFORT_ESTIMATE) {
+        return estimate(context, problem, options, out, error);
+    }
     return measure(MJ_SESSION_BENCH, context, problem, options, out, error);
 }
 

@@ -67,6 +67,7 @@ mj_status mj_session_plan_rows(mj_session *s, mj_error *error)
                 row->op = s->ops[op];
                 row->token_count = s->token_counts[m];
                 row->origin = MJ_ORIGIN_ESTIMATE;
+                row->row_error = -1;
                 snprintf(row->routing, sizeof(row->routing), "%s", s->routings[r]);
             }
         }
@@ -286,6 +287,29 @@ static mj_status rank(const mj_session *s, mj_row *row, uint32_t keep, const mj_
     return status;
 }
 
+/* What the row's choice is compared with: another family's by the estimate, which knows no routing either. */
+static mj_status add_against(const mj_session *s, mj_row *row, mj_ranked *ranked, mj_error *error)
+{
+    uint32_t count = 0;
+    if (s->mode != MJ_SESSION_BENCH || !s->options.against || row->candidate_count == 0) {
+        return MJ_OK;
+    }
+    mj_status status =
+        mj_estimate_rank(s->spec, &s->problem, s->arch, row->result.op, s->options.against, &s->device.shape,
+                         row->result.token_count, NULL, ranked, 1, &count, NULL, error);
+    if (status == MJ_OK && count == 0) {
+        return mj_fail(error, MJ_ERR_ILLEGAL, "%s on %s: no config of family %s is legal to compare with",
+                       mj_op_name(row->result.op), s->arch->name, s->options.against);
+    }
+    if (status == MJ_OK && is_new(row, ranked, false)) {
+        status = add(row, ranked->space->family, &ranked->config, ranked->estimate_us, NULL, error);
+    }
+    if (status == MJ_OK) {
+        row->candidates[row->candidate_count - 1].is_against = true;
+    }
+    return status;
+}
+
 /* Bench and verify look at one config per row: the one asked for, the stored one or the default. */
 static mj_status plan_one(const mj_session *s, mj_row *row, const mj_config *only, mj_ranked *ranked, mj_error *error)
 {
@@ -319,6 +343,9 @@ mj_status mj_session_plan_candidates(mj_session *s, mj_row *row, mj_error *error
     }
     if (status == MJ_OK && s->mode != MJ_SESSION_TUNE) {
         status = plan_one(s, row, only, ranked, error);
+        if (status == MJ_OK) {
+            status = add_against(s, row, ranked, error);
+        }
     } else if (status == MJ_OK) {
         uint32_t keep = s->options.effort == MJ_EFFORT_FULL ? MJ_RANK_CAPACITY : quick;
         status = rank(s, row, keep, only, ranked, all ? MJ_RANK_CAPACITY : QUICK_RANKED, error);

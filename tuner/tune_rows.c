@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "os.h"
+#include "padding.h"
 #include "tune_session.h"
 
 #define HELPER_SECONDS_MAX        60.0
@@ -91,7 +92,14 @@ static mj_status verify(mj_session *s, const mj_job *job, mj_contestant *c, mj_e
     mj_json *reply = NULL;
     mj_status status = call(s, kernel_request("verify", job), candidate_seconds(s), c, &reply, error);
     if (status == MJ_OK && reply) {
+        const mj_json *results = mj_json_get(reply, "results");
         status = read_finding(reply, c, error);
+        if (status == MJ_OK) {
+            status = mj_json_read_number(results, "row_error", &c->row_error, error);
+        }
+        if (status == MJ_OK) {
+            status = mj_json_read_number(results, "padded_rows", &c->padded_rows, error);
+        }
     }
     mj_json_free(reply);
     return status;
@@ -257,6 +265,18 @@ static void seen(void *user, uint32_t index, const mj_contestant *c)
 }
 
 /* ---- A row ---- */
+void mj_session_floor(const mj_session *s, mj_tune_row *row)
+{
+    double gbps = s->memory_gbps > 0 ? s->memory_gbps : s->device.shape.memory_gbps;
+    double by_memory = gbps > 0 ? row->bytes / gbps * 1e-3 : 0;
+    double tflops = s->matrix_tflops; /* else the arch's figure on a GPU; what a host's cores reach differs too much */
+    if (tflops <= 0 && !s->is_cpu) {
+        tflops = s->device.shape.matrix_tflops;
+    }
+    double by_matrix = tflops > 0 ? row->operations / tflops * 1e-6 : 0;
+    row->floor_us = by_memory > by_matrix ? by_memory : by_matrix;
+}
+
 static mj_status prepare(mj_session *s, mj_row *row, mj_error *error)
 {
     mj_json *request = mj_json_object(), *reply = NULL;
@@ -291,15 +311,7 @@ static mj_status prepare(mj_session *s, mj_row *row, mj_error *error)
         status = mj_json_read_string(results, "note", note, sizeof(note), error);
     }
     mj_json_free(reply);
-    double gbps = s->memory_gbps > 0 ? s->memory_gbps : s->device.shape.memory_gbps;
-    double by_memory = gbps > 0 ? row->result.bytes / gbps * 1e-3 : 0;
-    double tflops =
-        s->matrix_tflops; /* the arch's figure stands in on a GPU; what a host's cores reach differs too much */
-    if (tflops <= 0 && !s->is_cpu) {
-        tflops = s->device.shape.matrix_tflops;
-    }
-    double by_matrix = tflops > 0 ? row->result.operations / tflops * 1e-6 : 0;
-    row->result.floor_us = by_memory > by_matrix ? by_memory : by_matrix;
+    mj_session_floor(s, &row->result);
     if (status == MJ_OK && note[0] && !mj_session_report(s, NULL, NULL, note)) {
         status = mj_session_interrupted(error);
     }
@@ -313,6 +325,9 @@ static void count_reasons(mj_row *row)
     memset(r->failed_by_reason, 0, sizeof(r->failed_by_reason));
     for (uint32_t i = 0; i < row->candidate_count; i++) {
         const mj_contestant *c = &row->contestants[i];
+        if (i > 0 && row->candidates[i].is_against) { /* not a choice */
+            continue;
+        }
         r->tried += c->looked;
         r->dropped += c->reason == MJ_REASON_SLOW;
         if (c->reason != MJ_REASON_NONE && c->reason != MJ_REASON_SLOW) {
@@ -338,34 +353,42 @@ static mj_status confirm(mj_session *s, mj_row *row, uint32_t *winner, mj_error 
     return status;
 }
 
-/* One candidate, no race: bench times it like a finalist, verify does not time. */
+/* One candidate, no race: bench times it like a finalist, in turns with the one it stands against; verify does not time. */
 static mj_status run_single(mj_session *s, mj_row *row, uint32_t *winner, mj_error *error)
 {
-    mj_contestant *c = &row->contestants[0];
-    mj_status status = look(s, 0, 0, c, error);
-    c->looked = c->finalist = true;
-    *winner = 0;
-    mj_samples *samples = calloc(1, sizeof(*samples));
-    if (status == MJ_OK && !samples) {
-        status = mj_fail(error, MJ_ERR_MEMORY, "samples");
+    bool timed = s->mode == MJ_SESSION_BENCH;
+    mj_samples *samples = calloc(row->candidate_count, sizeof(*samples));
+    mj_status status = samples ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "samples");
+    for (uint32_t i = 0; i < row->candidate_count && status == MJ_OK; i++) {
+        mj_contestant *c = &row->contestants[i];
+        status = look(s, i, 0, c, error);
+        c->looked = c->finalist = true;
     }
-    for (int round = 0; s->mode == MJ_SESSION_BENCH && round < MJ_RACE_ROUNDS; round++) {
-        if (status == MJ_OK && c->reason == MJ_REASON_NONE) {
-            status = sample(s, 0, samples, c, error);
+    for (int round = 0; timed && round < MJ_RACE_ROUNDS; round++) {
+        for (uint32_t i = 0; i < row->candidate_count && status == MJ_OK; i++) {
+            mj_contestant *c = &row->contestants[i];
+            if (c->reason == MJ_REASON_NONE) {
+                status = sample(s, i, &samples[i], c, error);
+            }
         }
     }
-    if (status == MJ_OK && c->reason == MJ_REASON_NONE && s->mode == MJ_SESSION_BENCH) {
-        c->sample_count = samples->count;
-        mj_samples_summary(samples->us, samples->count, &c->time_us_median, &c->time_us_spread);
-    }
-    free(samples);
-    row->result.default_us = row->candidates[0].is_default ? c->time_us_median : 0;
-    if (status == MJ_OK) {
-        s->done++;
+    for (uint32_t i = 0; i < row->candidate_count && status == MJ_OK; i++) {
+        mj_contestant *c = &row->contestants[i];
         mj_candidate_result result;
-        to_result(s, row, 0, &result);
+        if (timed && c->reason == MJ_REASON_NONE) {
+            c->sample_count = samples[i].count;
+            mj_samples_summary(samples[i].us, samples[i].count, &c->time_us_median, &c->time_us_spread);
+        }
+        s->done++;
+        to_result(s, row, i, &result);
+        if (row->candidates[i].is_against) {
+            row->result.against = result;
+        }
         mj_session_report(s, &result, NULL, NULL);
     }
+    free(samples);
+    *winner = 0;
+    row->result.default_us = row->candidates[0].is_default ? row->contestants[0].time_us_median : 0;
     return status;
 }
 
@@ -391,6 +414,9 @@ mj_status mj_session_row(mj_session *s, mj_row *row, mj_error *error)
     if (winner != UINT32_MAX) {
         to_result(s, row, winner, &row->result.best);
         row->result.verified = row->contestants[winner].reason == MJ_REASON_NONE;
+        row->result.row_error = row->contestants[winner].row_error;
+        row->result.padded_operations =
+            mj_padded_operations(&s->problem, row->result.op, row->contestants[winner].padded_rows);
         if (s->mode == MJ_SESSION_TUNE) {
             mj_session_save(s, row, mj_pool_job(s->pool, row->candidates[winner].job));
             row->result.origin = row->result.kept_us > 0 ? MJ_ORIGIN_ESTIMATE : MJ_ORIGIN_STORE;

@@ -3,6 +3,7 @@
  *   tune.c        the public calls: options in, session through, result out
  *   tune_plan.c   which rows and candidates there are (no process needed)
  *   tune_open.c   worker and compilers: started, fed, waited for
+ *   tune_predict.c  what a row would take, with nothing measured
  *   tune_rows.c   measuring them: the race's calls answered by worker and compile processes
  *   tune_store.c  what is known already, what is written */
 #ifndef MOEJIT_TUNE_SESSION_H
@@ -24,7 +25,8 @@ typedef struct mj_candidate {
     const char *poison; /* a test's */
     double estimate_us;
     bool is_default;
-    uint32_t job; /* in the pool */
+    bool is_against; /* what the row's own choice, the first candidate, is compared with; it may be the same one */
+    uint32_t job;    /* in the pool */
 } mj_candidate;
 
 typedef struct mj_row {
@@ -89,6 +91,10 @@ void mj_session_free_rows(mj_session *s);
 /* The space of the device's best family that has this op and serves the scheme. NULL: none. */
 const mj_space *mj_session_space(const mj_session *s, mj_op op);
 
+/* tune_predict.c */
+mj_status mj_session_predict(mj_session *s, mj_row *row,
+                             mj_error *error); /* fills the row's result from its first candidate */
+
 /* tune_open.c */
 mj_status mj_session_open(mj_session *s, mj_error *error); /* worker, compile pool */
 /* Do the unfinished rows fit the device's memory? Before anything is compiled; MJ_ERR_DEVICE_MEMORY says what would. */
@@ -105,6 +111,7 @@ mj_status mj_session_interrupted(mj_error *error);
 /* tune_rows.c */
 mj_status mj_session_layer(mj_session *s, mj_error *error); /* the simple ops, verified; the ceiling */
 mj_status mj_session_row(mj_session *s, mj_row *row, mj_error *error);
+void mj_session_floor(const mj_session *s, mj_tune_row *row); /* from the row's bytes and operations */
 
 /* tune_store.c */
 mj_status mj_session_open_folders(mj_session *s, mj_error *error); /* writable? before anything starts */

@@ -211,6 +211,8 @@ static mj_status judge(mj_lab *lab, const mj_case *prepared, const void *got, co
             continue;
         }
         bool norm_bad = !(sqrt((double)sums[0]) <= tolerance->row_norm * sqrt((double)sums[1]));
+        double row_error = sums[1] > 0 ? sqrt((double)sums[0] / sums[1]) : 0;
+        out->row_error = isfinite(row_error) && row_error > out->row_error ? row_error : out->row_error;
         bool spike = !(worst <= (tolerance->element_rms + tolerance->element_rel * SPIKE_RMS) * rms);
         if (norm_bad || spike) {
             status = judge_row(lab, got, prepared->reference, row, true, out, error);

@@ -15,6 +15,7 @@
 typedef struct mj_finding { /* MJ_REASON_NONE: nothing wrong */
     mj_reason reason;
     char detail[256];
+    double row_error; /* largest ||got - ref|| / ||ref|| of a row; 0 where nothing was compared */
 } mj_finding;
 
 /* Runs `kernel` on set 0 of `prepared`. A status other than MJ_OK is the device's, not a verdict. */

@@ -11,6 +11,7 @@
 #include "helper.h"
 #include "measure.h"
 #include "memory_need.h"
+#include "padding.h"
 #include "verify.h"
 #include "wire.h"
 
@@ -226,6 +227,29 @@ static void add_finding(mj_json *reply, const mj_finding *finding)
     mj_json_add_string(reply, "detail", finding->detail);
 }
 
+/* Rows that the kernel computes for the prepared case, the mean over its sets. */
+static mj_status count_padded(const worker *w, const mj_manifest *manifest, double *out, mj_error *error)
+{
+    const mj_lab *lab = &w->lab;
+    mj_kernel_desc desc = {&lab->problem, lab->arch, lab->scheme, NULL, manifest->op, &manifest->config};
+    uint32_t *rows = calloc(lab->problem.expert_count, sizeof(*rows));
+    mj_status status = rows ? mj_spec_find_space(lab->spec, manifest->family, &desc.space, error)
+                            : mj_fail(error, MJ_ERR_MEMORY, "rows of each expert");
+    double sum = 0;
+    for (uint32_t i = 0; status == MJ_OK && i < w->main_case.set_count; i++) {
+        const int32_t *offsets = w->main_case.sets[i].offsets;
+        double padded = 0;
+        for (uint32_t e = 0; e < lab->problem.expert_count; e++) {
+            rows[e] = (uint32_t)(offsets[e + 1] - offsets[e]);
+        }
+        status = mj_padded_rows(&desc, rows, &padded, error);
+        sum += padded;
+    }
+    *out = sum / w->main_case.set_count;
+    free(rows);
+    return status;
+}
+
 static mj_status do_verify(worker *w, const mj_json *request, mj_json *reply, mj_error *error)
 {
     slot *s = NULL;
@@ -246,8 +270,14 @@ static mj_status do_verify(worker *w, const mj_json *request, mj_json *reply, mj
         s->small_passed = true;
         status = mj_verify_kernel(&w->lab, &w->main_case, &s->kernel, &finding, error);
     }
+    double padded_rows = 0;
+    if (status == MJ_OK) {
+        status = count_padded(w, &s->kernel.manifest, &padded_rows, error);
+    }
     if (status == MJ_OK) {
         add_finding(reply, &finding);
+        mj_json_add_number(reply, "row_error", finding.row_error);
+        mj_json_add_number(reply, "padded_rows", padded_rows);
     }
     return status;
 }
