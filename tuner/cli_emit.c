@@ -25,7 +25,7 @@ typedef struct emit_job { /* one arch */
     char store_name[512];
     uint32_t token_count_count;
     uint32_t tokens[CLI_LIST_MAX];
-    uint32_t count, from_store;
+    uint32_t built_capacity, count, from_store;
     mj_built *built;
     mj_pack_entry *entries;
 } emit_job;
@@ -213,6 +213,7 @@ static mj_status build_all(emit_job *job, mj_error *error)
     emit_item *items = calloc(total, sizeof *items);
     cli_compile_item *kernels = calloc(total, sizeof *kernels);
     job->built = calloc(total, sizeof *job->built);
+    job->built_capacity = total;
     job->entries = calloc(total, sizeof *job->entries);
     mj_status status =
         items && kernels && job->built && job->entries ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "out of memory");
@@ -405,7 +406,7 @@ static int compare_tokens(const void *a, const void *b)
 
 static void free_job(emit_job *job)
 {
-    for (uint32_t i = 0; job->built && i < 3 + 2 * job->token_count_count; i++) {
+    for (uint32_t i = 0; job->built && i < job->built_capacity; i++) {
         mj_built_free(&job->built[i]);
     }
     free(job->built);
@@ -463,8 +464,8 @@ static cli_exit check_words(const cli_options *options)
         cli_error("--config needs --family: a config is a point of one family's space");
         return CLI_USAGE;
     }
-    if (options->token_count_count > (MJ_PACK_VARIANTS_MAX - 3) / 2) {
-        cli_error("emit: more than %d batch sizes", (MJ_PACK_VARIANTS_MAX - 3) / 2);
+    if (options->token_count_count > (MJ_PACK_VARIANTS_MAX - 5) / 2) {
+        cli_error("emit: more than %d batch sizes", (MJ_PACK_VARIANTS_MAX - 5) / 2);
         return CLI_USAGE;
     }
     return CLI_OK;

@@ -31,8 +31,8 @@ static const char emit_notes[] = "Compiles the choice of the store, else of the 
                                  "manifests and a C file that registers them (mj_pack_register); "
                                  "without --out stdout gets that C file, which\n"
                                  "holds the binaries too. The arch need not be present; its "
-                                 "compiler must be. Several --arch make one folder each,\n"
-                                 "below --out.\n";
+                                 "compiler must be. Several --arch, `--arch sm_90a,gfx942`,\n"
+                                 "make one pack: each device takes its own arch's kernels.\n";
 static const char run_notes[] =
     "Words after the file are the script's: `arg[1]`, `arg[2]`, ... The API: `moejit help lua`.\n";
 static const char cache_notes[] = "ls lists compiled binaries, clean removes them (--keep 500M: "
