@@ -9,6 +9,8 @@ typedef enum base_id {
     WMMA11,
     WMMA12,
     MFMA_K8_32,
+    DIRECT,
+    DIRECT_LOW,
     INT4_WMMA11,
     INT4_WMMA12,
     INT4_MFMA,
@@ -39,6 +41,15 @@ static const mutant_base bases[BASE_COUNT] = {
     [MFMA_K8_32] = {"mfma_k8_32", "E=5,topk=2,H=256,N=88,scheme=fp16", "gfx950", "mfma", MJ_OP_GEMM1,
                     "tile_m=32,tile_n=64,tile_k=64,"
                     "stages=1,waves_m=1,waves_n=2,matrix_size=32,kpack=1,waves_per_eu=2,lds_pad=0,group_m=1,split_k=1"},
+    [DIRECT] = {"mfma_direct", "E=5,topk=2,H=168,N=256", "gfx950", "mfma", MJ_OP_GEMM2,
+                "tile_m=32,tile_n=64,tile_k=64,"
+                "stages=2,waves_m=1,waves_n=2,matrix_size=32,kpack=1,waves_per_eu=2,lds_pad=0,direct_lds=1,group_m=1,"
+                "split_k=1"},
+    [DIRECT_LOW] =
+        {"mfma_direct_low", "E=5,topk=2,H=256,N=88,bias=1", "gfx950", "mfma", MJ_OP_GEMM1,
+         "tile_m=16,tile_n=64,tile_k=32,"
+         "stages=2,waves_m=1,waves_n=2,matrix_size=16,kpack=1,waves_per_eu=2,lds_pad=0,direct_lds=1,group_m=1,"
+         "split_k=1"},
     [INT4_WMMA11] = {"int4_wmma_11", "E=5,topk=2,H=288,N=88,scheme=int4_w4a16,bias=1", "gfx1151", "wmma", MJ_OP_GEMM1,
                      "tile_m=16,tile_n=64,tile_k=32,"
                      "stages=1,waves_m=1,waves_n=2,waves_per_eu=2,lds_pad=0,cu_mode=0,group_m=1,split_k=1"},
@@ -70,6 +81,18 @@ static const mutant_base bases[BASE_COUNT] = {
 
 static const mutant mutants[] = {
     {"step_read_before_it_landed", MFMA16, 1, "mj_lds_sync(); /* the step has landed */", ""},
+    {"step_overwritten_while_read", MFMA16, 1, "mj_lds_sync(); /* and is free again */", ""},
+    {"direct_load_not_waited_for", DIRECT, 1, "mj_lds_load_wait();", ""},
+    {"direct_loads_of_others_not_waited_for", DIRECT, 1, "mj_lds_sync();      /* everybody's", "/* everybody's"},
+    {"direct_load_into_the_stage_in_use", DIRECT, 1, "mj_direct_step(next, shared, 1 - stage);",
+     "mj_direct_step(next, shared, stage);"},
+    {"direct_load_not_swizzled", DIRECT, 1, "MJ_DIRECT_LDS ? chunk ^ mj_swizzle(mj_thread() / MJ_CHUNKS) : chunk",
+     "chunk"},
+    {"direct_load_of_the_wrong_pass", DIRECT, 1,
+     "MJ_SMEM_WEIGHTS + stage * MJ_WEIGHT_BYTES + i * (MJ_BLOCK_THREADS * 16),",
+     "MJ_SMEM_WEIGHTS + stage * MJ_WEIGHT_BYTES + (i ^ 1) * (MJ_BLOCK_THREADS * 16),"},
+    {"direct_load_past_the_tile", DIRECT_LOW, 1,
+     "|| mj_warp() * (MJ_WARP_SIZE / MJ_CHUNKS) + i * MJ_ROW_STEP < MJ_TILE_M", "|| 1"},
     {"barrier_of_two_stages_dropped", MFMA32, 1, "mj_lds_sync(); /* this step has landed,", "/* this step has landed,"},
     {"stage_never_turns", MFMA32, 1, "stage = 1 - stage;", ""},
     {"stored_into_the_stage_in_use", WMMA12, 1, "mj_store_step(&held, shared, 1 - stage)",

@@ -54,7 +54,7 @@ return {
         {
             name = "waves_n",
             unit = "wavefronts",
-            values = { 1, 2, 4, 8 },
+            values = { 1, 2, 4 },
             default = 4,
             doc = "wavefronts along the columns of the tile; each of them reads all input rows",
         },
@@ -96,7 +96,7 @@ return {
         {
             name = "group_m",
             unit = "row tiles",
-            values = { 1, 8, 16 },
+            values = { 1, 8 },
             default = 1,
             doc = "row tiles of an expert walked before the next column tile, so that weights are found in the last cache",
         },

@@ -91,6 +91,7 @@ typedef struct mj_host_state {
     void *chip;  /* state of the chip's part */
     mj_u32 time; /* counts what the chip's part writes to shared memory */
     mj_i32 ready_count, block_waiting, done_count;
+    mj_i32 slow_warp; /* until the next barrier of the block */
     mj_i32 ready[MJ_BLOCK_THREADS];
     mj_i32 warp_waiting[MJ_HOST_WARPS];
     mj_i32 parity[MJ_BLOCK_THREADS]; /* which exchange buffer a lane's next warp operation uses */
@@ -182,6 +183,7 @@ MJ_HOST_FN void mj_block_sync(void)
     }
     if (++h->block_waiting == MJ_BLOCK_THREADS) {
         h->block_waiting = 0;
+        h->slow_warp = (mj_i32)mj_host_random(MJ_HOST_WARPS);
         for (mj_i32 i = 0; i < MJ_BLOCK_THREADS; i++) {
             h->lanes[i].synced = h->time;
             mj_host_wake(i);
@@ -328,6 +330,9 @@ MJ_HOST_FN mj_i32 mj_host_step(void)
         return worked;
     }
     mj_u32 pick = mj_host_random((mj_u32)h->ready_count);
+    for (mj_i32 i = 0; !mj_host_chip_part.work && i < 3 && h->ready[pick] / MJ_WARP_SIZE == h->slow_warp; i++) {
+        pick = mj_host_random((mj_u32)h->ready_count); /* others run ahead of it: a barrier that is missing shows */
+    }
     mj_i32 lane = h->ready[pick];
     h->ready[pick] = h->ready[--h->ready_count];
     mj_host_resume(lane);
