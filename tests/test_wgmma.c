@@ -46,6 +46,21 @@ static const mutant_base bases[] = {
     {"turns_swapped", "E=5,topk=2,H=136,N=200,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
      "tile_m=64,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=2,schedule=2,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
+    {"fp8_tensor", "E=5,topk=2,H=272,N=88,scheme=fp8_w8a8,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=16,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=3"},
+    {"fp8_channel", "E=5,topk=2,H=120,N=208,scheme=fp8_w8a8_channel,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=2"},
+    {"fp8_channel_sorted_deep", "E=5,topk=2,H=400,N=44,scheme=fp8_w8a8_channel", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=24,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=2"},
+    {"fp8_blocks", "E=5,topk=2,H=304,N=120,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=40,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"fp8_blocks_rows_are_m", "E=5,topk=2,H=248,N=304,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
     {"many_experts", "E=70,topk=2,H=72,N=36", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=8,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
      "blocks_per_sm=2"},

@@ -1,4 +1,9 @@
 -- wgmma: grouped GEMM with wgmma, the copy engine and warps with roles, for sm_90a (templates/wgmma.tmpl).
+-- Two sets of accumulators: sums, and the products of a step that are scaled before they are added.
+local function scales_steps(p)
+    return p.scheme == "fp8_w8a8_block"
+end
+
 return {
     doc = "wgmma, tensor-map copies, barriers in shared memory, persistent blocks; sm_90a",
     template = "templates/wgmma.tmpl",
@@ -99,8 +104,9 @@ return {
         {
             name = "loaders_enough",
             reason = "warps that load: two for boxes and few rows, four to gather many",
-            holds = function(c)
-                local few = c.input_load == 2 and c.schedule == 1 or c.tile_m < 64 or c.blocks_per_sm > 1
+            holds = function(c, p)
+                local boxes = c.input_load == 2 and c.schedule == 1 and not scales_steps(p)
+                local few = boxes or c.tile_m < 64 or c.blocks_per_sm > 1
                 local many = c.input_load == 1 and c.tile_m >= 96 and c.blocks_per_sm == 1
                 local least, most = many and 4 or 2, few and 2 or 4
                 return c.producers >= least and c.producers <= most, c.producers, many and least or most
@@ -138,8 +144,8 @@ return {
         {
             name = "multiprocessor_full",
             reason = "accumulators of a multiprocessor's blocks, in KiB: below this a larger tile, or one more block, fits",
-            holds = function(c)
-                local kib = c.tile_m * c.tile_n * 4 * c.blocks_per_sm / 1024
+            holds = function(c, p)
+                local kib = c.tile_m * c.tile_n * 4 * c.blocks_per_sm / 1024 * (scales_steps(p) and 2 or 1)
                 return c.orientation == 2 or kib >= 64, kib, 64
             end,
         },
