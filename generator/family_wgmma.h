@@ -1,0 +1,60 @@
+/* family_wgmma.h: what a config of family wgmma says, for its two C files: family_wgmma.c (sizes, limits) and family_wgmma_time.c. */
+#ifndef MOEJIT_FAMILY_WGMMA_H
+#define MOEJIT_FAMILY_WGMMA_H
+
+#include <string.h>
+
+#include "family.h"
+
+enum { WGMMA_ATOM_BYTES = 128 };                /* of K: one row of the swizzle */
+enum { TOKENS_ARE_M = 1, WEIGHTS_ARE_M = 2 };   /* orientation */
+enum { LOAD_BY_GATHER = 1, LOAD_BY_BOXES = 2 }; /* input_load */
+enum { TOGETHER = 1, IN_TURNS = 2 };            /* schedule */
+
+typedef struct wgmma_shape {
+    uint32_t tile_m, tile_n, orientation, input_load, step_bytes, consumers, schedule, producers, cluster, group_m,
+        blocks_per_sm;
+    uint32_t stages; /* as many as the block's share of shared memory holds */
+} wgmma_shape;
+_Static_assert(sizeof(wgmma_shape) <= sizeof(((mj_derived *)0)->tunables), "kept in mj_derived");
+
+static inline wgmma_shape wgmma_shape_of(const mj_derived *derived)
+{
+    wgmma_shape s;
+    memcpy(&s, derived->tunables, sizeof s);
+    return s;
+}
+
+/* Blocks of the depth have scales of their own: products of a step are scaled before they are added. */
+static inline bool wgmma_scales_steps(const mj_kernel_desc *desc)
+{
+    return strcmp(desc->scheme->input_scale_kind, "group") == 0;
+}
+
+/* gemm1 reads tokens where they lie: its boxes are of rows that a first pass has sorted. */
+static inline bool wgmma_sorts(const mj_kernel_desc *desc, const wgmma_shape *s)
+{
+    return desc->op == MJ_OP_GEMM1 && s->input_load == LOAD_BY_BOXES;
+}
+
+static inline uint32_t wgmma_element_bytes(const mj_kernel_desc *desc)
+{
+    return desc->scheme->weight_bits <= 8 ? 1 : 2;
+}
+
+/* Rows of wgmma's M and N. */
+static inline uint32_t wgmma_rows_m(const wgmma_shape *s)
+{
+    return s->orientation == WEIGHTS_ARE_M ? s->tile_n : s->tile_m;
+}
+
+static inline uint32_t wgmma_rows_n(const wgmma_shape *s)
+{
+    return s->orientation == WEIGHTS_ARE_M ? s->tile_m : s->tile_n;
+}
+
+/* Expected time of a launch (family_wgmma_time.c). */
+double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *derived, const mj_device_shape *device,
+                         const mj_load *load);
+
+#endif
