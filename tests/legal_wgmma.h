@@ -5,6 +5,36 @@
 static const char good_wgmma[] = "tile_m=16,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,"
                                  "schedule=1,producers=2,cluster=1,group_m=1,blocks_per_sm=2";
 
+static void gather_inside(fixture *f) /* 12 chunks of a lane in a step */
+{
+    set(f, "producers", 4);
+    set(f, "blocks_per_sm", 1);
+    set(f, "consumers", 2);
+    set(f, "tile_m", 144);
+}
+static void gather_outside(fixture *f)
+{
+    gather_inside(f);
+    set(f, "tile_m", 160);
+}
+static void block_scales(fixture *f, uint32_t columns, uint32_t depth)
+{
+    snprintf(f->scheme.input_scale_kind, sizeof f->scheme.input_scale_kind, "group");
+    f->scheme.scale.group_n = columns;
+    f->scheme.scale.group_k = f->scheme.input_group_k = depth;
+}
+static void blocks_of_columns_inside(fixture *f)
+{
+    block_scales(f, 128, 64); /* a step of 128 bytes has 64 elements */
+}
+static void blocks_of_depth_outside(fixture *f)
+{
+    block_scales(f, 128, 128);
+}
+static void blocks_of_columns_outside(fixture *f)
+{
+    block_scales(f, 96, 64);
+}
 static void boxes_inside(fixture *f)
 {
     set(f, "input_load", 2);
