@@ -95,6 +95,7 @@ static const struct {
     {"qwen3-235b-a22b", 128, 8, 4096, 1536, false},
     {"qwen3-30b-a3b", 128, 8, 2048, 768, true},
     {"qwen3-next-80b-a3b", 512, 10, 2048, 512, true},
+    {"qwen3.5-35b-a3b", 256, 8, 2048, 512, false},
 };
 
 TEST(the_table_of_models)

@@ -69,9 +69,12 @@ typedef struct cli_options {
     mj_effort effort;
     const char *model, *model_prefix, *problem, *scheme, *family, *config, *op, *prelude;
     const char *device, *save_dir, *out;
+    const char *against;       /* bench: a family; NULL: none */
+    const char *estimate_arch; /* tune and bench: instead of a device */
     const char *data_dir, *cache_dir;
-    cli_list batch, routing, arch;
-    uint32_t token_count_count; /* --batch, parsed */
+    cli_list batch, routing, arch, gemms;
+    bool routing_all, gemm1_only, gemm2_only; /* from --routing and --gemm */
+    uint32_t token_count_count;               /* --batch, parsed */
     uint32_t token_counts[CLI_LIST_MAX];
     int positional_count; /* what is left: moejit run FILE ARGS..., cache ls, help TOPIC, models
                              NAME */

@@ -3,6 +3,9 @@
 #include <string.h>
 
 #include "cli.h"
+#include "routing.h"
+
+#define STUDY_MODEL "qwen3.5-35b-a3b"
 
 typedef enum option_kind {
     KIND_FLAG,  /* bool = true */
@@ -60,15 +63,15 @@ static const option_row rows[] = {
     {"device", {"-d"}, KIND_TEXT, "ID", AT(device), MEASURE | C(DEVICES) | C(RUN),
      "cuda:0, cpu or best (default best: the first usable GPU, else the CPU)"},
     {"routing", {NULL}, KIND_LIST, "NAME...", AT(routing), MEASURE | C(ROUTING),
-     "balanced, uniform, zipf1, zipf2, hot16 (default uniform; `routing` shows all)"},
+     "balanced, uniform, zipf1, zipf2, hot16, or all of them (default uniform; `routing` shows all)"},
     {"seed", {NULL}, KIND_U64, "N", AT(seed), MEASURE | C(ROUTING),
      "of routing and data (default 0)"},
     {"save-dir", {NULL}, KIND_TEXT, "DIR", AT(save_dir), MEASURE | C(GEN) | C(EMIT) | C(RUN),
      "the store: where tuned results are written and looked up\n"
      "(default $MOEJIT_STORE_DIR, else $XDG_DATA_HOME/moejit, else ~/.local/share/moejit)"},
     {"effort", {NULL}, KIND_EFFORT, "LEVEL", AT(effort), C(TUNE) | C(BENCH),
-     "estimate (nothing measured or saved), quick (the estimate's best few; default), full (every\n"
-     "legal config: thousands, half an hour on a GPU); bench: only with --tune"},
+     "estimate (nothing measured or saved: the predictions), quick (the estimate's best few; default),\n"
+     "full (every legal config: thousands, half an hour on a GPU); bench: estimate, or with --tune"},
     {"budget", {NULL}, KIND_SECONDS, "TIME", AT(budget_seconds), MEASURE,
      "stop after 90, 90s, 5m, 1h and keep what is finished (default none)"},
     {"mem", {NULL}, KIND_BYTES, "BYTES", AT(device_bytes_max), MEASURE,
@@ -90,6 +93,13 @@ static const option_row rows[] = {
      "target, present or not: sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a cpu (default sm_90a)"},
     {"family", {NULL}, KIND_TEXT, "NAME", AT(family), MEASURE | KERNEL | C(EMIT),
      "template: reference, cpu, mma (default: what the estimate would choose)"},
+    {"arch", {NULL}, KIND_TEXT, "NAME", AT(estimate_arch), C(TUNE) | C(BENCH),
+     "with --effort estimate: predict for this arch's typical device, present or not"},
+    {"against", {NULL}, KIND_TEXT, "FAMILY", AT(against), C(BENCH),
+     "also time what the estimate would choose of this family, in turns with each row's own config\n"
+     "(default none; with --routing all: reference)"},
+    {"gemm", {NULL}, KIND_LIST, "1|2|1,2", AT(gemms), MEASURE,
+     "only these: 1 is gate and up, 2 is down (default both)"},
     {"gemm", {NULL}, KIND_GEMM, "1|2", AT(op), KERNEL | C(EMIT),
      "gate and up, or down (gen, why: default 1; emit: the one that --config is for)"},
     {"op", {NULL}, KIND_TEXT, "NAME", AT(op), KERNEL,
@@ -308,15 +318,63 @@ static cli_exit check_batches(cli_options *out)
     return CLI_OK;
 }
 
+static cli_exit check_gemms(cli_options *out)
+{
+    bool wanted[2] = {false, false};
+    for (uint32_t i = 0; i < out->gemms.count; i++) {
+        const char *item = out->gemms.items[i];
+        if (strcmp(item, "1") != 0 && strcmp(item, "2") != 0) {
+            return bad_value("--gemm", item, "1, 2 or 1,2");
+        }
+        wanted[item[0] - '1'] = true;
+    }
+    out->gemm1_only = wanted[0] && !wanted[1];
+    out->gemm2_only = wanted[1] && !wanted[0];
+    return CLI_OK;
+}
+
+/* --routing all: every distribution; for bench that is a study, with its own layer and opponent unless they are given. */
+static void expand_routings(cli_options *out)
+{
+    for (uint32_t i = 0; i < out->routing.count; i++) {
+        out->routing_all = out->routing_all || strcmp(out->routing.items[i], "all") == 0;
+    }
+    if (!out->routing_all) {
+        return;
+    }
+    uint32_t count;
+    const char *const *names = mj_routing_names(&count);
+    for (out->routing.count = 0; out->routing.count < count; out->routing.count++) {
+        out->routing.items[out->routing.count] = names[out->routing.count];
+    }
+    if (out->command == CLI_CMD_BENCH && !out->tune) {
+        out->model = out->model || out->problem ? out->model : STUDY_MODEL;
+        out->against = out->against || out->effort == MJ_EFFORT_ESTIMATE ? out->against : "reference";
+    }
+}
+
 /* Options that are understood only to be answered. */
 static cli_exit check_refused(const cli_options *out)
 {
     if (out->help || out->version) {
         return CLI_OK;
     }
-    if (out->command == CLI_CMD_BENCH && !out->tune && (out->effort_given || out->force)) {
+    bool estimate = out->effort == MJ_EFFORT_ESTIMATE;
+    if (out->command == CLI_CMD_BENCH && !out->tune && ((out->effort_given && !estimate) || out->force)) {
         cli_error("%s: bench always measures, one config per row; this is for tune",
                   out->force ? "--force" : "--effort");
+        return CLI_USAGE;
+    }
+    if (out->estimate_arch && !estimate) {
+        cli_error("--arch: measuring needs the device itself; with --effort estimate an arch that is not here will do");
+        return CLI_USAGE;
+    }
+    if (out->estimate_arch && out->device) {
+        cli_error("--arch and --device: give one of them");
+        return CLI_USAGE;
+    }
+    if (out->against && (out->tune || estimate)) {
+        cli_error("--against: nothing is timed against it by %s", estimate ? "--effort estimate" : "tune");
         return CLI_USAGE;
     }
     if (out->use_deep_gemm) {
@@ -419,7 +477,14 @@ cli_exit cli_parse(int argc, char **argv, cli_options *out)
         code = check_batches(out);
     }
     if (code == CLI_OK) {
+        code = check_gemms(out);
+    }
+    if (code == CLI_OK) {
         code = check_refused(out);
+    }
+    if (code == CLI_OK) {
+        expand_routings(out);
+        out->against = out->against && strcmp(out->against, "none") == 0 ? NULL : out->against;
     }
     if (code == CLI_OK && out->command == CLI_CMD_BENCH && out->tune) {
         out->command = CLI_CMD_TUNE;

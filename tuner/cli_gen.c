@@ -276,6 +276,26 @@ static void print_tally(mj_strbuf *text, mj_json *list, const mj_space *space, c
     }
 }
 
+mj_status cli_space_map(const mj_spec *spec, mj_kernel_desc desc, const mj_space *only, mj_strbuf *text, mj_json *list,
+                        uint64_t *legal, mj_error *error)
+{
+    mj_status status = MJ_OK;
+    for (uint32_t i = 0; i < mj_spec_space_count(spec) && status == MJ_OK; i++) {
+        desc.space = mj_spec_space_at(spec, i);
+        if ((only && desc.space != only) || !list_has(&desc.arch->families, desc.space->family) ||
+            !list_has(&desc.space->ops, mj_op_name(desc.op))) {
+            continue;
+        }
+        mj_tally tally = {0};
+        status = mj_space_enumerate(spec, &desc, visit_all, NULL, &tally, error);
+        if (status == MJ_OK) {
+            print_tally(text, list, desc.space, &tally);
+            *legal += tally.legal_count;
+        }
+    }
+    return status;
+}
+
 /* How much of each family's space is legal, and what refuses the rest. */
 static cli_exit why_space(const cli_options *options, const session *in)
 {
@@ -292,20 +312,10 @@ static cli_exit why_space(const cli_options *options, const session *in)
     mj_strbuf text = {0};
     mj_json *list = options->json ? mj_json_array() : NULL;
     uint64_t legal = 0;
-    for (uint32_t i = 0; i < mj_spec_space_count(in->spec); i++) {
-        desc.space = mj_spec_space_at(in->spec, i);
-        if ((only && desc.space != only) || !list_has(&desc.arch->families, desc.space->family) ||
-            !list_has(&desc.space->ops, mj_op_name(desc.op))) {
-            continue;
-        }
-        mj_tally tally = {0};
-        if (mj_space_enumerate(in->spec, &desc, visit_all, NULL, &tally, &error) != MJ_OK) {
-            mj_strbuf_free(&text);
-            mj_json_free(list);
-            return cli_fail(&error);
-        }
-        print_tally(&text, list, desc.space, &tally);
-        legal += tally.legal_count;
+    if (cli_space_map(in->spec, desc, only, &text, list, &legal, &error) != MJ_OK) {
+        mj_strbuf_free(&text);
+        mj_json_free(list);
+        return cli_fail(&error);
     }
     if (legal == 0 && !list) {
         mj_strbuf_addf(&text, "nothing is legal for %s%s%s on %s\n", mj_op_name(desc.op), only ? " in family " : "",

@@ -13,7 +13,16 @@ static const char tune_notes[] = "Every candidate is compared with a reference b
 static const char bench_notes[] =
     "Measures what a plan would use now: the store's choice, else the estimate's, or --family and "
     "--config.\n"
-    "Each row says where its config came from. Nothing is searched and nothing is stored.\n";
+    "Each row says where its config came from. Nothing is searched and nothing is stored.\n"
+    "Columns: TFLOP/s counts rows with a token, padded all rows that tiles compute (each expert's rounded up); error "
+    "is\n"
+    "the largest ||got - ref|| / ||ref|| of an output row; against is how many times as long --against takes.\n"
+    "--routing all is a study of both GEMMs over five distributions, each row also against the reference family "
+    "(--against\n"
+    "none: not); without --model its layer is qwen3.5-35b-a3b. Without the device, --effort estimate --arch NAME "
+    "prints the\n"
+    "predictions and how much of each family's space is legal; `moejit routing` what tiles make of each "
+    "distribution.\n";
 static const char verify_notes[] = "Runs one config (--family, --config; else the estimate's "
                                    "choice) at every batch size and routing and compares\n"
                                    "all outputs with the reference. Nothing is timed. Exit code 1 "
@@ -68,7 +77,10 @@ const cli_command cli_commands[CLI_CMD_COUNT] = {
      "time what a plan would use now",
      cli_bench,
      bench_notes,
-     {"moejit bench --model mixtral-8x7b --tp 2", "moejit bench --model qwen3-30b-a3b --batch 1,64,256 --json"}},
+     {"moejit bench --model mixtral-8x7b --tp 2", "moejit bench --model qwen3-30b-a3b --batch 1,64,256 --json",
+      "moejit bench --model mixtral-8x7b --tp 2 --batch 16 --gemm 2 --against reference",
+      "moejit bench --scheme int4_w4a16 --routing all --gemm 1,2 --batch 256",
+      "moejit bench --scheme int4_w4a16 --routing all --gemm 1,2 --batch 256 --effort estimate --arch gfx1100"}},
     {"verify",
      "--model NAME [options]",
      "compare one config with the reference, no timing",

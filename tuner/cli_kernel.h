@@ -3,6 +3,7 @@
 #define MOEJIT_CLI_KERNEL_H
 
 #include "gen.h"
+#include "json.h"
 
 typedef struct cli_kernel_words { /* NULL or 0: the default */
     const char *arch;             /* sm_90a */
@@ -24,5 +25,9 @@ mj_status cli_kernel_resolve(const mj_spec *spec, const mj_problem *problem, con
 /* The family's default values, with those of `text` (may be NULL) over them; unknown names are
  * refused. */
 mj_status cli_kernel_config(const mj_space *space, const char *text, mj_config *out, mj_error *error);
+/* For each family (or only one) that has desc.op on desc.arch: how many configs are legal, and which rules refuse the others.
+ * As an item of `list`, or as lines of `text` where that is NULL. `*legal` counts over all. */
+mj_status cli_space_map(const mj_spec *spec, mj_kernel_desc desc, const mj_space *only, mj_strbuf *text, mj_json *list,
+                        uint64_t *legal, mj_error *error);
 
 #endif

@@ -62,7 +62,11 @@ static cli_exit fill(measure_job *job)
         .budget_seconds = options->budget_seconds,
         .device_bytes_max = options->device_bytes_max,
         .force = options->force,
+        .gemm1_only = options->gemm1_only,
+        .gemm2_only = options->gemm2_only,
         .family = options->family,
+        .against = options->against,
+        .arch = options->estimate_arch,
         .save_dir = options->save_dir,
         .compile_processes = options->jobs,
         .progress = progress_step,
@@ -106,6 +110,11 @@ static cli_exit dry_run(const measure_job *job)
         forecast.kernels = forecast.kernels < forecast.rows ? forecast.kernels : forecast.rows;
         forecast.refused = 0;
     }
+    if (job->wanted.against) { /* and one more */
+        forecast.seconds *= 2;
+        forecast.candidates += forecast.rows;
+        forecast.kernels += job->wanted.gemm1_only || job->wanted.gemm2_only ? 1 : 2;
+    }
     if (job->options->json) {
         mj_json *root = mj_json_object();
         mj_json_add_int(root, "rows", forecast.rows);
@@ -147,19 +156,74 @@ static cli_exit judge_rows(const measure_job *job, const mj_tune_result *result,
     return code;
 }
 
+/* Which part of each family's space is legal, for the GEMMs asked for; into `text` or, if given, `json`. */
+static mj_status space_maps(const measure_job *job, const mj_arch *arch, mj_strbuf *text, mj_json *json,
+                            mj_error *error)
+{
+    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM2};
+    const mj_tune_options *wanted = &job->wanted;
+    const mj_space *only = NULL;
+    mj_json *maps = json ? mj_json_add(json, "space", mj_json_object()) : NULL;
+    mj_kernel_desc desc = {.problem = &job->target.problem, .arch = arch};
+    mj_status status = mj_spec_find_scheme(job->spec, job->target.problem.scheme, &desc.scheme, error);
+    if (status == MJ_OK && wanted->family) {
+        status = mj_spec_find_space(job->spec, wanted->family, &only, error);
+    }
+    for (int i = 0; i < 2 && status == MJ_OK; i++) {
+        if (i == 0 ? wanted->gemm2_only : wanted->gemm1_only) {
+            continue;
+        }
+        uint64_t legal = 0;
+        desc.op = ops[i];
+        if (!json) {
+            mj_strbuf_addf(text, "\nspace of %s on %s\n", mj_op_name(ops[i]), arch->name);
+        }
+        mj_json *list = maps ? mj_json_add(maps, mj_op_name(ops[i]), mj_json_array()) : NULL;
+        status = cli_space_map(job->spec, desc, only, text, list, &legal, error);
+    }
+    return status;
+}
+
+/* The predictions, and the space they were chosen from. */
+static cli_exit report_predictions(const measure_job *job, const report_subject *subject, const mj_arch *arch,
+                                   const mj_tune_result *result)
+{
+    mj_error error = {MJ_OK, ""};
+    mj_strbuf text = {0};
+    mj_json *json = job->options->json ? report_json(subject, result) : NULL;
+    mj_status status = space_maps(job, arch, &text, json, &error);
+    if (status == MJ_OK && !json) {
+        report_print_predictions(stdout, subject, result);
+        fputs(text.text ? text.text : "", stdout);
+    }
+    mj_strbuf_free(&text);
+    if (status == MJ_OK) {
+        return json ? cli_print_json(json) : CLI_OK;
+    }
+    mj_json_free(json);
+    return cli_fail(&error);
+}
+
 static cli_exit report(const measure_job *job, const mj_tune_result *result, cli_exit code)
 {
+    bool predicted = job->wanted.effort == MJ_EFFORT_ESTIMATE && job->options->command != CLI_CMD_VERIFY;
     const mj_arch *arch = NULL;
     mj_spec_find_arch(job->spec, result->arch, &arch, NULL);
     report_subject subject = {
         .command = cli_commands[job->options->command].name,
         .label = job->target.label,
-        .effort = job->options->command == CLI_CMD_TUNE ? effort_names[job->wanted.effort] : NULL,
+        .effort = job->options->command == CLI_CMD_TUNE || predicted ? effort_names[job->wanted.effort] : NULL,
+        .predicted = predicted,
+        .arch_gbps = arch ? arch->typical.memory_gbps : 0,
         .problem = &job->target.problem,
         .seed = job->wanted.seed,
         .arch_tflops = arch && arch->warp_size > 1 ? arch->typical.matrix_tflops : 0, /* not of a host */
         .interrupted = code == CLI_INTERRUPTED,
     };
+    if (predicted && arch) {
+        cli_exit printed = report_predictions(job, &subject, arch, result);
+        return code == CLI_OK ? printed : code;
+    }
     if (job->options->json) {
         cli_exit printed = cli_print_json(report_json(&subject, result));
         return code == CLI_OK ? printed : code;

@@ -28,7 +28,9 @@ const char *report_origin(mj_origin origin)
 static void print_ceilings(FILE *out, const report_subject *subject, const mj_tune_result *result)
 {
     fprintf(out, "ceilings  B ");
-    if (result->memory_gbps > 0) {
+    if (subject->predicted && subject->arch_gbps > 0) {
+        fprintf(out, "%.0f GB/s (the arch's figure), P ", subject->arch_gbps);
+    } else if (result->memory_gbps > 0) {
         fprintf(out, "%.0f GB/s (measured), P ", result->memory_gbps);
     } else {
         fprintf(out, "not measured, P ");
@@ -113,13 +115,17 @@ static pair next_pair(const mj_tune_result *result, uint32_t *index)
 
 typedef struct cell_sum {
     double us, operations, bytes, floor_us;
+    double padded;     /* operations; 0: not known of all rows */
+    double row_error;  /* the largest; < 0: not known */
+    double against_us; /* 0: not of all rows */
     uint32_t tried, refused, failed;
     uint32_t by_reason[MJ_REASON_COUNT];
 } cell_sum;
 
 static cell_sum sum_pair(const pair *cell)
 {
-    cell_sum sum = {0};
+    cell_sum sum = {.row_error = -1};
+    bool padded_known = true, against_known = true;
     for (int i = 0; i < 2; i++) {
         const mj_tune_row *row = cell->gemm[i];
         if (!row) {
@@ -129,6 +135,11 @@ static cell_sum sum_pair(const pair *cell)
         sum.operations += row->operations;
         sum.bytes += row->bytes;
         sum.floor_us += row->floor_us;
+        sum.padded += row->padded_operations;
+        sum.row_error = row->row_error > sum.row_error ? row->row_error : sum.row_error;
+        sum.against_us += row->against.time_us_median;
+        padded_known = padded_known && row->padded_operations > 0;
+        against_known = against_known && row->against.time_us_median > 0;
         sum.tried += row->tried;
         sum.refused += row->refused;
         sum.failed += row->failed;
@@ -136,6 +147,8 @@ static cell_sum sum_pair(const pair *cell)
             sum.by_reason[r] += row->failed_by_reason[r];
         }
     }
+    sum.padded = padded_known ? sum.padded : 0;
+    sum.against_us = against_known ? sum.against_us : 0;
     return sum;
 }
 
@@ -162,6 +175,19 @@ static void print_config(FILE *out, const mj_tune_row *row)
         fprintf(out, "       %s: %s%s%s\n", mj_op_name(row->op), mj_reason_text(row->best.reason),
                 row->best.detail[0] ? ": " : "", row->best.detail);
     }
+    if (row->against.family[0]) {
+        const mj_candidate_result *against = &row->against;
+        mj_config_print(&against->config, config, sizeof config, NULL);
+        fprintf(out, "       %s against %s %s: ", mj_op_name(row->op), against->family, config);
+        if (strcmp(against->family, row->best.family) == 0 && mj_config_equal(&against->config, &row->best.config)) {
+            fprintf(out, "the same\n");
+        } else if (against->time_us_median > 0 && row->best.time_us_median > 0) {
+            fprintf(out, "%.2f us, %.3g times as long\n", against->time_us_median,
+                    against->time_us_median / row->best.time_us_median);
+        } else {
+            fprintf(out, "%s%s%s\n", mj_reason_text(against->reason), against->detail[0] ? ": " : "", against->detail);
+        }
+    }
     if (row->kept_us > 0) {
         fprintf(out, "       %s: not saved: the store's own choice took %.2f us (--force replaces it)\n",
                 mj_op_name(row->op), row->kept_us);
@@ -175,7 +201,38 @@ static void print_rate(FILE *out, int width, double rate)
     fprintf(out, " %*.*f", width, decimals, rate);
 }
 
-static void print_pair(FILE *out, const pair *cell)
+static void print_bench(FILE *out, const cell_sum *sum)
+{
+    if (sum->us > 0 && sum->padded > 0) {
+        print_rate(out, 8, sum->padded / sum->us * 1e-6);
+    } else {
+        fprintf(out, " %8s", "-");
+    }
+    if (sum->row_error >= 0) {
+        fprintf(out, " %9.1e", sum->row_error);
+    } else {
+        fprintf(out, " %9s", "-");
+    }
+    if (sum->us > 0 && sum->against_us > 0) {
+        print_rate(out, 7, sum->against_us / sum->us);
+    } else {
+        fprintf(out, " %7s", "-");
+    }
+}
+
+static void print_reasons(FILE *out, const cell_sum *sum)
+{
+    const char *before = "  (";
+    for (int r = 0; r < MJ_REASON_COUNT; r++) {
+        if (sum->by_reason[r]) {
+            fprintf(out, "%s%s %u", before, mj_reason_text((mj_reason)r), sum->by_reason[r]);
+            before = ", ";
+        }
+    }
+    fprintf(out, "%s\n", before[0] == ',' ? ")" : "");
+}
+
+static void print_pair(FILE *out, const pair *cell, bool bench)
 {
     const mj_tune_row *any = cell->gemm[0] ? cell->gemm[0] : cell->gemm[1];
     cell_sum sum = sum_pair(cell);
@@ -193,15 +250,11 @@ static void print_pair(FILE *out, const pair *cell)
     } else {
         fprintf(out, " %9s", "-");
     }
-    fprintf(out, "  %u / %u / %u", sum.tried, sum.refused, sum.failed);
-    const char *before = "  (";
-    for (int r = 0; r < MJ_REASON_COUNT; r++) {
-        if (sum.by_reason[r]) {
-            fprintf(out, "%s%s %u", before, mj_reason_text((mj_reason)r), sum.by_reason[r]);
-            before = ", ";
-        }
+    if (bench) {
+        print_bench(out, &sum);
     }
-    fprintf(out, "%s\n", before[0] == ',' ? ")" : "");
+    fprintf(out, "  %u / %u / %u", sum.tried, sum.refused, sum.failed);
+    print_reasons(out, &sum);
     for (int i = 0; i < 2; i++) {
         if (cell->gemm[i]) {
             print_config(out, cell->gemm[i]);
@@ -211,12 +264,32 @@ static void print_pair(FILE *out, const pair *cell)
 
 void report_print(FILE *out, const report_subject *subject, const mj_tune_result *result)
 {
+    bool bench = strcmp(subject->command, "bench") == 0;
     print_head(out, subject, result);
-    fprintf(out, "%6s %-9s %10s %10s %9s %8s %9s  %s\n", "batch", "routing", "gemm1 us", "gemm2 us", "TFLOP/s", "GB/s",
-            "roofline", "tried / refused / failed");
+    fprintf(out, "%6s %-9s %10s %10s %9s %8s %9s%s  %s\n", "batch", "routing", "gemm1 us", "gemm2 us", "TFLOP/s",
+            "GB/s", "roofline", bench ? "   padded     error against" : "", "tried / refused / failed");
     for (uint32_t i = 0; i < result->row_count;) {
         pair cell = next_pair(result, &i);
-        print_pair(out, &cell);
+        print_pair(out, &cell, bench);
+    }
+    print_tail(out, result);
+}
+
+void report_print_predictions(FILE *out, const report_subject *subject, const mj_tune_result *result)
+{
+    print_head(out, subject, result);
+    fprintf(out, "%6s %-9s %-5s %12s %10s %9s %11s %11s %8s  %s\n", "batch", "routing", "op", "predicted us",
+            "floor us", "roofline", "GFLOP", "padded", "useful", "family and config");
+    for (uint32_t i = 0; i < result->row_count; i++) {
+        const mj_tune_row *row = &result->rows[i];
+        char config[640] = "";
+        mj_config_print(&row->best.config, config, sizeof config, NULL);
+        fprintf(out, "%6u %-9s %-5s %12.2f %10.2f %8.1f%% %11.3f %11.3f %7.1f%%  %s %s\n", row->token_count,
+                row->routing, mj_op_name(row->op), row->best.estimate_us, row->floor_us,
+                row->best.estimate_us > 0 ? 100 * row->floor_us / row->best.estimate_us : 0, row->operations * 1e-9,
+                row->padded_operations * 1e-9,
+                row->padded_operations > 0 ? 100 * row->operations / row->padded_operations : 0, row->best.family,
+                config);
     }
     print_tail(out, result);
 }
@@ -241,6 +314,20 @@ void report_print_verify(FILE *out, const report_subject *subject, const mj_tune
 }
 
 /* ---- JSON ---- */
+static void add_against(mj_json *out, const mj_tune_row *row)
+{
+    const mj_candidate_result *against = &row->against;
+    double us = row->best.time_us_median;
+    mj_json *json = mj_json_add(out, "against", mj_json_object());
+    mj_json_add_string(json, "family", against->family);
+    mj_json_add(json, "config", mj_config_to_json(&against->config));
+    mj_json_add_string(json, "result", mj_reason_text(against->reason));
+    mj_json_add_string(json, "detail", against->detail);
+    mj_json_add_number(json, "time_us_median", against->time_us_median);
+    mj_json_add_number(json, "time_us_spread", against->time_us_spread);
+    mj_json_add_number(json, "speedup", us > 0 ? against->time_us_median / us : 0);
+}
+
 mj_json *report_row_json(const mj_tune_row *row)
 {
     mj_json *out = mj_json_object();
@@ -263,6 +350,14 @@ mj_json *report_row_json(const mj_tune_row *row)
     mj_json_add_number(out, "bytes", row->bytes);
     mj_json_add_number(out, "operations", row->operations);
     mj_json_add_number(out, "tflops", us > 0 ? row->operations / us * 1e-6 : 0);
+    mj_json_add_number(out, "padded_operations", row->padded_operations);
+    mj_json_add_number(out, "padded_tflops", us > 0 ? row->padded_operations / us * 1e-6 : 0);
+    if (row->row_error >= 0) {
+        mj_json_add_number(out, "row_error", row->row_error);
+    }
+    if (row->against.family[0]) {
+        add_against(out, row);
+    }
     mj_json_add_number(out, "gbps", us > 0 ? row->bytes / us * 1e-3 : 0);
     mj_json_add_number(out, "roofline", us > 0 ? row->floor_us / us : 0);
     mj_json_add_string(out, "origin", row->from_store ? report_origin(row->origin) : row_origin(row));

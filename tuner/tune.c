@@ -365,6 +365,7 @@ static mj_status estimate(mj_context *context, const mj_problem *problem, const 
     }
     if (status == MJ_OK) {
         status = plan(s, error);
+        s->total = 0; /* nothing will be measured */
     }
     for (uint32_t i = 0; status == MJ_OK && i < s->row_count; i++) {
         status = mj_session_predict(s, &s->rows[i], error);

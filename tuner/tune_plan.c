@@ -319,6 +319,16 @@ static mj_status plan_one(const mj_session *s, mj_row *row, const mj_config *onl
         return add(row, stored->manifest.family, &stored->manifest.config, 0, NULL, error);
     }
     row->result.asked = only != NULL;
+    const mj_row *before = row > s->rows ? row - 1 : NULL;
+    if (before && before->candidate_count > 0 && before->candidates[0].is_default &&
+        before->result.op == row->result.op && before->result.token_count == row->result.token_count) {
+        const mj_candidate *same = &before->candidates[0]; /* the default knows no routing */
+        mj_status copied = add(row, same->family, &same->config, same->estimate_us, NULL, error);
+        if (copied == MJ_OK) {
+            row->candidates[0].is_default = true;
+        }
+        return copied;
+    }
     mj_status status = only ? MJ_OK : add_default(s, row, NULL, ranked, error);
     if (status == MJ_OK && row->candidate_count == 0) { /* the default is not wanted: the best that is */
         status = rank(s, row, 1, only, ranked, MJ_RANK_CAPACITY, error);
