@@ -41,15 +41,18 @@ static void run_child(const char *library, const char *symbol, const void *args,
     _exit(0);
 }
 
-static void read_all(int from, char *why, size_t why_bytes)
+/* The prelude's line out of all that came: a sanitizer may have warned of stacks it does not know before. */
+static void read_fault(int from, char *why, size_t why_bytes)
 {
+    char all[16384];
     size_t length = 0;
     ssize_t got = 0;
-    while (length + 1 < why_bytes && (got = read(from, why + length, why_bytes - 1 - length)) > 0) {
+    while (length + 1 < sizeof all && (got = read(from, all + length, sizeof all - 1 - length)) > 0) {
         length += (size_t)got;
     }
-    why[length] = '\0';
-    why[strcspn(why, "\n")] = '\0';
+    all[length] = '\0';
+    const char *line = strstr(all, "moejit host kernel: ");
+    snprintf(why, why_bytes, "%.*s", line ? (int)strcspn(line, "\n") : 0, line ? line : "");
 }
 
 host_result host_call(const char *library, const char *symbol, const void *args, int32_t blocks, size_t smem_bytes,
@@ -68,7 +71,7 @@ host_result host_call(const char *library, const char *symbol, const void *args,
         run_child(library, symbol, args, blocks, smem_bytes, seed);
     }
     close(ends[1]);
-    read_all(ends[0], why, why_bytes);
+    read_fault(ends[0], why, why_bytes);
     close(ends[0]);
     if (child < 0 || waitpid(child, &status, 0) != child) {
         return HOST_BROKEN;
