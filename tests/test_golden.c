@@ -8,6 +8,7 @@
 #include "gen_fixture.h"
 #include "host_run.h"
 #include "nvrtc.h"
+#include "ptx_text.h"
 
 static const struct golden {
     const char *name, *problem, *arch, *family;
@@ -250,6 +251,50 @@ TEST(sources_compile_for_their_arch)
     }
 }
 
+/* Of the instructions that this family is there for none is lost on the way. */
+TEST(wgmma_kernels_hold_its_instructions)
+{
+    static const struct {
+        const char *name, *instruction;
+        bool there;
+    } rows[] = {
+        {"wgmma_gemm1_gather_sm_90a", "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16", true},
+        {"wgmma_gemm1_gather_sm_90a", "cp.async.bulk.tensor.2d.shared::cluster.global", true},
+        {"wgmma_gemm1_gather_sm_90a", "cp.async.mbarrier.arrive.noinc", true},
+        {"wgmma_gemm1_gather_sm_90a", "fence.proxy.async", true},
+        {"wgmma_gemm1_gather_sm_90a", "multicast::cluster", false},
+        {"wgmma_gemm1_sorted_sm_90a", "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16", true},
+        {"wgmma_gemm1_sorted_sm_90a", "_first(", true},
+        {"wgmma_gemm1_sorted_sm_90a", "cp.async.mbarrier.arrive.noinc", false},
+        {"wgmma_gemm2_cluster_sm_90a", "multicast::cluster", true},
+        {"wgmma_gemm2_cluster_sm_90a", "mapa.shared::cluster", true},
+        {"wgmma_gemm2_deep_sm_90a", "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16", true},
+        {"wgmma_gemm2_deep_sm_90a", "stmatrix.sync.aligned.m8n8.x2.trans", true},
+        {"wgmma_gemm2_deep_sm_90a", "griddepcontrol.wait", true},
+        {"wgmma_gemm2_deep_sm_90a", ".local", false},
+    };
+    if (!nvrtc) {
+        SKIP("no NVRTC");
+    }
+    for (int i = 0; i < GOLDEN_COUNT; i++) {
+        fixture f;
+        mj_kernel_source source;
+        CHECK(make(i, NULL, &f, &source));
+        char *text = strcmp(goldens[i].family, "wgmma") == 0 ? ptx_text(nvrtc, "compute_90a", source.text) : NULL;
+        for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+            if (strcmp(rows[r].name, goldens[i].name) != 0) {
+                continue;
+            }
+            if (!text || (strstr(text, rows[r].instruction) != NULL) != rows[r].there) {
+                check_fail(__FILE__, __LINE__, "%s: %s is %sthere", rows[r].name, rows[r].instruction,
+                           rows[r].there ? "not " : "");
+            }
+        }
+        free(text);
+        mj_kernel_source_free(&source);
+    }
+}
+
 /* ---- Random legal configs: no spills, and no shared memory but the manifest's ---- */
 
 enum { SAMPLE_MAX = 100 };
@@ -327,6 +372,7 @@ int main(int argc, char **argv)
     RUN(commands_recreate_the_sources);
     RUN(sources_run_under_the_host_prelude);
     RUN(sources_compile_for_their_arch);
+    RUN(wgmma_kernels_hold_its_instructions);
     RUN(random_legal_configs_do_not_spill);
     mj_nvrtc_close(nvrtc);
     mj_spec_free(fixture_spec);
