@@ -74,6 +74,16 @@ MJ_FN void mj_tma_load_parts(mj_saddr to, const mj_tensor_map *map, mj_i32 eleme
                  : "memory");
 }
 
+MJ_FN void mj_tma_store(const mj_tensor_map *map, mj_saddr from, mj_i32 element, mj_i32 row)
+{
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%1, %2}], [%3];" ::"l"(map), "r"(element),
+                 "r"(row), "r"(from)
+                 : "memory");
+}
+MJ_FN void mj_tma_store_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+#define mj_tma_store_wait_read(n) asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(n) : "memory")
+#define mj_tma_store_wait(n) asm volatile("cp.async.bulk.wait_group %0;" ::"n"(n) : "memory")
+
 /* ---- wgmma: K-major operands, swizzled rows ---- */
 MJ_FN mj_u64 mj_wgmma_desc(mj_saddr at, mj_i32 swizzle_bytes)
 {
@@ -119,6 +129,12 @@ MJ_FN mj_i32 mj_warpgroup() { return (mj_i32)(threadIdx.x / 128); }
 #define mj_regs_shrink(n) asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n))
 
 /* ---- Shared memory ---- */
+MJ_FN mj_i32 mj_elect()
+{
+    mj_i32 elected;
+    asm volatile("{\n.reg .pred p;\nelect.sync _|p, 0xffffffff;\nselp.s32 %0, 1, 0, p;\n}" : "=r"(elected));
+    return elected;
+}
 MJ_FN void mj_stmatrix_x4(mj_saddr to, mj_u32 r0, mj_u32 r1, mj_u32 r2, mj_u32 r3)
 {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(r0), "r"(r1), "r"(r2), "r"(r3)
@@ -128,6 +144,27 @@ MJ_FN void mj_stmatrix_x2_trans(mj_saddr to, mj_u32 r0, mj_u32 r1)
 {
     asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(to), "r"(r0), "r"(r1) : "memory");
 }
+MJ_FN void mj_stmatrix_x4_trans(mj_saddr to, mj_u32 r0, mj_u32 r1, mj_u32 r2, mj_u32 r3)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(r0), "r"(r1), "r"(r2),
+                 "r"(r3)
+                 : "memory");
+}
+MJ_FN void mj_stmatrix_x2(mj_saddr to, mj_u32 r0, mj_u32 r1)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x2.shared.b16 [%0], {%1, %2};" ::"r"(to), "r"(r0), "r"(r1) : "memory");
+}
+MJ_FN void mj_st_shared_vec16(mj_saddr to, mj_vec16 v)
+{
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+MJ_FN mj_u32 mj_ld_shared_u32(mj_saddr from)
+{
+    mj_u32 v;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(from) : "memory");
+    return v;
+}
+MJ_FN void mj_st_shared_u32(mj_saddr to, mj_u32 v) { asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(v) : "memory"); }
 MJ_FN mj_vec16 mj_ld_shared_vec16(mj_saddr from)
 {
     mj_vec16 v;
