@@ -62,6 +62,16 @@ TEST(refuses_wrong_words)
         {"bench --model mixtral-8x7b --force", CLI_USAGE, "--force: bench always measures"},
         {"bench --model mixtral-8x7b --effort full", CLI_USAGE, "--effort: bench always measures"},
         {"--model mixtral-8x7b --effort full", CLI_USAGE, "this is for tune"},
+        {"bench --model mixtral-8x7b --gemm 3", CLI_USAGE, "--gemm: '3' is not 1, 2 or 1,2"},
+        {"verify --model mixtral-8x7b --gemm 1,x", CLI_USAGE, "--gemm: 'x' is not 1, 2 or 1,2"},
+        {"tune --model mixtral-8x7b --arch gfx1100", CLI_USAGE, "with --effort estimate"},
+        {"tune --model mixtral-8x7b --effort estimate --arch gfx1010", CLI_USAGE, "gfx1100"},
+        {"bench --effort estimate --arch gfx1100 --device cpu --routing all", CLI_USAGE, "give one of them"},
+        {"bench --model mixtral-8x7b --against refrence", CLI_USAGE, "reference"},
+        {"bench --model mixtral-8x7b --effort estimate --against mma", CLI_USAGE, "--against: nothing is timed"},
+        {"tune --model mixtral-8x7b --against mma", CLI_USAGE, "tune takes no option --against"},
+        {"tune --routing all", CLI_USAGE, "--model is missing"},
+        {"bench --gemm 1", CLI_USAGE, "--model is missing"},
         {"run", CLI_USAGE, "which script"},
         {"cache lss", CLI_USAGE, "did you mean ls"},
         {"help exit-code", CLI_USAGE, "did you mean exit-codes?"},
@@ -173,6 +183,7 @@ TEST(refuses_absent_devices)
         {"tune -q --model qwen3-30b-a3b --batch 1 --device cuda:99", CLI_NO_DEVICE, "cuda:99"},
         {"bench -q --model qwen3-30b-a3b --batch 1 --device cuda:99", CLI_NO_DEVICE, "cuda:99"},
         {"verify -q --model qwen3-30b-a3b --batch 1 --device cuda:99", CLI_NO_DEVICE, "cuda:99"},
+        {"bench -q --device hip:63 --scheme int4_w4a16 --routing all --gemm 1,2", CLI_NO_DEVICE, "hip:63"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const cli_run_result *got = cli_run_words(rows[i].words);

@@ -98,10 +98,106 @@ TEST(bench_names_its_source)
     CHECK_CONTAINS(cli_last.out, "[estimate, verified");
 }
 
+static double number_at(const mj_json *object, const char *key)
+{
+    const mj_json *value = object ? mj_json_get(object, key) : NULL;
+    return mj_json_is_number(value) ? mj_json_value_number(value) : -1;
+}
+
+/* Two contestants on the same data: their times, the larger work of whole tiles, an error that the scheme allows. */
+TEST(bench_compares_with_another_family)
+{
+    CHECK_INT(
+        cli_run_words("bench -q --problem E=4/4,topk=2,H=128,N=64,gated=1,act=silu,bias=0,scheme=bf16,layout=default "
+                      "--device cpu --batch 8 --gemm 1 --family cpu --against reference --json")
+            ->code,
+        CLI_OK);
+    mj_json *root = last_json();
+    const mj_json *rows = root ? mj_json_get(root, "rows") : NULL, *row = rows ? mj_json_first(rows) : NULL;
+    const mj_json *against = row ? mj_json_get(row, "against") : NULL;
+    double us = number_at(row, "time_us_median"), against_us = number_at(against, "time_us_median");
+    double error = number_at(row, "row_error"), speedup = number_at(against, "speedup");
+    bool good = rows && mj_json_count(rows) == 1 && against && strcmp(text_at(row, "op"), "gemm1") == 0 &&
+                strcmp(text_at(row, "family"), "cpu") == 0 && strcmp(text_at(against, "family"), "reference") == 0 &&
+                strcmp(text_at(against, "result"), "ok") == 0 && number_at(row, "tried") == 1;
+    good = good && us > 0 && against_us > 0 && speedup > 0.999 * against_us / us && speedup < 1.001 * against_us / us;
+    good = good && number_at(row, "padded_operations") == number_at(row, "operations"); /* a host computes no padding */
+    mj_json_free(root);
+    CHECK(good);
+    CHECK(error >= 0 && error < 0.005);
+    CHECK_INT(cli_run_words(
+                  "verify -q --problem E=4/4,topk=2,H=1024,N=128,gated=1,act=silu,bias=0,scheme=bf16,layout=default "
+                  "--device cpu --batch 64 --gemm 1 --family cpu --json")
+                  ->code,
+              CLI_OK);
+    root = last_json();
+    rows = root ? mj_json_get(root, "rows") : NULL;
+    error = rows && mj_json_count(rows) == 1 ? number_at(mj_json_first(rows), "row_error") : 1;
+    mj_json_free(root);
+    CHECK(error > 0 &&
+          error < 0.005); /* sums in another order: of so many values a few are rounded to the other side */
+}
+
+/* The whole study on a small 4-bit layer: five distributions, each verified and beside the reference. */
+TEST(routing_all_is_a_study)
+{
+    static const char words[] = "bench -q --problem E=4/4,topk=2,H=64,N=64,gated=1,act=silu,bias=0,"
+                                "scheme=int4_w4a16_g64,layout=default --device cpu --batch 2 --routing all --gemm 2";
+    const cli_run_result *got = cli_run_words(words);
+    CHECK_INT(got->code, CLI_OK);
+    static const char *const parts[] = {"padded     error against",
+                                        "     2 balanced ",
+                                        "     2 uniform ",
+                                        "     2 zipf1 ",
+                                        "     2 zipf2 ",
+                                        "     2 hot16 ",
+                                        "gemm2 against reference"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        CHECK_CONTAINS(got->out, parts[i]);
+    }
+    CHECK(!strstr(got->out, "gemm1 reference"));
+}
+
+/* Eight tokens of two experts each over four: four rows an expert, in tiles that a matrix instruction makes taller. */
+TEST(predicts_for_an_absent_arch)
+{
+    static const char words[] = "bench -q --problem E=4/4,topk=2,H=256,N=128,gated=1,act=silu,bias=0,scheme=int4_w4a16,"
+                                "layout=default --effort estimate --arch gfx1100 --batch 8 --routing all --gemm 2";
+    char command[600];
+    snprintf(command, sizeof command, "%s --json", words);
+    CHECK_INT(cli_run_words(command)->code, CLI_OK);
+    mj_json *root = last_json();
+    const mj_json *rows = root ? mj_json_get(root, "rows") : NULL;
+    bool good = rows && mj_json_count(rows) == 5;
+    double balanced_us = 0, skewed_us = 0;
+    for (const mj_json *row = good ? mj_json_first(rows) : NULL; row; row = mj_json_next(row)) {
+        double tile = number_at(mj_json_get(row, "config"), "tile_m"), operations = number_at(row, "operations");
+        bool balanced = strcmp(text_at(row, "routing"), "balanced") == 0;
+        balanced_us = balanced ? number_at(row, "estimate_us") : balanced_us;
+        skewed_us = strcmp(text_at(row, "routing"), "zipf2") == 0 ? number_at(row, "estimate_us") : skewed_us;
+        good = good && strcmp(text_at(row, "family"), "wmma") == 0 && tile >= 16 &&
+               operations == 2.0 * 16 * 256 * 128 && number_at(row, "padded_operations") >= operations &&
+               number_at(row, "floor_us") > 0 && number_at(row, "estimate_us") > 0 &&
+               number_at(row, "time_us_median") == 0;
+        good = good && (!balanced || number_at(row, "padded_operations") == operations * tile / 4);
+    }
+    const mj_json *space = root ? mj_json_get(root, "space") : NULL;
+    good = good && space && mj_json_count(mj_json_get(space, "gemm2")) == 2 && !mj_json_get(space, "gemm1");
+    mj_json_free(root);
+    CHECK(good);
+    CHECK(balanced_us > 0 && skewed_us > 0);
+    CHECK_INT(cli_run_words(words)->code, CLI_OK);
+    CHECK_CONTAINS(cli_last.out, "RX 7900 XTX");
+    CHECK_CONTAINS(cli_last.out, "predicted us");
+    CHECK_CONTAINS(cli_last.out, "space of gemm2 on gfx1100");
+    CHECK_CONTAINS(cli_last.out, "refused by smem_block");
+}
+
 TEST(verifies_one_config)
 {
-    CHECK_INT(cli_run_words("verify -q " SMALL " --config threads=1 --batch 1 5 --routing balanced,hot16")->code,
-              CLI_OK);
+    CHECK_INT(
+        cli_run_words("verify -q " SMALL " --config threads=1 --batch 1 5 --routing balanced,hot16 --gemm 1,2")->code,
+        CLI_OK);
     CHECK_CONTAINS(cli_last.out, "8 of 8 outputs agree");
 }
 
@@ -287,6 +383,9 @@ int main(int argc, char **argv)
     RUN(tunes_saves_and_skips);
     RUN(reports_a_table);
     RUN(bench_names_its_source);
+    RUN(bench_compares_with_another_family);
+    RUN(routing_all_is_a_study);
+    RUN(predicts_for_an_absent_arch);
     RUN(verifies_one_config);
     RUN(emits_what_was_tuned);
     RUN(emits_one_c_file_on_stdout);

@@ -29,7 +29,11 @@ static cli_exit fill_config(measure_job *job)
     const cli_options *options = job->options;
     mj_error error = {MJ_OK, ""};
     const mj_space *space = NULL;
-    if (options->family && mj_spec_find_space(job->spec, options->family, &space, &error) != MJ_OK) {
+    const mj_space *opponent = NULL;
+    const mj_arch *arch = NULL;
+    if ((options->family && mj_spec_find_space(job->spec, options->family, &space, &error) != MJ_OK) ||
+        (options->against && mj_spec_find_space(job->spec, options->against, &opponent, &error) != MJ_OK) ||
+        (options->estimate_arch && mj_spec_find_arch(job->spec, options->estimate_arch, &arch, &error) != MJ_OK)) {
         return cli_fail(&error);
     }
     if (!options->config) {

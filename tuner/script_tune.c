@@ -5,6 +5,7 @@
 
 #include "progress.h"
 #include "report.h"
+#include "routing.h"
 #include "script_lua.h"
 
 #define KEY_COUNT(keys) (sizeof(keys) / sizeof(keys)[0])
@@ -45,7 +46,19 @@ static void add_tokens(lua_State *L, const char *key, run_words *words)
 
 static void add_routing(lua_State *L, const char *key, run_words *words)
 {
-    words->routings[words->options.routing_count++] = script_text(L, key);
+    uint32_t count;
+    const char *const *names = mj_routing_names(&count);
+    const char *name = script_text(L, key);
+    if (strcmp(name, "all") != 0) {
+        count = 1;
+        names = &name;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (words->options.routing_count == LIST_MAX) {
+            script_raisef(L, MJ_ERR_ARGUMENT, "%s: more than %d values", key, LIST_MAX);
+        }
+        words->routings[words->options.routing_count++] = names[i];
+    }
 }
 
 static void read_tokens(lua_State *L, const char *key, void *out)
@@ -81,6 +94,16 @@ static void read_save_dir(lua_State *L, const char *key, void *out)
 static void read_family(lua_State *L, const char *key, void *out)
 {
     ((run_words *)out)->options.family = script_text(L, key);
+}
+
+static void read_against(lua_State *L, const char *key, void *out)
+{
+    ((run_words *)out)->options.against = script_text(L, key);
+}
+
+static void read_arch(lua_State *L, const char *key, void *out)
+{
+    ((run_words *)out)->options.arch = script_text(L, key);
 }
 
 static void read_config(lua_State *L, const char *key, void *out)
@@ -143,7 +166,7 @@ static const script_key run_keys[] = {
     {"tokens", read_tokens}, {"routing", read_routing}, {"seed", read_seed},         {"device", read_device},
     {"effort", read_effort}, {"budget", read_budget},   {"mem", read_mem},           {"force", read_force},
     {"gemm", read_gemm},     {"jobs", read_jobs},       {"save_dir", read_save_dir}, {"family", read_family},
-    {"config", read_config}, {"quiet", read_quiet},
+    {"config", read_config}, {"quiet", read_quiet},     {"against", read_against},   {"arch", read_arch},
 };
 
 static void fill_config(lua_State *L, run_words *words)
@@ -261,6 +284,8 @@ static bool print_to_memory(const report_subject *subject, run_result *result)
     }
     if (strcmp(subject->command, "verify") == 0) {
         report_print_verify(out, subject, &result->tuned);
+    } else if (subject->predicted) {
+        report_print_predictions(out, subject, &result->tuned);
     } else {
         report_print(out, subject, &result->tuned);
     }
@@ -401,7 +426,11 @@ static int measure(lua_State *L, const char *command, measure_fn run, int space,
         run_result_free(&result);
         return script_raise(L, &error);
     }
+    const mj_arch *arch = NULL;
+    mj_spec_find_arch(script_spec(L), result.tuned.arch, &arch, NULL);
     report_subject subject = {.command = command,
+                              .predicted = words->options.effort == MJ_EFFORT_ESTIMATE && run != mj_verify,
+                              .arch_gbps = arch ? arch->typical.memory_gbps : 0,
                               .label = self->label,
                               .effort = words->effort,
                               .problem = &self->problem,
