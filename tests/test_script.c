@@ -166,6 +166,30 @@ TEST(arguments_and_files)
     CHECK(sorted);
 }
 
+/* Nothing is opened: every routing's prediction, printed and as values; anything but an estimate needs the device. */
+TEST(predictions_for_an_absent_arch)
+{
+    cli_put_file(
+        "s.lua",
+        "local p = moe.problem{text = "
+        "'E=4/4,topk=2,H=256,N=128,gated=1,act=silu,bias=0,scheme=int4_w4a16,layout=default'}\n"
+        "local r = moe.bench(p, {tokens = 8, effort = 'estimate', arch = 'gfx942', routing = 'all', quiet = true})\n"
+        "assert(#r.rows == 10)\n"
+        "local row = r.best[8].balanced.gemm2\n"
+        "assert(row.family == 'mfma' and row.estimate_us > row.floor_us and row.floor_us > 0)\n"
+        "assert(row.padded_operations == row.operations * row.config.tile_m / 4)\n"
+        "assert(row.row_error == nil and row.against == nil)\n"
+        "r:print()\n"
+        "assert(not pcall(moe.bench, p, {tokens = 8, effort = 'estimate', arch = 'gfx94', quiet = true}))\n"
+        "moe.bench(p, {tokens = 8, arch = 'gfx942', quiet = true})\n");
+    const cli_run_result *got = cli_run_words("run s.lua");
+    CHECK_CONTAINS(got->out, "a typical MI300X");
+    CHECK_CONTAINS(got->out, "predicted us");
+    CHECK_CONTAINS(got->err, "s.lua:10:");
+    CHECK_CONTAINS(got->err, "arch gfx942: only the estimate works without the device");
+    CHECK_INT(got->code, CLI_BAD_FILE);
+}
+
 /* A script that computes, and measures nothing, notices Ctrl-C too. */
 TEST(an_interrupt_ends_a_loop)
 {
@@ -194,6 +218,7 @@ int main(int argc, char **argv)
     RUN(spaces_count_and_list);
     RUN(kernels_and_routings_on_paper);
     RUN(arguments_and_files);
+    RUN(predictions_for_an_absent_arch);
     RUN(an_interrupt_ends_a_loop);
     cli_clean_home();
     return CHECK_END();
