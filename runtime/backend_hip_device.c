@@ -13,6 +13,7 @@
 typedef struct hip_kernel {
     hip_module module;
     hip_function function;
+    uint32_t lds_bytes; /* that the code object declares itself; a launch adds what is wanted beyond */
 } hip_kernel;
 
 /* ---- The current device ---- */
@@ -88,6 +89,7 @@ mj_status mj_hip_kernel_load(void *opaque, const void *binary, size_t bytes, con
     if (!kernel) {
         return mj_fail(error, MJ_ERR_MEMORY, "no memory for a kernel");
     }
+    kernel->lds_bytes = found.static_smem_bytes;
     status = enter(device, &before, error);
     if (status == MJ_OK) {
         status = mj_hip_check(api, api->module_load(&kernel->module, binary), "loading a kernel", error);
@@ -138,8 +140,9 @@ mj_status mj_hip_kernel_launch(void *opaque, void *opaque_kernel, const mj_launc
     if (status != MJ_OK) {
         return status;
     }
-    hip_result result = device->api->launch(kernel->function, launch->blocks, 1, 1, launch->threads, 1, 1,
-                                            launch->smem_bytes, stream, NULL, extra);
+    uint32_t more = launch->smem_bytes > kernel->lds_bytes ? launch->smem_bytes - kernel->lds_bytes : 0;
+    hip_result result =
+        device->api->launch(kernel->function, launch->blocks, 1, 1, launch->threads, 1, 1, more, stream, NULL, extra);
     leave(device, before);
     return mj_hip_check(device->api, result, "launching a kernel", error);
 }

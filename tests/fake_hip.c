@@ -22,7 +22,7 @@ typedef struct fake_graph {
 
 static struct {
     int devices, mode, free_mib, arch, archs[DEVICES_MAX];
-    long argument, argument_bytes, graph_launches;
+    long argument, argument_bytes, dynamic_bytes, graph_launches;
     double clock_ms;
 } fake;
 static __thread int current_device;
@@ -67,11 +67,9 @@ EXPORT long fake_hip_count(const char *name)
     const struct {
         const char *name;
         long value;
-    } values[] = {{"live", script_state.live},
-                  {"device", current_device},
-                  {"argument", fake.argument},
-                  {"argument_bytes", fake.argument_bytes},
-                  {"graph_launches", fake.graph_launches}};
+    } values[] = {{"live", script_state.live},           {"device", current_device},
+                  {"argument", fake.argument},           {"argument_bytes", fake.argument_bytes},
+                  {"dynamic_bytes", fake.dynamic_bytes}, {"graph_launches", fake.graph_launches}};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         if (strcmp(name, values[i].name) == 0) {
             return values[i].value;
@@ -213,6 +211,7 @@ EXPORT int hipModuleLaunchKernel(void *function, unsigned gx, unsigned gy, unsig
     memcpy(&word, extra[1], bytes < sizeof word ? bytes : sizeof word);
     fake.argument = word;
     fake.argument_bytes = (long)bytes;
+    fake.dynamic_bytes = (long)smem;
     fake.clock_ms += 0.25;
     if (stream && stream->capturing) {
         stream->captured++;

@@ -249,6 +249,7 @@ TEST(kernels)
     CHECK_INT(fake_count("hipModuleLaunchKernel"), 1);
     CHECK_INT(fake_count("argument"), 4711);
     CHECK_INT(fake_count("argument_bytes"), 12);
+    CHECK_INT(fake_count("dynamic_bytes"), 65536 - 16); /* the code object brings 16 itself */
     launch.blocks = 0;
     CHECK_STATUS(hip->kernel_launch(f.device, kernel, &launch, NULL, &f.error), MJ_OK);
     CHECK_INT(fake_count("hipModuleLaunchKernel"), 1); /* nothing to do: no call */

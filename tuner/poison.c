@@ -29,7 +29,10 @@ mj_status mj_poison_source(const mj_kernel_source *sound, const char *kind, bool
     while (index < MJ_POISON_COUNT && strcmp(kinds[index].name, kind) != 0) {
         index++;
     }
-    const char *entry = strstr(sound->text + sound->body_offset, "\nMJ_ENTRY(");
+    const char *entry = NULL; /* the last one: a first pass comes before it */
+    for (const char *at = sound->text + sound->body_offset; (at = strstr(at, "\nMJ_ENTRY")) != NULL; at++) {
+        entry = at;
+    }
     const char *brace = entry ? strchr(entry, '{') : NULL;
     if (index == MJ_POISON_COUNT || !brace) {
         return mj_fail(error, MJ_ERR_NOT_FOUND, "poison %s: no such kind or no kernel entry", kind);
