@@ -377,12 +377,13 @@ static bool wavefront_experts(const mj_kernel_desc *desc, const mj_derived *deri
                    limit);
 }
 
-/* What is needed must fit without spilling into what the compiler may take: with a sixteenth to spare, being an estimate. */
+/* What is needed must fit without spilling into what the compiler may take, with a sixth to spare: with a sixteenth, 5 of 1200
+ * random configs spilled. */
 static bool registers_claimed(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     mj_amd_shape s = shape_of(derived);
     uint32_t needed = estimate_registers(desc, &s, derived->block_threads, false);
-    return at_most(needed + needed / 16, register_budget(desc->arch, claimed_waves(&s)), measured, limit);
+    return at_most(needed + needed / 6, register_budget(desc->arch, claimed_waves(&s)), measured, limit);
 }
 
 static bool lds_claimed(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -413,8 +414,7 @@ const mj_family_rule mj_amd_rules[MJ_AMD_RULE_COUNT] = {
      direct_loads},
     {"split_parts", "first step of the last part of a split depth, counted from 0: it must exist", split_parts},
     {"wavefront_experts", "experts counted by one lane of the tile scheduler", wavefront_experts},
-    {"registers_claimed",
-     "estimated registers of a lane, and a sixteenth; waves_per_eu and the block's wavefronts leave",
+    {"registers_claimed", "estimated registers of a lane, and a sixth; waves_per_eu and the block's wavefronts leave",
      registers_claimed},
     {"lds_claimed", "wavefronts of a SIMD unit by shared memory; waves_per_eu says", lds_claimed},
 };
