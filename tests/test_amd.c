@@ -227,7 +227,6 @@ TEST(code_objects_are_as_generated)
     }
 }
 
-#if !defined(__SANITIZE_ADDRESS__) /* a share of configs: one of each row is too few to tell */
 TEST(registers_are_near_the_estimate)
 {
     uint32_t near = 0, count = 0;
@@ -242,12 +241,12 @@ TEST(registers_are_near_the_estimate)
             near += o->done && 100 * off <= 15 * o->vgprs;
         }
     }
-    if (10 * near < 9 * count) {
-        check_fail(__FILE__, __LINE__, "%u of %u kernels are within 15 %% of the estimate: 9 of 10 must be", near,
-                   count);
+    uint32_t tenths = count >= 60 ? 9 : 7; /* one of each row is a small sample: it may miss the share by chance */
+    if (10 * near < tenths * count) {
+        check_fail(__FILE__, __LINE__, "%u of %u kernels are within 15 %% of the estimate: %u of 10 must be", near,
+                   count, tenths);
     }
 }
-#endif
 
 TEST(matrix_instructions_are_the_expected_ones)
 {
