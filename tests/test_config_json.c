@@ -233,6 +233,10 @@ static const quant_row quant_rows[] = {
      MJ_ERR_UNSUPPORTED},
     {"bfloat16", WEIGHTS(INT4 "\"group_size\":128") "},\"g1\":{\"weights\":{" INT4 "\"group_size\":32}}}}", "",
      "different schemes", MJ_ERR_UNSUPPORTED},
+    {"bfloat16",
+     WEIGHTS(INT4 "\"group_size\":128") "},\"g1\":{\"weights\":{" FLOAT8
+                                        "\"strategy\":\"block\"}" INPUT(FLOAT8 "\"dynamic\":true") "}}}",
+     "", "block of 0x0", MJ_ERR_UNSUPPORTED},
     /* not to be meant */
     {"bfloat16", "3", "", "quantization_config: an object", MJ_ERR_FORMAT},
     {"bfloat16", "[]", "", "quantization_config: an object", MJ_ERR_FORMAT},

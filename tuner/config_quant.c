@@ -314,7 +314,6 @@ static void read_compressed(const reader *in)
             return;
         }
         if (first[0] && strcmp(first, in->out->name) != 0) {
-            in->out->name[0] = '\0';
             unserved(in, "compressed-tensors with groups of different schemes");
             return;
         }
@@ -413,7 +412,11 @@ bool mj_config_quant_read(const mj_json *root, const char *half, mj_config_schem
         if (config) {
             reader in = {.config = config, .half = half, .out = out, .note = note, .note_bytes = note_bytes};
             snprintf(in.where, sizeof in.where, "%s.", places[i]);
+            size_t noted = strlen(note);
             read_method(&in);
+            if (out->why.status != MJ_OK) { /* not what was known before the fault, e.g. of a first group */
+                out->name[0] = note[noted] = '\0';
+            }
             return true;
         }
     }
