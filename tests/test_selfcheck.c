@@ -92,7 +92,7 @@ TEST(right_outputs_pass_wrong_elements_do_not)
         uint64_t count = 0, wrong = 0;
         uint16_t *output = right_output(&check, &count);
         CHECK_STATUS(mj_check_output(&check, output, NULL, &error), MJ_OK);
-        for (uint64_t i = 0; i < count; i += count / 40 + 1) {
+        for (uint64_t i = 0; i < count; i += count / 16 + 1) {
             uint16_t kept = output[i];
             if (kept == 0xffff) {
                 continue; /* not a row */
@@ -105,7 +105,7 @@ TEST(right_outputs_pass_wrong_elements_do_not)
             output[i] = kept;
             wrong++;
         }
-        CHECK(wrong > 20);
+        CHECK(wrong > 8);
         free(output);
         mj_check_close(&check);
     }
@@ -242,8 +242,8 @@ TEST(a_missing_step_is_found)
         mj_check check;
         mj_error error = {0};
         uint64_t count = 0;
-        const uint32_t k = 18432, n = 64;
-        CHECK(open_check(&check, "E=1,topk=1,H=18432,N=32,gated=1,act=silu,bias=0,scheme=any,layout=default",
+        const uint32_t k = 18432, n = 24;
+        CHECK(open_check(&check, "E=1,topk=1,H=18432,N=12,gated=1,act=silu,bias=0,scheme=any,layout=default",
                          rows[s].scheme, 4));
         CHECK_STATUS(mj_check_begin(&check, MJ_OP_GEMM1, &error), MJ_OK);
         uint16_t *output = right_output(&check, &count);
