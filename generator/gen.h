@@ -137,6 +137,13 @@ typedef struct mj_scheme {
     mj_tolerance tolerance;
 } mj_scheme;
 
+/* What a check must know of a scheme (all but name, doc, align_elems, supported and tolerance.why) as one line, so that a manifest
+ * can carry it where there is no Lua (scheme_text.c). MJ_ERR_CAPACITY: too many decoded values for `bytes`. */
+#define MJ_SCHEME_TEXT_MAX 768
+mj_status mj_scheme_print(const mj_scheme *scheme, char *out, size_t bytes, mj_error *error);
+/* MJ_ERR_FORMAT: not such a line, or one that would lead outside an array. The name stays empty. */
+mj_status mj_scheme_parse(const char *text, mj_scheme *out, mj_error *error);
+
 typedef struct mj_tunable {
     char name[MJ_NAME_MAX];
     char unit[MJ_NAME_MAX];
@@ -363,6 +370,7 @@ typedef struct mj_manifest {
     uint32_t pair_scratch_bytes; /* of partials for each of the M * top_k pairs */
     uint32_t needed_args;        /* bits 1 << mj_arg: scales and zero points that the scheme has; may not be null */
     uint32_t scales_per_row;     /* quantise: f32 scales it writes for a row; 0: it reads a static one */
+    char scheme[MJ_SCHEME_TEXT_MAX]; /* mj_scheme_print of the problem's scheme; "": too long for it, or an older manifest */
     uint32_t tensor_map_count;
     mj_tensor_map_rule tensor_maps[MJ_TENSOR_MAPS_MAX];
     char source_sha256[MJ_SHA256_HEX];

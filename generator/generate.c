@@ -255,6 +255,10 @@ static void fill_manifest(const generation *g, uint32_t args_bytes, mj_manifest 
     if (desc->op == MJ_OP_QUANTISE1 || desc->op == MJ_OP_QUANTISE2) {
         out->scales_per_row = mj_scheme_scales_per_row(desc->scheme, mj_problem_gemm(desc->problem, desc->op).k);
     }
+    if (mj_scheme_print(desc->scheme, out->scheme, sizeof out->scheme, NULL) != MJ_OK ||
+        mj_scheme_parse(out->scheme, &(mj_scheme){0}, NULL) != MJ_OK) {
+        out->scheme[0] = '\0'; /* built all the same: a check then says that it does not know it */
+    }
     out->tensor_map_count = g->derived.tensor_map_count;
     memcpy(out->tensor_maps, g->derived.tensor_maps, sizeof out->tensor_maps);
     mj_sha256_hex(g->out.text, g->out.bytes, out->source_sha256);

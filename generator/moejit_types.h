@@ -85,7 +85,7 @@ MJ_API mj_status mj_fail(mj_error *error, mj_status status, const char *format, 
  */
 #define MJ_NAME_MAX 32
 
-/* ORDER ACTIVATION: generator/problem.c, templates/activation.tmpl, tuner/reference.c */
+/* ORDER ACTIVATION: generator/problem.c, templates/activation.tmpl, runtime/reference.c */
 typedef enum mj_activation {
     MJ_ACT_SILU,      /* gate * sigmoid(gate) [* up] */
     MJ_ACT_GELU,      /* gate * Phi(gate), erf form [* up] */

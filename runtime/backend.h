@@ -90,8 +90,8 @@ struct mj_backend {
     mj_status (*graph_launch)(void *device, void *graph, void *stream, mj_error *error);
     void (*graph_destroy)(void *device, void *graph);
 
-    /* Enqueues the vendor's own product C = A * B^T of n x n matrices in `format` ("bf16", "f16"): the ceiling that times are
-     * judged by. NULL, or MJ_ERR_UNSUPPORTED: no such library. The first call loads it and must not be captured. */
+    /* Enqueues the vendor's own product C = A * B^T of n x n matrices in `format` ("bf16", "f16"; "e4m3" with C in bf16): the ceiling
+     * that times are judged by. NULL, or MJ_ERR_UNSUPPORTED: no such library. The first call loads it and must not be captured. */
     mj_status (*dense_product)(void *device, const char *format, uint32_t n, const void *a, const void *b, void *c,
                                void *stream, mj_error *error);
 };

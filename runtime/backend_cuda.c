@@ -229,6 +229,7 @@ static void cuda_device_close(void *opaque)
     mj_cuda_device *device = opaque;
     if (device) {
         mj_cublas_close(device->cublas);
+        mj_cublaslt_close(device->cublaslt);
         device->api->primary_release(device->device);
         mj_free(device->state->context, device);
     }

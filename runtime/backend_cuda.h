@@ -20,10 +20,12 @@ typedef struct mj_cuda_state {
 } mj_cuda_state;
 
 typedef struct mj_cublas mj_cublas; /* cublas.h */
+typedef struct mj_cublaslt mj_cublaslt;
 
 typedef struct mj_cuda_device {
     mj_cuda_state *state;
     mj_cublas *cublas; /* from the first dense product on */
+    mj_cublaslt *cublaslt;
     const mj_cuda_api *api;
     cu_device device;
     cu_context context; /* the primary one, retained */

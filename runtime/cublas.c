@@ -42,30 +42,38 @@ static bool open_match(const char *pattern, void **library)
     return *library != NULL;
 }
 
-/* Toolkits and the CUDA 13 packages keep both libraries in one folder, older packages in sister folders. */
+typedef struct search {
+    const char *stem; /* "libcublas" */
+    void *library;
+} search;
+
+/* Toolkits and the CUDA 13 packages keep the libraries in one folder, older packages in sister folders. */
 static bool look_beside(void *user, const char *nvrtc_path)
 {
-    static const char *const places[] = {"libcublas.so.[0-9]*", "../../cublas/lib/libcublas.so.[0-9]*"};
+    static const char *const places[] = {"", "../../cublas/lib/"};
+    search *s = user;
     const char *slash = strrchr(nvrtc_path, '/');
     char pattern[PATH_MAX];
     for (size_t i = 0; slash && i < sizeof places / sizeof places[0]; i++) {
-        int length = snprintf(pattern, sizeof pattern, "%.*s/%s", (int)(slash - nvrtc_path), nvrtc_path, places[i]);
-        if (length > 0 && (size_t)length < sizeof pattern && open_match(pattern, user)) {
+        int length = snprintf(pattern, sizeof pattern, "%.*s/%s%s.so.[0-9]*", (int)(slash - nvrtc_path), nvrtc_path,
+                              places[i], s->stem);
+        if (length > 0 && (size_t)length < sizeof pattern && open_match(pattern, &s->library)) {
             return false; /* found: look no further */
         }
     }
     return true;
 }
 
-static void *find_library(void)
+void *mj_cublas_library(const char *stem)
 {
-    static const char *const names[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so.11"};
-    void *library = NULL;
-    mj_nvrtc_candidates(look_beside, &library);
-    for (size_t i = 0; !library && i < sizeof names / sizeof names[0]; i++) {
-        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    search s = {.stem = stem};
+    mj_nvrtc_candidates(look_beside, &s);
+    for (int version = 13; !s.library && version >= 11; version--) {
+        char name[64];
+        snprintf(name, sizeof name, "%s.so.%d", stem, version);
+        s.library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     }
-    return library;
+    return s.library;
 }
 
 static bool load_functions(mj_cublas *cublas)
@@ -107,7 +115,7 @@ static mj_status open_cublas(mj_cublas **out, mj_error *error)
     if (!cublas) {
         return mj_fail(error, MJ_ERR_MEMORY, "no memory for cuBLAS's functions");
     }
-    cublas->library = find_library();
+    cublas->library = mj_cublas_library("libcublas");
     if (!cublas->library || !load_functions(cublas) || cublas->create(&cublas->handle) != 0) {
         bool was_found = cublas->library != NULL;
         mj_cublas_close(cublas);
@@ -142,8 +150,8 @@ mj_status mj_cuda_dense_product(void *opaque, const char *format, uint32_t n, co
 {
     mj_cuda_device *device = opaque;
     cu_context popped = NULL;
-    bool is_bf16 = strcmp(format, "bf16") == 0;
-    if (!is_bf16 && strcmp(format, "f16") != 0) {
+    bool is_bf16 = strcmp(format, "bf16") == 0, is_fp8 = strcmp(format, "e4m3") == 0;
+    if (!is_bf16 && !is_fp8 && strcmp(format, "f16") != 0) {
         return mj_fail(error, MJ_ERR_UNSUPPORTED, "no dense product in %s", format);
     }
     if (n == 0 || n > INT_MAX) {
@@ -152,7 +160,8 @@ mj_status mj_cuda_dense_product(void *opaque, const char *format, uint32_t n, co
     mj_status status =
         mj_cuda_check(device->api, device->api->context_push(device->context), "selecting the GPU", error);
     if (status == MJ_OK) {
-        status = multiply(device, is_bf16 ? TYPE_BF16 : TYPE_F16, (int)n, a, b, c, stream, error);
+        status = is_fp8 ? mj_cublaslt_multiply(device, n, a, b, c, stream, error)
+                        : multiply(device, is_bf16 ? TYPE_BF16 : TYPE_F16, (int)n, a, b, c, stream, error);
         device->api->context_pop(&popped);
     }
     return status;

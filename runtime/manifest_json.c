@@ -116,6 +116,9 @@ static bool add_optional(mj_json *object, const mj_manifest *manifest)
     if (!add_needs(object, manifest)) {
         return false;
     }
+    if (manifest->scheme[0] && !mj_json_add_string(object, "scheme", manifest->scheme)) {
+        return false;
+    }
     if (manifest->dependent_launch && !mj_json_add_bool(object, "dependent_launch", true)) {
         return false;
     }
@@ -338,9 +341,25 @@ static mj_status read_needs(const mj_json *value, mj_manifest *out, mj_error *er
     return status;
 }
 
+/* Only checks read it, but whoever parses it later may rely on it. */
+static mj_status read_scheme(const mj_json *value, mj_manifest *out, mj_error *error)
+{
+    mj_error why = {0};
+    mj_scheme scheme;
+    if (!mj_json_get(value, "scheme")) {
+        return MJ_OK;
+    }
+    mj_status status = mj_json_read_string(value, "scheme", out->scheme, sizeof out->scheme, error);
+    if (status == MJ_OK && mj_scheme_parse(out->scheme, &scheme, &why) != MJ_OK) {
+        status = mj_fail(error, MJ_ERR_FORMAT, "scheme: %.200s", why.text);
+    }
+    return status;
+}
+
 static mj_status read_optional(const mj_json *value, mj_manifest *out, mj_error *error)
 {
     mj_status status = read_needs(value, out, error);
+    status = status == MJ_OK ? read_scheme(value, out, error) : status;
     if (status == MJ_OK && mj_json_get(value, "dependent_launch")) {
         status = mj_json_read_bool(value, "dependent_launch", &out->dependent_launch, error);
     }

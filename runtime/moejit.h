@@ -247,12 +247,14 @@ MJ_API uint64_t mj_plan_workspace_bytes(const mj_plan *plan);
 
 /* Verifies each distinct kernel of the plan on this device: random data of at most `token_count` tokens (some pairs
  * on no local expert), outputs filled with NaN, compared with float64 sums on the host: every element of small
- * products, a sample and all row ends of large ones. Allocates the weights of one GEMM at a time, inputs and
- * outputs. Rows whose kernels pass become verified; rows of a kernel that fails become unverified, with the reason.
- * Ends after about `seconds`.
+ * products, a sample and all row ends of large ones. Schemes of codes get random codes, scales and zero points, and
+ * what their quantise ops write must be the host's to the bit. Allocates the operands of one op at a time. Rows whose
+ * kernels pass become verified; rows of a kernel that fails become unverified, with the reason. Ends after about
+ * `seconds`.
  *     MJ_ERR_WRONG_RESULT   a kernel's output is wrong; the text names kernel, row and column
  *     MJ_ERR_TIMEOUT        `seconds` passed; rows checked so far are verified
- *     MJ_ERR_UNSUPPORTED    a scheme this check does not know
+ *     MJ_ERR_UNSUPPORTED    a scheme that the kernels' manifests do not describe (written by an older version, but for
+ *                           bf16 and fp16), or whose codes the host cannot follow
  *     MJ_ERR_DEVICE_MEMORY, MJ_ERR_MEMORY, MJ_ERR_DEVICE, MJ_ERR_DEVICE_LOST
  * Not while a stream of this thread is being captured, nor beside mj_plan_run of the same plan.
  * [sync: yes | alloc: host and device, freed at the end | gpu: yes] */

@@ -15,9 +15,9 @@ typedef struct session {
     mj_workspace workspace; /* of the check's token count; only its tables, counters and partials are used */
     void *device_workspace;
     void *topk_ids, *topk_weights;
-    void *input, *bias, *output; /* large enough for every op */
-    void *weights;               /* of the GEMM at hand */
-    uint16_t *downloaded, *base;
+    void *output;                          /* large enough for every op */
+    void *operands[MJ_CHECK_OPERANDS_MAX]; /* of the op at hand, as check.operands lists them */
+    unsigned char *downloaded, *base;
     size_t output_bytes;
 } session;
 
@@ -41,14 +41,15 @@ static mj_status upload(session *s, void *to, const void *from, size_t bytes, mj
     return bytes ? device->backend->memory_upload(device->handle, to, from, bytes, NULL, error) : MJ_OK;
 }
 
-/* Fills `elements` of device memory with the data's period, again and again. */
-static mj_status upload_data(session *s, void *to, const mj_check_data *data, uint64_t elements, mj_error *error)
+/* Fills an operand with its data's period, again and again. */
+static mj_status upload_data(session *s, void *to, const mj_check_operand *operand, mj_error *error)
 {
-    for (uint64_t at = 0; at < elements; at += data->period) {
-        uint64_t count = elements - at < data->period ? elements - at : data->period;
+    size_t period = (size_t)operand->data->period * operand->data->word_bytes;
+    for (uint64_t at = 0; at < operand->bytes; at += period) {
+        uint64_t bytes = operand->bytes - at < period ? operand->bytes - at : period;
         mj_status status = check_time(s, error);
         if (status == MJ_OK) {
-            status = upload(s, (char *)to + at * MJ_IO_BYTES, data->codes, count * MJ_IO_BYTES, error);
+            status = upload(s, (char *)to + at, operand->data->words, bytes, error);
         }
         if (status != MJ_OK) {
             return status;
@@ -57,24 +58,16 @@ static mj_status upload_data(session *s, void *to, const mj_check_data *data, ui
     return MJ_OK;
 }
 
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 static mj_status open_buffers(session *s, mj_error *error)
 {
     const mj_problem *problem = &s->plan->problem;
     mj_context *context = s->plan->device->context;
     size_t pairs = (size_t)s->check.token_count * problem->top_k;
-    uint64_t input_elements = 0, output_elements = 0;
-    for (uint32_t op = MJ_OP_GEMM1; op <= MJ_OP_COMBINE; op++) {
+    for (uint32_t op = MJ_OP_QUANTISE1; op <= MJ_OP_COMBINE; op++) {
         mj_check_shape shape = mj_check_output_shape(&s->check, (mj_op)op);
-        input_elements = max_u64(input_elements, mj_check_input_elements(&s->check, (mj_op)op));
-        output_elements = max_u64(output_elements, shape.rows * shape.columns);
+        size_t bytes = shape.rows * shape.columns * shape.element_bytes;
+        s->output_bytes = bytes > s->output_bytes ? bytes : s->output_bytes;
     }
-    uint64_t bias_elements = (uint64_t)problem->expert_count * max_u64(2ull * problem->intermediate, problem->hidden);
-    s->output_bytes = output_elements * MJ_IO_BYTES;
     s->downloaded = mj_alloc(context, s->output_bytes + 1);
     s->base = mj_alloc(context, s->output_bytes + 1);
     if (!s->downloaded || !s->base) {
@@ -88,12 +81,6 @@ static mj_status open_buffers(session *s, mj_error *error)
         status = allocate(s, pairs * sizeof(float), &s->topk_weights, error);
     }
     if (status == MJ_OK) {
-        status = allocate(s, input_elements * MJ_IO_BYTES, &s->input, error);
-    }
-    if (status == MJ_OK && problem->bias) {
-        status = allocate(s, bias_elements * MJ_IO_BYTES, &s->bias, error);
-    }
-    if (status == MJ_OK) {
         status = allocate(s, s->output_bytes, &s->output, error);
     }
     if (status == MJ_OK) {
@@ -102,19 +89,25 @@ static mj_status open_buffers(session *s, mj_error *error)
     if (status == MJ_OK) {
         status = upload(s, s->topk_weights, s->check.topk_weights, pairs * sizeof(float), error);
     }
-    if (status == MJ_OK) {
-        status = upload_data(s, s->input, &s->check.inputs, input_elements, error);
-    }
-    if (status == MJ_OK && problem->bias) {
-        status = upload_data(s, s->bias, &s->check.inputs, bias_elements, error);
-    }
     return status;
+}
+
+static void free_operands(session *s)
+{
+    mj_device *device = s->plan->device;
+    for (uint32_t i = 0; i < MJ_CHECK_OPERANDS_MAX; i++) {
+        if (s->operands[i]) {
+            device->backend->memory_free(device->handle, s->operands[i]);
+        }
+        s->operands[i] = NULL;
+    }
 }
 
 static void close_session(session *s)
 {
     mj_device *device = s->plan->device;
-    void *buffers[] = {s->device_workspace, s->topk_ids, s->topk_weights, s->input, s->bias, s->output, s->weights};
+    void *buffers[] = {s->device_workspace, s->topk_ids, s->topk_weights, s->output};
+    free_operands(s);
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         if (buffers[i]) {
             device->backend->memory_free(device->handle, buffers[i]);
@@ -147,20 +140,32 @@ static mj_status prepare_workspace(session *s, mj_error *error)
     return status;
 }
 
-static mj_status prepare_weights(session *s, mj_op op, mj_error *error)
+/* One op's arrays at a time: weights are large. */
+static mj_status prepare_operands(session *s, mj_op op, mj_error *error)
 {
-    mj_device *device = s->plan->device;
-    if (s->weights) {
-        device->backend->memory_free(device->handle, s->weights);
-        s->weights = NULL;
+    free_operands(s);
+    mj_status status = mj_check_begin(&s->check, op, error);
+    for (uint32_t i = 0; status == MJ_OK && i < s->check.operand_count; i++) {
+        const mj_check_operand *operand = &s->check.operands[i];
+        status = allocate(s, operand->bytes, &s->operands[i], error);
+        if (status == MJ_OK && operand->data) {
+            status = upload_data(s, s->operands[i], operand, error);
+        }
     }
-    if (op != MJ_OP_GEMM1 && op != MJ_OP_GEMM2) {
-        return MJ_OK;
+    return status;
+}
+
+/* What quantise writes beside its codes; null: a static scale, or another op. */
+static const mj_check_operand *written_scales(const session *s, void **on_device)
+{
+    for (uint32_t i = 0; i < s->check.operand_count; i++) {
+        if (!s->check.operands[i].data) {
+            *on_device = s->operands[i];
+            return &s->check.operands[i];
+        }
     }
-    mj_gemm_shape shape = mj_problem_gemm(&s->plan->problem, op);
-    uint64_t elements = (uint64_t)s->plan->problem.expert_count * shape.n * shape.k;
-    mj_status status = allocate(s, elements * MJ_IO_BYTES, &s->weights, error);
-    return status == MJ_OK ? upload_data(s, s->weights, &s->check.weights, elements, error) : status;
+    *on_device = NULL;
+    return NULL;
 }
 
 static mj_status launch(session *s, const mj_loaded_kernel *kernel, mj_error *error)
@@ -168,9 +173,9 @@ static mj_status launch(session *s, const mj_loaded_kernel *kernel, mj_error *er
     mj_device *device = s->plan->device;
     mj_arg_value values[MJ_ARG_COUNT];
     memset(values, 0, sizeof values);
-    values[MJ_ARG_INPUT].pointer = (uintptr_t)s->input;
-    values[MJ_ARG_WEIGHTS].pointer = (uintptr_t)s->weights;
-    values[MJ_ARG_BIAS].pointer = (uintptr_t)s->bias;
+    for (uint32_t i = 0; i < s->check.operand_count; i++) {
+        values[s->check.operands[i].arg].pointer = (uintptr_t)s->operands[i];
+    }
     values[MJ_ARG_OUTPUT].pointer = (uintptr_t)s->output;
     values[MJ_ARG_EXPERT_OFFSETS].pointer = (uintptr_t)workspace_at(s, s->workspace.expert_offsets);
     values[MJ_ARG_SORTED_PAIRS].pointer = (uintptr_t)workspace_at(s, s->workspace.sorted_pairs);
@@ -213,19 +218,49 @@ static mj_status judge_tables(session *s, mj_error *error)
     return status;
 }
 
+static mj_status judge_codes(session *s, mj_error *error)
+{
+    void *from = NULL;
+    const mj_check_operand *operand = written_scales(s, &from);
+    mj_context *context = s->plan->device->context;
+    float *scales = operand ? mj_alloc(context, operand->bytes) : NULL;
+    mj_status status = MJ_OK;
+    if (operand) {
+        status = scales ? download(s, scales, from, operand->bytes, error)
+                        : mj_fail(error, MJ_ERR_MEMORY, "no memory for the self check's scales");
+    }
+    if (status == MJ_OK) {
+        status = mj_check_codes(&s->check, s->downloaded, scales, error);
+    }
+    mj_free(context, scales);
+    return status;
+}
+
+static mj_status fill_output(session *s, mj_error *error)
+{
+    mj_device *device = s->plan->device;
+    void *scales = NULL;
+    const mj_check_operand *operand = written_scales(s, &scales);
+    mj_status status = device->backend->memory_set(device->handle, s->output, 0xff, s->output_bytes, NULL, error);
+    if (status == MJ_OK && operand) {
+        status = device->backend->memory_set(device->handle, scales, 0xff, operand->bytes, NULL, error);
+    }
+    return status;
+}
+
 /* Runs one kernel twice: counters must be left as they were found. */
 static mj_status check_kernel(session *s, mj_op op, const mj_loaded_kernel *kernel, bool has_base, mj_error *error)
 {
     mj_device *device = s->plan->device;
     mj_check_shape shape = mj_check_output_shape(&s->check, op);
-    size_t bytes = shape.rows * shape.columns * MJ_IO_BYTES;
+    size_t bytes = shape.rows * shape.columns * shape.element_bytes;
     mj_status status = prepare_workspace(s, error);
     if (status == MJ_OK && op == MJ_OP_TABLES) { /* the right ones are not there to be found */
         status =
             device->backend->memory_set(device->handle, s->device_workspace, 0xff, s->workspace.bytes, NULL, error);
     }
     for (int run = 0; status == MJ_OK && run < 2; run++) {
-        status = device->backend->memory_set(device->handle, s->output, 0xff, s->output_bytes, NULL, error);
+        status = fill_output(s, error);
         if (status == MJ_OK) {
             status = launch(s, kernel, error);
         }
@@ -237,8 +272,11 @@ static mj_status check_kernel(session *s, mj_op op, const mj_loaded_kernel *kern
         return MJ_OK;
     }
     status = download(s, s->downloaded, s->output, bytes, error);
+    if (status == MJ_OK && mj_op_is_quantise(op)) {
+        return judge_codes(s, error);
+    }
     if (status == MJ_OK) {
-        status = mj_check_output(&s->check, op, s->downloaded, has_base ? s->base : NULL, error);
+        status = mj_check_output(&s->check, s->downloaded, has_base ? s->base : NULL, error);
     }
     if (status == MJ_OK && !has_base) {
         memcpy(s->base, s->downloaded, bytes);
@@ -292,7 +330,7 @@ static mj_status check_op(session *s, mj_op op, mj_error *error)
 {
     mj_plan *plan = s->plan;
     bool has_base = false;
-    mj_status status = prepare_weights(s, op, error);
+    mj_status status = mj_plan_has(plan, op) ? prepare_operands(s, op, error) : MJ_OK;
     for (uint32_t i = 0; status == MJ_OK && i < plan->ops[op].count; i++) {
         uint32_t kernel = plan->entries[plan->ops[op].first + i].kernel;
         bool seen = false;
@@ -325,6 +363,40 @@ static mj_status check_plan(session *s, mj_error *error)
     return status;
 }
 
+/* A manifest describes its scheme; older ones do not, and need not where the name alone says it. */
+static mj_status find_scheme(const mj_plan *plan, mj_scheme *out, mj_error *error)
+{
+#define PLAIN(format) \
+    "weight=" format ",bits=16,word=16,order=0,axis=k,input=" format ",io=" format \
+    ",sum=f32,element_rel=7812500,element_rms=20000000,row_norm=8000000"
+    static const struct {
+        const char *name, *text;
+    } plain[] = {{"bf16", PLAIN("bf16")}, {"fp16", PLAIN("f16")}};
+#undef PLAIN
+    const char *text = "", *symbol = "";
+    for (uint32_t i = 0; i < plan->kernel_count; i++) {
+        const mj_manifest *manifest = &plan->kernels[i].loaded.manifest;
+        if (text[0] && manifest->scheme[0] && strcmp(manifest->scheme, text) != 0) {
+            return mj_fail(error, MJ_ERR_UNSUPPORTED,
+                           "kernels %s and %s were made for different descriptions of scheme %s: tune or emit again",
+                           symbol, manifest->symbol, plan->problem.scheme);
+        }
+        text = manifest->scheme[0] ? manifest->scheme : text;
+        symbol = manifest->symbol;
+    }
+    for (size_t i = 0; !text[0] && i < sizeof plain / sizeof plain[0]; i++) {
+        text = strcmp(plan->problem.scheme, plain[i].name) == 0 ? plain[i].text : text;
+    }
+    if (!text[0]) {
+        return mj_fail(
+            error, MJ_ERR_UNSUPPORTED,
+            "scheme %s: the manifests of these kernels do not describe it (a store or pack of an older version, "
+            "or more decoded values than a manifest holds): tune or emit again",
+            plan->problem.scheme);
+    }
+    return mj_scheme_parse(text, out, error);
+}
+
 mj_status mj_plan_selfcheck(mj_plan *plan, uint32_t token_count, double seconds, mj_error *error)
 {
     if (!plan || token_count == 0 || !(seconds > 0)) {
@@ -332,7 +404,11 @@ mj_status mj_plan_selfcheck(mj_plan *plan, uint32_t token_count, double seconds,
     }
     uint32_t tokens = token_count < plan->max_tokens ? token_count : plan->max_tokens;
     session s = {.plan = plan, .deadline_seconds = mj_os_monotonic_seconds() + seconds};
-    mj_status status = mj_check_open(&s.check, plan->device->context, &plan->problem, tokens, error);
+    mj_scheme scheme;
+    mj_status status = find_scheme(plan, &scheme, error);
+    if (status == MJ_OK) {
+        status = mj_check_open(&s.check, plan->device->context, &plan->problem, &scheme, tokens, error);
+    }
     if (status == MJ_OK) {
         status = check_plan(&s, error);
     }

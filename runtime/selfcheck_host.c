@@ -1,237 +1,53 @@
-/* selfcheck_host.c: see selfcheck.h. Shares no code with the templates. */
-#include "selfcheck.h"
-
+/* selfcheck_host.c: what is right, and comparing; see selfcheck.h. Shares no code with the templates. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
+#include "reference.h"
+#include "selfcheck.h"
+#include "workspace.h"
+
 enum {
-    PERIOD_MAX = 4194301,   /* the largest prime below 2^22 */
     PRODUCTS_MAX = 1 << 26, /* multiplications of a GEMM's full comparison; beyond: samples */
-    SEED_INPUTS = 1,
-    SEED_WEIGHTS = 2,
-    SEED_ROUTING = 3,
+    CODES_MAX = 1 << 21,    /* codes of a full comparison */
     SEED_SAMPLES = 4
 };
-
-static uint64_t hash(uint64_t seed, uint64_t index)
-{
-    uint64_t x = seed * 0x9e3779b97f4a7c15u + index;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-/* ---- 16-bit floats ---- */
-
-static uint32_t float_bits(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static float bits_float(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-float mj_half_to_float(mj_half half, uint16_t code)
-{
-    if (half == MJ_HALF_BF16) {
-        return bits_float((uint32_t)code << 16);
-    }
-    int exponent = code >> 10 & 31, fraction = code & 1023;
-    float magnitude = exponent == 31 ? (fraction ? NAN : INFINITY)
-                      : exponent     ? ldexpf((float)(fraction + 1024), exponent - 25)
-                                     : ldexpf((float)fraction, -24);
-    return code & 0x8000 ? -magnitude : magnitude;
-}
-
-/* Rounds to nearest even; the data here are finite and far from the limits. */
-uint16_t mj_half_from_float(mj_half half, float value)
-{
-    uint32_t bits = float_bits(value);
-    if (half == MJ_HALF_BF16) {
-        return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-    }
-    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
-    float magnitude = fabsf(value);
-    int exponent = 0;
-    frexpf(magnitude, &exponent);
-    exponent = exponent < -13 || magnitude == 0 ? -13 : exponent; /* subnormals share the lowest */
-    float units = ldexpf(magnitude, 11 - exponent);               /* the fraction's last bit is 1 */
-    uint32_t rounded = (uint32_t)lrintf(units);                   /* may carry into the exponent */
-    return (uint16_t)(sign | ((uint32_t)(exponent + 13) * 1024 + rounded));
-}
-
-/* ---- Data ---- */
-
-static mj_status make_data(mj_check *check, mj_check_data *data, uint64_t seed, uint64_t elements, uint32_t pad,
-                           mj_error *error)
-{
-    data->period = elements < PERIOD_MAX ? (uint32_t)elements : PERIOD_MAX;
-    data->pad = pad;
-    data->values = mj_alloc(check->context, ((size_t)data->period + pad) * sizeof *data->values);
-    data->codes = mj_alloc(check->context, (size_t)data->period * sizeof *data->codes);
-    if (!data->values || !data->codes) {
-        return mj_fail(error, MJ_ERR_MEMORY, "no memory for the self check's data");
-    }
-    for (uint32_t i = 0; i < data->period; i++) {
-        uint64_t bits = hash(seed, i);
-        float unit = (float)(int32_t)(bits >> 32) * (1.0f / 2147483648.0f); /* [-1, 1) */
-        float value = unit * (float)(1u << (bits & 3));                     /* some reach 8: clips */
-        data->codes[i] = mj_half_from_float(check->half, value);
-        data->values[i] = mj_half_to_float(check->half, data->codes[i]);
-    }
-    for (uint32_t i = 0; i < pad; i++) {
-        data->values[data->period + i] = data->values[i % data->period];
-    }
-    return MJ_OK;
-}
-
-/* Distinct experts of the whole layer; one slot in sixteen is nobody's. */
-static void make_routing(mj_check *check)
-{
-    const mj_problem *problem = &check->problem;
-    uint64_t draw = 0;
-    for (uint32_t token = 0; token < check->token_count; token++) {
-        int32_t *ids = check->topk_ids + (size_t)token * problem->top_k;
-        for (uint32_t slot = 0; slot < problem->top_k; slot++) {
-            bool taken = true;
-            while (taken) {
-                ids[slot] = (int32_t)(hash(SEED_ROUTING, draw++) % problem->expert_total_count);
-                taken = false;
-                for (uint32_t i = 0; i < slot; i++) {
-                    taken |= ids[i] == ids[slot];
-                }
-            }
-        }
-    }
-    for (uint64_t i = 0; i < (uint64_t)check->token_count * problem->top_k; i++) {
-        uint64_t bits = hash(SEED_ROUTING + 100, i);
-        check->topk_weights[i] = (float)(bits >> 40 & 0xffff) / 65536.0f + 0.125f;
-        if ((bits & 15) == 0 && i > 0) {
-            check->topk_ids[i] = bits & 16 ? -1 : (int32_t)problem->expert_count;
-        }
-    }
-}
-
-static bool is_local(const mj_check *check, int32_t id)
-{
-    return id >= 0 && (uint32_t)id < check->problem.expert_count;
-}
-
-static void make_tables(mj_check *check)
-{
-    uint64_t pairs = (uint64_t)check->token_count * check->problem.top_k;
-    int32_t at = 0;
-    for (uint32_t expert = 0; expert < check->problem.expert_count; expert++) {
-        check->offsets[expert] = at;
-        for (uint64_t pair = 0; pair < pairs; pair++) {
-            if (check->topk_ids[pair] == (int32_t)expert) {
-                check->sorted_pairs[at++] = (int32_t)pair;
-            }
-        }
-    }
-    check->offsets[check->problem.expert_count] = at;
-    check->local_rows = (uint64_t)at;
-}
-
-mj_status mj_check_open(mj_check *check, mj_context *context, const mj_problem *problem, uint32_t token_count,
-                        mj_error *error)
-{
-    memset(check, 0, sizeof *check);
-    check->context = context;
-    check->problem = *problem;
-    check->token_count = token_count;
-    if (strcmp(problem->scheme, "bf16") == 0) {
-        check->half = MJ_HALF_BF16;
-    } else if (strcmp(problem->scheme, "fp16") == 0) {
-        check->half = MJ_HALF_F16;
-    } else {
-        return mj_fail(error, MJ_ERR_UNSUPPORTED, "the self check does not know scheme %s", problem->scheme);
-    }
-    size_t pairs = (size_t)token_count * problem->top_k;
-    size_t experts = (size_t)problem->expert_count + 1;
-    check->topk_ids = mj_alloc(context, pairs * sizeof *check->topk_ids);
-    check->topk_weights = mj_alloc(context, pairs * sizeof *check->topk_weights);
-    check->offsets = mj_alloc(context, experts * sizeof *check->offsets);
-    check->sorted_pairs = mj_alloc(context, pairs * sizeof *check->sorted_pairs);
-    if (!check->topk_ids || !check->topk_weights || !check->offsets || !check->sorted_pairs) {
-        return mj_fail(error, MJ_ERR_MEMORY, "no memory for the self check's routing");
-    }
-    make_routing(check);
-    make_tables(check);
-    uint64_t wide = 2ull * problem->intermediate + problem->hidden; /* columns of any operand */
-    uint64_t weights = 2ull * problem->expert_count * problem->hidden * problem->intermediate;
-    uint64_t inputs = (pairs + problem->expert_count) * wide; /* biases read them too */
-    mj_status status = make_data(check, &check->inputs, SEED_INPUTS, inputs, (uint32_t)wide, error);
-    if (status == MJ_OK) {
-        status = make_data(check, &check->weights, SEED_WEIGHTS, weights, (uint32_t)wide, error);
-    }
-    return status;
-}
-
-void mj_check_close(mj_check *check)
-{
-    mj_context *context = check->context;
-    if (!context) {
-        return;
-    }
-    mj_free(context, check->topk_ids);
-    mj_free(context, check->topk_weights);
-    mj_free(context, check->offsets);
-    mj_free(context, check->sorted_pairs);
-    mj_free(context, check->inputs.values);
-    mj_free(context, check->inputs.codes);
-    mj_free(context, check->weights.values);
-    mj_free(context, check->weights.codes);
-    memset(check, 0, sizeof *check);
-}
-
-/* ---- What is right ---- */
 
 static uint64_t gates(const mj_check *check)
 {
     return check->problem.gated ? 2 : 1;
 }
 
+static bool is_gemm(mj_op op)
+{
+    return op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2;
+}
+
 mj_check_shape mj_check_output_shape(const mj_check *check, mj_op op)
 {
-    uint64_t pairs = (uint64_t)check->token_count * check->problem.top_k;
+    const mj_problem *problem = &check->problem;
+    uint64_t pairs = (uint64_t)check->token_count * problem->top_k;
     switch (op) {
+    case MJ_OP_QUANTISE1:
+        return (mj_check_shape){check->token_count, problem->hidden, MJ_CODE_BYTES};
     case MJ_OP_GEMM1:
-        return (mj_check_shape){check->local_rows, gates(check) * check->problem.intermediate};
+        return (mj_check_shape){check->local_rows, gates(check) * problem->intermediate, MJ_IO_BYTES};
     case MJ_OP_ACTIVATION:
-        return (mj_check_shape){check->local_rows, check->problem.intermediate};
+        return (mj_check_shape){check->local_rows, problem->intermediate, MJ_IO_BYTES};
+    case MJ_OP_QUANTISE2:
+        return (mj_check_shape){check->local_rows, problem->intermediate, MJ_CODE_BYTES};
     case MJ_OP_GEMM2:
-        return (mj_check_shape){pairs, check->problem.hidden};
+        return (mj_check_shape){pairs, problem->hidden, MJ_IO_BYTES};
     default:
-        return (mj_check_shape){check->token_count, check->problem.hidden};
+        return (mj_check_shape){check->token_count, problem->hidden, MJ_IO_BYTES};
     }
 }
 
-uint64_t mj_check_input_elements(const mj_check *check, mj_op op)
-{
-    uint64_t pairs = (uint64_t)check->token_count * check->problem.top_k;
-    switch (op) {
-    case MJ_OP_GEMM1:
-        return (uint64_t)check->token_count * check->problem.hidden;
-    case MJ_OP_ACTIVATION:
-        return pairs * gates(check) * check->problem.intermediate;
-    case MJ_OP_GEMM2:
-        return pairs * check->problem.intermediate;
-    default:
-        return pairs * check->problem.hidden;
-    }
-}
+/* ---- What is right ---- */
 
-static double element(const mj_check_data *data, uint64_t index)
+static double at(const mj_check_data *data, uint64_t word, uint64_t element)
 {
-    return data->values[index % data->period];
+    return (double)data->values[word % data->period * data->per_word + element];
 }
 
 static uint32_t expert_of_row(const mj_check *check, uint64_t row)
@@ -243,49 +59,83 @@ static uint32_t expert_of_row(const mj_check *check, uint64_t row)
     return expert;
 }
 
-static double gemm_value(const mj_check *check, mj_op op, uint64_t row, uint64_t column)
+/* The next k where another scale or zero point may begin. */
+static uint32_t run_end(const mj_scheme *s, uint32_t k, uint32_t end)
 {
-    mj_gemm_shape shape = mj_problem_gemm(&check->problem, op);
-    uint64_t expert = expert_of_row(check, row);
-    uint64_t pair = (uint64_t)check->sorted_pairs[row];
-    uint64_t in_row = op == MJ_OP_GEMM1 ? pair / check->problem.top_k : row;
-    uint64_t out = expert * shape.n + column;
-    const float *x = check->inputs.values + in_row * shape.k % check->inputs.period;
-    const float *w = check->weights.values + out * shape.k % check->weights.period;
-    double sum = 0;
-    for (uint32_t k = 0; k < shape.k; k++) {
-        sum += (double)x[k] * (double)w[k];
+    const uint32_t groups[] = {s->scale.group_k, s->zero.group_k, s->input_group_k};
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t next = groups[i] ? ((uint64_t)k / groups[i] + 1) * groups[i] : end;
+        end = next < end ? (uint32_t)next : end;
     }
-    sum += check->problem.bias ? element(&check->inputs, out) : 0;
-    return op == MJ_OP_GEMM2 ? sum * (double)check->topk_weights[pair] : sum;
+    return end;
 }
 
-static double sigmoid(double x)
+static double input_scale(const mj_check *check, uint32_t k_count, uint64_t row, uint32_t k)
 {
-    return 1 / (1 + exp(-x));
+    uint32_t per_row = mj_ref_scales_per_row(&check->scheme, k_count), group = check->scheme.input_group_k;
+    return check->input_scales.words ? at(&check->input_scales, row * per_row + (group ? k / group : 0), 0) : 1;
+}
+
+static double weight_zero(const mj_check *check, mj_gemm_shape shape, uint64_t expert, uint64_t column, uint32_t k)
+{
+    if (!check->weight_zeros.words) {
+        return 0;
+    }
+    uint64_t element = 0, index = mj_ref_zero_index(&check->scheme, shape, expert, column, k, &element);
+    return at(&check->weight_zeros, index, element) + check->scheme.zero_bias;
+}
+
+static double weight_scale(const mj_check *check, mj_gemm_shape shape, uint64_t expert, uint64_t column, uint32_t k)
+{
+    return check->weight_scales.words
+               ? at(&check->weight_scales, mj_ref_scale_index(&check->scheme, shape, expert, column, k), 0)
+               : 1;
+}
+
+/* The sum over k, and that of the squares of its terms. */
+static void sum_products(const mj_check *check, mj_gemm_shape shape, uint64_t in_row, uint64_t expert, uint64_t column,
+                         double sums[2])
+{
+    const mj_scheme *s = &check->scheme;
+    bool along_k = s->packing.axis[0] != 'n';
+    const float *x = check->input.values + in_row * shape.k % check->input.period;
+    uint64_t first = mj_ref_weight_index(s, shape, expert, column, 0), per_word = s->packing.per_word;
+    const float *w = check->weights.values + first % check->weights.period * per_word;
+    for (uint32_t k = 0, end = 0; k < shape.k;) {
+        double zero = weight_zero(check, shape, expert, column, k);
+        double scale = weight_scale(check, shape, expert, column, k) * input_scale(check, shape.k, in_row, k);
+        double sum = 0, squares = 0;
+        for (end = run_end(s, k, shape.k); k < end; k++) {
+            double code =
+                along_k ? (double)w[k]
+                        : at(&check->weights, mj_ref_weight_index(s, shape, expert, column, k), column % per_word);
+            double product = (double)x[k] * (code - zero);
+            sum += product;
+            squares += product * product;
+        }
+        sums[0] += sum * scale;
+        sums[1] += squares * scale * scale;
+    }
+}
+
+static mj_check_want gemm_value(const mj_check *check, uint64_t row, uint64_t column)
+{
+    mj_gemm_shape shape = mj_problem_gemm(&check->problem, check->op);
+    uint64_t expert = expert_of_row(check, row), pair = (uint64_t)check->sorted_pairs[row];
+    uint64_t in_row = check->op == MJ_OP_GEMM1 ? pair / check->problem.top_k : row;
+    double sums[2] = {0, 0};
+    sum_products(check, shape, in_row, expert, column, sums);
+    double factor = check->op == MJ_OP_GEMM2 ? (double)check->topk_weights[pair] : 1;
+    double bias = check->problem.bias ? at(&check->io, expert * shape.n + column, 0) : 0;
+    return (mj_check_want){(sums[0] + bias) * factor, sqrt(sums[1]) * factor};
 }
 
 static double activation_value(const mj_check *check, uint64_t row, uint64_t column)
 {
-    uint64_t inter = check->problem.intermediate, start = row * gates(check) * inter;
-    double g = element(&check->inputs, start + column);
-    double u = check->problem.gated ? element(&check->inputs, start + inter + column) : 1;
-    switch (check->problem.activation) { /* ORDER ACTIVATION */
-    case MJ_ACT_SILU:
-        return g * sigmoid(g) * u;
-    case MJ_ACT_GELU:
-        return g * 0.5 * (1 + erf(g * 0.70710678118654752440)) * u;
-    case MJ_ACT_GELU_TANH:
-        return 0.5 * g * (1 + tanh(0.79788456080286535588 * (g + 0.044715 * g * g * g))) * u;
-    case MJ_ACT_RELU2:
-        return g > 0 ? g * g * u : 0;
-    case MJ_ACT_SWIGLUOAI:
-        g = fmin(g, 7);
-        u = check->problem.gated ? fmax(-7, fmin(u, 7)) : 0;
-        return g * sigmoid(1.702 * g) * (u + 1);
-    default:
-        return NAN;
-    }
+    const mj_problem *problem = &check->problem;
+    uint64_t start = row * gates(check) * problem->intermediate;
+    double up = problem->gated ? at(&check->io, start + problem->intermediate + column, 0) : 0;
+    return mj_ref_activation(problem->activation, problem->gated, at(&check->io, start + column, 0), up);
 }
 
 static double combine_value(const mj_check *check, uint64_t token, uint64_t column)
@@ -293,8 +143,8 @@ static double combine_value(const mj_check *check, uint64_t token, uint64_t colu
     double sum = 0;
     for (uint32_t slot = 0; slot < check->problem.top_k; slot++) {
         uint64_t pair = token * check->problem.top_k + slot;
-        if (is_local(check, check->topk_ids[pair])) {
-            sum += element(&check->inputs, pair * check->problem.hidden + column);
+        if (mj_check_is_local(check, check->topk_ids[pair])) {
+            sum += at(&check->io, pair * check->problem.hidden + column, 0);
         }
     }
     return sum;
@@ -304,7 +154,7 @@ static double combine_value(const mj_check *check, uint64_t token, uint64_t colu
 static int64_t row_of_pair(const mj_check *check, uint64_t pair)
 {
     int32_t id = check->topk_ids[pair];
-    if (is_local(check, id)) {
+    if (mj_check_is_local(check, id)) {
         for (int32_t row = check->offsets[id]; row < check->offsets[id + 1]; row++) {
             if ((uint64_t)check->sorted_pairs[row] == pair) {
                 return row;
@@ -314,64 +164,91 @@ static int64_t row_of_pair(const mj_check *check, uint64_t pair)
     return -1;
 }
 
-double mj_check_value(const mj_check *check, mj_op op, uint64_t row, uint64_t column)
+mj_check_want mj_check_value(const mj_check *check, uint64_t row, uint64_t column)
 {
-    if (op == MJ_OP_GEMM1) {
-        return gemm_value(check, op, row, column);
+    const double io_size = 14; /* of four of the io data: their mean square is 7.1, twice */
+    if (check->op == MJ_OP_GEMM1) {
+        return gemm_value(check, row, column);
     }
-    if (op == MJ_OP_GEMM2) {
+    if (check->op == MJ_OP_GEMM2) {
         int64_t sorted = row_of_pair(check, row);
-        return sorted < 0 ? NAN : gemm_value(check, op, (uint64_t)sorted, column);
+        return sorted < 0 ? (mj_check_want){NAN, 0} : gemm_value(check, (uint64_t)sorted, column);
     }
-    return op == MJ_OP_ACTIVATION ? activation_value(check, row, column) : combine_value(check, row, column);
+    double value =
+        check->op == MJ_OP_ACTIVATION ? activation_value(check, row, column) : combine_value(check, row, column);
+    return (mj_check_want){value, io_size};
 }
 
 /* ---- Comparing ---- */
 
-/* One rounding to 16 bits and a float sum: two units in the last place, and a little of the size that the terms of the sum
- * have where they cancel. A product that lacks one step of 16 in 16384 is off by 3 % of that size. */
-static bool is_near(const mj_check *check, mj_op op, double got, double want)
+static double io_value(const mj_check *check, uint16_t code)
 {
-    double unit = check->half == MJ_HALF_BF16 ? 1.0 / 128 : 1.0 / 1024;
-    double depth = op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2 ? mj_problem_gemm(&check->problem, op).k : 4;
-    double size = 7.1 * sqrt(depth); /* of a sum of products of the data: their mean square is 7.1 */
-    return fabs(got - want) <= unit * fabs(want) + size / 4096;
+    return mj_ref_load(check->scheme.io_format, &code, 0);
 }
 
-static mj_status check_element(const mj_check *check, mj_op op, const uint16_t *output, mj_check_shape shape,
-                               uint64_t index, mj_error *error)
+/* 16-bit floats in, sums in float, one rounding: nothing else to lose digits by. */
+static bool is_exact(const mj_check *check)
 {
-    uint64_t row = index / shape.columns, column = index % shape.columns;
-    double got = mj_half_to_float(check->half, output[index]);
-    double want = mj_check_value(check, op, row, column);
-    if (isnan(want) || is_near(check, op, got, want)) {
+    const mj_scheme *s = &check->scheme;
+    return !is_gemm(check->op) ||
+           (!s->scale.format[0] && !s->decode_count && strcmp(s->input_format, s->io_format) == 0);
+}
+
+/* Two units in the last place, and a little of the size of the sum's terms; where kernels may round on the way, what the scheme's
+ * tolerance allows. A product that lacks one step of 16 in 16384 is off by 3 % of that size. */
+static bool is_near(const mj_check *check, double got, mj_check_want want)
+{
+    const mj_tolerance *tolerance = &check->scheme.tolerance;
+    bool exact = is_exact(check);
+    double unit = strcmp(check->scheme.io_format, "bf16") == 0 ? 1.0 / 128 : 1.0 / 1024;
+    double relative = exact ? unit : tolerance->element_rel, rest = exact ? 1.0 / 4096 : tolerance->element_rms;
+    return fabs(got - want.value) <= relative * fabs(want.value) + rest * want.size;
+}
+
+typedef struct comparison {
+    const mj_check *check;
+    mj_check_shape shape;
+    const uint16_t *output, *base;
+    double difference, want; /* sums of squares over what was looked at */
+} comparison;
+
+static mj_status check_element(comparison *c, uint64_t index, mj_error *error)
+{
+    uint64_t row = index / c->shape.columns, column = index % c->shape.columns;
+    double got = io_value(c->check, c->output[index]);
+    mj_check_want want = mj_check_value(c->check, row, column);
+    if (isnan(want.value)) {
+        return MJ_OK;
+    }
+    if (is_near(c->check, got, want)) {
+        c->difference += (got - want.value) * (got - want.value);
+        c->want += want.value * want.value;
         return MJ_OK;
     }
     return mj_fail(error, MJ_ERR_WRONG_RESULT,
-                   "%s of %" PRIu32 " tokens: row %" PRIu64 ", column %" PRIu64 " is %.6g, not %.6g", mj_op_name(op),
-                   check->token_count, row, column, got, want);
+                   "%s of %" PRIu32 " tokens: row %" PRIu64 ", column %" PRIu64 " is %.6g, not %.6g",
+                   mj_op_name(c->check->op), c->check->token_count, row, column, got, want.value);
 }
 
-static bool row_is_written(const mj_check *check, mj_op op, uint64_t row)
+bool mj_check_row_is_written(const mj_check *check, uint64_t row)
 {
-    return op != MJ_OP_GEMM2 || is_local(check, check->topk_ids[row]);
+    return check->op != MJ_OP_GEMM2 || mj_check_is_local(check, check->topk_ids[row]);
 }
 
 /* Unwritten elements, and those where two kernels disagree. */
-static mj_status check_every(const mj_check *check, mj_op op, const uint16_t *output, const uint16_t *base,
-                             mj_check_shape shape, mj_error *error)
+static mj_status check_every(comparison *c, mj_error *error)
 {
-    for (uint64_t row = 0; row < shape.rows; row++) {
-        if (!row_is_written(check, op, row)) {
+    for (uint64_t row = 0; row < c->shape.rows; row++) {
+        if (!mj_check_row_is_written(c->check, row)) {
             continue;
         }
-        for (uint64_t i = row * shape.columns; i < (row + 1) * shape.columns; i++) {
-            bool strange = output[i] == 0xffff;
-            if (!strange && base && base[i] != output[i]) {
-                double got = mj_half_to_float(check->half, output[i]);
-                strange = !is_near(check, op, got, mj_half_to_float(check->half, base[i]));
+        for (uint64_t i = row * c->shape.columns; i < (row + 1) * c->shape.columns; i++) {
+            bool strange = c->output[i] == 0xffff;
+            if (!strange && c->base && c->base[i] != c->output[i]) { /* random operands are made for sums of about 1 */
+                mj_check_want base = {io_value(c->check, c->base[i]), 1};
+                strange = !is_near(c->check, io_value(c->check, c->output[i]), base);
             }
-            mj_status status = strange ? check_element(check, op, output, shape, i, error) : MJ_OK;
+            mj_status status = strange ? check_element(c, i, error) : MJ_OK;
             if (status != MJ_OK) {
                 return status;
             }
@@ -380,30 +257,90 @@ static mj_status check_every(const mj_check *check, mj_op op, const uint16_t *ou
     return MJ_OK;
 }
 
-mj_status mj_check_output(const mj_check *check, mj_op op, const uint16_t *output, const uint16_t *base,
-                          mj_error *error)
+static mj_status check_samples(comparison *c, uint64_t samples, mj_error *error)
 {
-    mj_check_shape shape = mj_check_output_shape(check, op);
-    uint64_t count = shape.rows * shape.columns;
-    bool is_gemm = op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2;
-    uint64_t depth = is_gemm ? mj_problem_gemm(&check->problem, op).k : 16;
-    uint64_t checked = PRODUCTS_MAX / depth;
-    mj_status status = check_every(check, op, output, base, shape, error);
-    if (count <= checked) {
-        for (uint64_t i = 0; status == MJ_OK && i < count; i++) {
-            status = check_element(check, op, output, shape, i, error);
-        }
-        return status;
-    }
-    for (uint64_t row = 0; status == MJ_OK && row < shape.rows; row++) { /* both edges of every row */
-        status = check_element(check, op, output, shape, row * shape.columns, error);
+    uint64_t count = c->shape.rows * c->shape.columns;
+    mj_status status = MJ_OK;
+    for (uint64_t row = 0; status == MJ_OK && row < c->shape.rows; row++) { /* both edges of every row */
+        status = check_element(c, row * c->shape.columns, error);
         if (status == MJ_OK) {
-            status = check_element(check, op, output, shape, (row + 1) * shape.columns - 1, error);
+            status = check_element(c, (row + 1) * c->shape.columns - 1, error);
         }
     }
-    for (uint64_t i = 0; status == MJ_OK && i < checked; i++) {
-        status = check_element(check, op, output, shape, hash(SEED_SAMPLES, i) % count, error);
+    for (uint64_t i = 0; status == MJ_OK && i < samples; i++) {
+        status = check_element(c, mj_check_hash(SEED_SAMPLES, i) % count, error);
     }
+    return status;
+}
+
+mj_status mj_check_output(const mj_check *check, const void *output, const void *base, mj_error *error)
+{
+    comparison c = {check, mj_check_output_shape(check, check->op), output, base, 0, 0};
+    uint64_t count = c.shape.rows * c.shape.columns;
+    uint64_t depth = is_gemm(check->op) ? mj_problem_gemm(&check->problem, check->op).k : 16;
+    mj_status status = check_every(&c, error);
+    if (count > PRODUCTS_MAX / depth) {
+        status = status == MJ_OK ? check_samples(&c, PRODUCTS_MAX / depth, error) : status;
+    } else {
+        for (uint64_t i = 0; status == MJ_OK && i < count; i++) {
+            status = check_element(&c, i, error);
+        }
+    }
+    if (status == MJ_OK && is_gemm(check->op) && sqrt(c.difference) > check->scheme.tolerance.row_norm * sqrt(c.want)) {
+        return mj_fail(error, MJ_ERR_WRONG_RESULT,
+                       "%s of %" PRIu32 " tokens: errors are %.3g of the values in the mean, scheme %s allows %.3g",
+                       mj_op_name(check->op), check->token_count, sqrt(c.difference / c.want), check->problem.scheme,
+                       check->scheme.tolerance.row_norm);
+    }
+    return status;
+}
+
+/* ---- Codes ---- */
+
+static mj_status check_code_row(const mj_check *check, uint64_t row, const uint8_t *codes, const float *scales,
+                                uint8_t *want, float *want_scales, uint16_t *input, mj_error *error)
+{
+    uint32_t k = mj_problem_gemm(&check->problem, check->op).k, per_row = mj_ref_scales_per_row(&check->scheme, k);
+    uint64_t first = row * k;
+    for (uint32_t i = 0; i < k; i++) {
+        memcpy(&input[i], check->io.words + (first + i) % check->io.period * sizeof *input, sizeof *input);
+    }
+    want_scales[0] = check->static_scale.values[0];
+    mj_status status = mj_ref_quantise_row(&check->scheme, k, input, 0, want, want_scales, error);
+    for (uint32_t i = 0; status == MJ_OK && i < per_row; i++) {
+        if (memcmp(&scales[row * per_row + i], &want_scales[i], sizeof(float)) != 0) {
+            return mj_fail(error, MJ_ERR_WRONG_RESULT,
+                           "%s of %" PRIu32 " tokens: row %" PRIu64 ", scale %" PRIu32 " is %.9g, not %.9g",
+                           mj_op_name(check->op), check->token_count, row, i, (double)scales[row * per_row + i],
+                           (double)want_scales[i]);
+        }
+    }
+    for (uint32_t i = 0; status == MJ_OK && i < k; i++) {
+        if (codes[first + i] != want[i]) {
+            return mj_fail(error, MJ_ERR_WRONG_RESULT,
+                           "%s of %" PRIu32 " tokens: row %" PRIu64 ", column %" PRIu32 " is code %u, not %u",
+                           mj_op_name(check->op), check->token_count, row, i, codes[first + i], want[i]);
+        }
+    }
+    return status;
+}
+
+mj_status mj_check_codes(const mj_check *check, const void *codes, const float *scales, mj_error *error)
+{
+    mj_check_shape shape = mj_check_output_shape(check, check->op);
+    uint64_t rows = shape.rows * shape.columns > CODES_MAX ? CODES_MAX / shape.columns + 1 : shape.rows;
+    uint8_t *want = mj_alloc(check->context, shape.columns);
+    float *want_scales = mj_alloc(check->context, (shape.columns + 1) * sizeof *want_scales);
+    uint16_t *input = mj_alloc(check->context, shape.columns * sizeof *input);
+    mj_status status = want && want_scales && input ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "no memory for codes");
+    for (uint64_t i = 0; status == MJ_OK && i < rows; i++) { /* of many: the first, the last, and some between */
+        uint64_t row = rows == shape.rows ? i : mj_check_hash(SEED_SAMPLES, i) % shape.rows;
+        row = i == 0 ? 0 : i == rows - 1 ? shape.rows - 1 : row;
+        status = check_code_row(check, row, codes, scales, want, want_scales, input, error);
+    }
+    mj_free(check->context, want);
+    mj_free(check->context, want_scales);
+    mj_free(check->context, input);
     return status;
 }
 

@@ -5,7 +5,7 @@
  *     "moejit_store": 1,
  *     "problem": "E=8/8,topk=2,...",                 canonical text; the file name is for people, this is the key
  *     "identity": { "device", "arch", "sm_count", "memory_bytes", "driver", "compiler", "generator", "version" },
- *     "ceilings": { "memory_gbps", "matrix_tflops" },
+ *     "ceilings": { "memory_gbps", "matrix_tflops", "matrix_product" },    the last: "bf16" where it is absent
  *     "ops": { "tables": {kernel}, "activation": {kernel}, "combine": {kernel} },
  *     "rows": { "1": { "uniform": { "gemm1": {choice}, "gemm2": {choice} } }, "16": ... }
  *   }
@@ -65,6 +65,7 @@ typedef struct mj_store_file { /* one file in memory; mj_store_file_free */
     uint32_t row_count, row_capacity;
     mj_store_row *rows; /* sorted by token_count, then routing */
     double memory_gbps, matrix_tflops;
+    char matrix_product[MJ_NAME_MAX]; /* what the vendor's library multiplied for it; "" if nothing */
 } mj_store_file;
 
 /* File name for a problem on a device: of the device name the first 100 characters, those outside [A-Za-z0-9._-] as '_'. */

@@ -296,6 +296,13 @@ static mj_status read_ceilings(const mj_json *root, mj_store_file *out, mj_error
             status = mj_fail(error, MJ_ERR_FORMAT, "ceilings.%s: %g is out of range", rows[i].key, *rows[i].out);
         }
     }
+    if (status == MJ_OK && mj_json_get(value, "matrix_product")) {
+        status = mj_json_within(
+            error, mj_json_read_string(value, "matrix_product", out->matrix_product, sizeof out->matrix_product, error),
+            "ceilings.");
+    } else if (status == MJ_OK && out->matrix_tflops > 0) { /* from before there was another */
+        memcpy(out->matrix_product, "bf16", sizeof "bf16");
+    }
     return status;
 }
 

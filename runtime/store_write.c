@@ -132,7 +132,8 @@ static bool add_ceilings(mj_json *root, const mj_store_file *file)
 {
     mj_json *ceilings = mj_json_add(root, "ceilings", mj_json_object());
     return mj_json_add_number(ceilings, "memory_gbps", file->memory_gbps) &&
-           mj_json_add_number(ceilings, "matrix_tflops", file->matrix_tflops);
+           mj_json_add_number(ceilings, "matrix_tflops", file->matrix_tflops) &&
+           (!file->matrix_product[0] || mj_json_add_string(ceilings, "matrix_product", file->matrix_product));
 }
 
 mj_json *mj_store_to_json(const mj_store_file *file)

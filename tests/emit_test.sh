@@ -20,8 +20,9 @@ cat >"$work/config.json" <<'JSON'
 {"num_local_experts": 8, "num_experts_per_tok": 2, "hidden_size": 256, "intermediate_size": 512, "hidden_act": "silu"}
 JSON
 
-emit() { # arch[,arch...] [folder]
-    output=$("$build/moejit" emit --model "$work/config.json" --arch "$1" --batch 1 16 --out "$work/${2:-$1}" 2>&1)
+emit() { # arch[,arch...] [folder [scheme]]
+    output=$("$build/moejit" emit --model "$work/config.json" --arch "$1" --batch 1 16 --scheme "${3:-bf16}" \
+        --out "$work/${2:-$1}" 2>&1)
 }
 
 # Builds serve_pack.c with the C file of a pack, against the library without a generator.
@@ -44,6 +45,14 @@ check serves_without_generator_or_compiler $? "$output"
 # Another problem than the pack's is refused, not served by accident.
 output=$(env -i HOME="$work/other" "$work/serve" cpu 256 1024 2>&1)
 check refuses_another_problem $((!$?)) "served a problem that the pack does not hold: $output"
+
+# Codes, scales and zero points of a quantised pack are checked by what its manifests say of the scheme.
+for scheme in fp8_w8a8_block int4_w4a16_zp; do
+    emit cpu "$scheme" "$scheme" && build_server "$scheme" "serve_$scheme" &&
+        output=$(env -i HOME="$work/other" PATH=/nowhere MOEJIT_CC=/nowhere/cc "$work/serve_$scheme" cpu 256 512 "$scheme" 2>&1) &&
+        echo "$output" | grep -q "every kernel is verified"
+    check "checks_itself_without_generator_$scheme" $? "$output"
+done
 
 if [ -n "${MOEJIT_NVRTC:-}" ]; then
     emit sm_90a

@@ -1,4 +1,4 @@
-/* host_run.h: runs a generated source on the CPU, under the host prelude, and compares with tuner/reference.c.
+/* host_run.h: runs a generated source on the CPU, under the host prelude, and compares with runtime/reference.c.
  *
  * Everything happens in a child process with a time limit, so a source that crashes, hangs or spoils memory is an outcome like
  * any other. What the prelude said before a crash is its reason. */

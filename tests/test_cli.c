@@ -380,6 +380,90 @@ TEST(models_show_where_numbers_come_from)
     CHECK_CONTAINS(got->out, "8, 2 per token");
 }
 
+/* A config.json's quantization_config picks the scheme; --scheme wins over it, whatever it says. */
+TEST(quantised_models_pick_a_scheme)
+{
+    static const struct {
+        const char *words;
+        int code;
+        const char *text;
+    } rows[] = {
+        {"models ./fp8.json", CLI_OK, "scheme         fp8_w8a8_block"},
+        {"models ./fp8.json --json", CLI_OK, "\"scheme\": \"fp8_w8a8_block\""},
+        {"models ./int4.json", CLI_OK, "pack them anew"},
+        {"models ./mxfp4.json", CLI_OK, "scheme         ./mxfp4.json: mxfp4 is not served in this version"},
+        {"models ./broken.json", CLI_BAD_FILE, "quant_method: \"gtpq\" is not known; did you mean \"gptq\"?"},
+        {"gen --manifest --family reference --arch sm_90a --model ./fp8.json", CLI_OK, "scheme=fp8_w8a8_block"},
+        {"gen --manifest --family reference --arch sm_90a --model ./int4.json", CLI_OK, "scheme=int4_w4a16_zp_fp16"},
+        {"gen --manifest --family reference --arch sm_90a --model ./mxfp4.json", CLI_USAGE,
+         "mxfp4 is not served in this version"},
+        {"gen --manifest --family reference --arch sm_90a --model ./broken.json", CLI_BAD_FILE, "did you mean"},
+        {"gen --manifest --family reference --arch sm_90a --model ./mxfp4.json --scheme bf16", CLI_OK, "scheme=bf16"},
+        {"gen --manifest --family reference --arch sm_90a --model ./broken.json --scheme fp8_w8a8", CLI_OK,
+         "scheme=fp8_w8a8,"},
+        {"gen --manifest --family reference --arch sm_90a --model ./fp8.json --dtype auto", CLI_OK,
+         "scheme=fp8_w8a8_block"},
+    };
+    static const char *const files[][2] = {
+        {"fp8.json", "{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128]}"},
+        {"int4.json", "{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":128,\"zero_point\":true}"},
+        {"mxfp4.json", "{\"quant_method\":\"mxfp4\"}"},
+        {"broken.json", "{\"quant_method\":\"gtpq\"}"},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char text[600];
+        snprintf(text, sizeof text,
+                 "{\"num_local_experts\":8,\"num_experts_per_tok\":2,\"hidden_size\":256,\"intermediate_size\":128,"
+                 "\"torch_dtype\":\"float16\",\"quantization_config\":%s}",
+                 files[i][1]);
+        cli_put_file(files[i][0], text);
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const cli_run_result *got = cli_run_words(rows[i].words);
+        if (got->code != rows[i].code || !strstr(rows[i].code == CLI_OK ? got->out : got->err, rows[i].text)) {
+            check_fail(__FILE__, __LINE__, "moejit %s: code %d, %s%.200s", rows[i].words, got->code, got->err,
+                       got->out);
+        }
+    }
+}
+
+/* What the text form says of AMD's compiler, and nothing where there is none. */
+TEST(devices_list_amds_compiler)
+{
+    const cli_run_result *got = cli_run_words("devices --json --device cpu");
+    CHECK_INT(got->code, CLI_OK);
+    CHECK(!strstr(got->out, "\"backend\""));
+    char path[600];
+    snprintf(path, sizeof path, "%s/tests/libfake_hiprtc.so", MJ_TEST_BUILD_DIR);
+    char *real = realpath(path, NULL);
+    char *kept = getenv("MOEJIT_HIPRTC") ? strdup(getenv("MOEJIT_HIPRTC")) : NULL;
+    setenv("MOEJIT_HIPRTC", real, 1);
+    setenv("FAKE_HIPRTC", "targets=gfx90a", 1);
+    got = cli_run_words("devices --json");
+    mj_json *root = NULL;
+    CHECK_INT(got->code, CLI_OK);
+    CHECK_STATUS(mj_json_parse(got->out, strlen(got->out), "stdout", &root, NULL), MJ_OK);
+    const mj_json *compiler = mj_json_at(mj_json_get(root, "compilers"), 0),
+                  *targets = mj_json_get(compiler, "targets");
+    CHECK(mj_json_count(mj_json_get(root, "devices")) >= 1);
+    CHECK_STRING(mj_json_value_string(mj_json_get(compiler, "backend")), "hip");
+    CHECK_CONTAINS(mj_json_value_string(mj_json_get(compiler, "path")), "libfake_hiprtc.so");
+    CHECK_INT(mj_json_count(targets), 1);
+    CHECK_STRING(mj_json_value_string(mj_json_at(targets, 0)), "gfx90a");
+    CHECK_INT(mj_json_count(mj_json_get(compiler, "not_targets")), 6);
+    mj_json_free(root);
+    got = cli_run_words("devices");
+    CHECK_CONTAINS(got->out, "compiles for gfx90a, not for");
+    unsetenv("FAKE_HIPRTC");
+    if (kept) {
+        setenv("MOEJIT_HIPRTC", kept, 1);
+    } else {
+        unsetenv("MOEJIT_HIPRTC");
+    }
+    free(real);
+    free(kept);
+}
+
 TEST(routing_needs_no_device)
 {
     const cli_run_result *got = cli_run_words("routing --model qwen3-30b-a3b --routing balanced,hot16 --batch 64");
@@ -487,6 +571,8 @@ int main(int argc, char **argv)
     RUN(parses_benchmark_moe_lines);
     RUN(json_parses);
     RUN(models_show_where_numbers_come_from);
+    RUN(quantised_models_pick_a_scheme);
+    RUN(devices_list_amds_compiler);
     RUN(routing_needs_no_device);
     RUN(routing_counts_skinny_blocks);
     RUN(gen_recreates_itself);

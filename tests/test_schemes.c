@@ -1,5 +1,5 @@
 /* Every scheme of lua/quant that is served, through the reference family and the quantise ops, under the host prelude: what a
- * kernel decodes against what tuner/operand_values.c does, on ragged and empty shapes. Then fp8 codes against a third formula,
+ * kernel decodes against what runtime/operand_values.c does, on ragged and empty shapes. Then fp8 codes against a third formula,
  * and mutants of the templates, which must be caught. */
 #include <math.h>
 

@@ -1,6 +1,9 @@
 /* The tolerances: what rounding does passes, what a mistake does not, at the largest depth of every model. */
-#include "check.h"
+#define _GNU_SOURCE
+#include "device_fixture.h"
+#include "measure.h"
 #include "reference.h"
+#include "store.h"
 #include "verify.h"
 
 #define COLUMNS 128
@@ -85,6 +88,95 @@ TEST(rounding_passes_and_single_errors_do_not)
     CHECK(mj_tolerance_check(&scheme->tolerance, got, want, 0) == UINT32_MAX);
 }
 
+/* ---- The vendor's product: a device that multiplies what `can` says, at once ---- */
+
+static const char *can;
+static mj_status can_status;
+static uint32_t bf16_count, fp8_count;
+
+static mj_status fake_product(void *device, const char *format, uint32_t n, const void *a, const void *b, void *c,
+                              void *stream, mj_error *error)
+{
+    (void)device, (void)stream;
+    bool is_fp8 = strcmp(format, "e4m3") == 0;
+    const uint32_t *words = a;
+    if (n != 256 || !b || !c || a == b || words[1] == words[2]) { /* random data, not zeros */
+        return mj_fail(error, MJ_ERR_ARGUMENT, "not what a product is asked for");
+    }
+    if (!strstr(can, format)) {
+        return mj_fail(error, can_status, "no product in %s here", format);
+    }
+    bf16_count += !is_fp8;
+    fp8_count += is_fp8;
+    return MJ_OK;
+}
+
+TEST(the_product_is_what_the_scheme_multiplies)
+{
+    static const struct {
+        const char *asked, *can, *product, *note;
+        mj_status status, want;
+    } rows[] = {
+        {"bf16", "bf16 e4m3", "bf16", "", MJ_OK, MJ_OK},
+        {"f16", "bf16 e4m3", "bf16", "", MJ_OK, MJ_OK},
+        {"e4m3", "bf16 e4m3", "e4m3", "", MJ_OK, MJ_OK},
+        {"e4m3", "bf16", "bf16", "no product in e4m3", MJ_ERR_UNSUPPORTED, MJ_OK},
+        {"e4m3", "bf16", "bf16", "no product in e4m3", MJ_ERR_DEVICE, MJ_OK},
+        {"e4m3", "", "", "no product in e4m3", MJ_ERR_UNSUPPORTED, MJ_OK},
+        {"e4m3", "bf16", "", "", MJ_ERR_DEVICE_LOST, MJ_ERR_DEVICE_LOST},
+    };
+    device_fixture f;
+    mj_lab lab = {0};
+    mj_error error = {0};
+    temp_folder_make();
+    CHECK(open_fixture(&f, "cpu", "product"));
+    CHECK_STATUS(mj_lab_open(f.device, 1 << 20, &lab, &error), MJ_OK);
+    const mj_backend *own = f.device->backend;
+    mj_backend faked = *own;
+    mj_matrix_ceiling out;
+    CHECK_STATUS(mj_measure_matrix(&lab, "e4m3", 256, &out, &error), MJ_OK); /* the cpu has none */
+    CHECK(out.tflops == 0 && !out.product[0] && !out.note[0]);
+    faked.dense_product = fake_product;
+    f.device->backend = &faked;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        can = rows[i].can;
+        can_status = rows[i].status;
+        bf16_count = fp8_count = 0;
+        CHECK_STATUS(mj_measure_matrix(&lab, rows[i].asked, 256, &out, &error), rows[i].want);
+        CHECK_STRING(out.product, rows[i].product);
+        CHECK_CONTAINS(out.note, rows[i].note);
+        CHECK_INT(out.tflops > 0, rows[i].product[0] != 0);
+        CHECK_INT(fp8_count > 0, strcmp(rows[i].product, "e4m3") == 0);
+        CHECK_INT(bf16_count > 0, strcmp(rows[i].product, "bf16") == 0);
+        CHECK_INT(lab.bytes_used, 0);
+    }
+    lab.bytes_max = 200 << 10; /* no room for the third matrix of any */
+    CHECK_STATUS(mj_measure_matrix(&lab, "e4m3", 256, &out, &error), MJ_OK);
+    CHECK(out.tflops == 0 && out.note[0]);
+    f.device->backend = own;
+    mj_lab_close(&lab);
+    close_fixture(&f);
+    temp_folder_remove();
+}
+
+/* Files of before it was said: the only product there was. */
+TEST(stored_ceilings_without_a_product_are_of_bf16)
+{
+    mj_store_file file = {.matrix_tflops = 700, .memory_gbps = 4000}, again;
+    CHECK_STATUS(mj_problem_parse("E=8,topk=2,H=64,N=64", &file.problem, NULL), MJ_OK);
+    memcpy(file.identity.device, "x", 2);
+    for (int i = 0; i < 2; i++) {
+        snprintf(file.matrix_product, sizeof file.matrix_product, "%s", i ? "e4m3" : "");
+        char *text = mj_store_print(&file);
+        CHECK(text);
+        CHECK_INT(strstr(text, "matrix_product") != NULL, i);
+        CHECK_STATUS(mj_store_parse(text, strlen(text), "x", &again, NULL), MJ_OK);
+        CHECK_STRING(again.matrix_product, i ? "e4m3" : "bf16");
+        mj_store_file_free(&again);
+        free(text);
+    }
+}
+
 int main(int argc, char **argv)
 {
     mj_error error = {0};
@@ -95,6 +187,8 @@ int main(int argc, char **argv)
     CHECK_BEGIN(argc, argv);
     RUN(one_missing_step_of_the_largest_depth_is_seen);
     RUN(rounding_passes_and_single_errors_do_not);
+    RUN(the_product_is_what_the_scheme_multiplies);
+    RUN(stored_ceilings_without_a_product_are_of_bf16);
     mj_spec_free(spec);
     return CHECK_END();
 }

@@ -1,4 +1,4 @@
-/* Family wgmma: a spread of its configs on the CPU, under the host model of Hopper's primitives, against tuner/reference.c. */
+/* Family wgmma: a spread of its configs on the CPU, under the host model of Hopper's primitives, against runtime/reference.c. */
 #include "mutants.h"
 
 /* Both orientations, both ways of the input rows, clusters, one and two consumers, steps of 128 to 512 bytes; depths that no step

@@ -1,7 +1,10 @@
-/* ceilings.c: what the device's memory can do: the roof under which times are judged. */
+/* ceilings.c: what the device's memory and matrix units can do: the roof under which times are judged. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "measure.h"
+#include "reference.h"
 
 #define CEILING_REPLAYS     20
 #define CEILING_SECONDS_MAX 1.0
@@ -97,17 +100,18 @@ mj_status mj_measure_bandwidth(mj_lab *lab, double *gbps, mj_error *error)
 
 /* ---- Matrix units ---- */
 
-#define PRODUCT_SIZE        8192u
 #define PRODUCTS_PER_SAMPLE 10
 #define PRODUCT_SAMPLES     7
 
 typedef struct product {
+    const char *format;
+    uint32_t size;
     void *a, *b, *c;
 } product;
 
 static mj_status multiply(mj_lab *lab, const product *p, mj_error *error)
 {
-    return lab->device->backend->dense_product(lab->device->handle, "bf16", PRODUCT_SIZE, p->a, p->b, p->c, lab->stream,
+    return lab->device->backend->dense_product(lab->device->handle, p->format, p->size, p->a, p->b, p->c, lab->stream,
                                                error);
 }
 
@@ -158,31 +162,58 @@ static mj_status time_products(mj_lab *lab, const product *p, double *us, mj_err
     return status;
 }
 
-mj_status mj_measure_matrix(mj_lab *lab, double *tflops, mj_error *error)
+static mj_status measure_product(mj_lab *lab, const char *format, uint32_t size, double *tflops, mj_error *error)
 {
-    const uint64_t elements = (uint64_t)PRODUCT_SIZE * PRODUCT_SIZE, bytes = 2 * elements;
-    product p = {0};
-    void **const matrices[] = {&p.a, &p.b, &p.c};
+    const uint64_t elements = (uint64_t)size * size;
+    product p = {.format = format, .size = size};
+    struct {
+        void **pointer;
+        const char *format;
+    } matrices[] = {{&p.a, format}, {&p.b, format}, {&p.c, "bf16"}};
     double us = 0;
-    *tflops = 0;
-    if (!lab->device->backend->dense_product) {
-        return MJ_OK;
-    }
     mj_status status = MJ_OK;
     for (int i = 0; i < 3 && status == MJ_OK; i++) {
-        status = mj_lab_alloc(lab, bytes, matrices[i], error);
+        status = mj_lab_alloc(lab, elements * mj_ref_format_bytes(matrices[i].format), matrices[i].pointer, error);
     }
     for (int i = 0; i < 2 && status == MJ_OK; i++) { /* random: zeros run faster than any real data */
-        status = mj_lab_fill(lab, "bf16", *matrices[i], elements, (uint64_t)i + 1, 1.0f, error);
+        status = mj_lab_fill(lab, matrices[i].format, *matrices[i].pointer, elements, (uint64_t)i + 1, 1.0f, error);
     }
     if (status == MJ_OK) {
         status = time_products(lab, &p, &us, error);
     }
     if (status == MJ_OK && us > 0) {
-        *tflops = 2.0 * PRODUCT_SIZE * (double)elements / us * 1e-6;
+        *tflops = 2.0 * size * (double)elements / us * 1e-6;
     }
     for (int i = 0; i < 3; i++) {
-        mj_lab_free(lab, *matrices[i], bytes);
+        mj_lab_free(lab, *matrices[i].pointer, elements * mj_ref_format_bytes(matrices[i].format));
+    }
+    return status;
+}
+
+mj_status mj_measure_matrix(mj_lab *lab, const char *format, uint32_t size, mj_matrix_ceiling *out, mj_error *error)
+{
+    bool is_fp8 = strcmp(format, "e4m3") == 0 || strcmp(format, "e4m3fnuz") == 0;
+    mj_error why = {0};
+    mj_status status = MJ_OK;
+    memset(out, 0, sizeof *out);
+    if (!lab->device->backend->dense_product) {
+        return MJ_OK;
+    }
+    if (is_fp8) {
+        status = measure_product(lab, format, size, &out->tflops, &why);
+        if (status == MJ_ERR_DEVICE_LOST) {
+            return mj_fail(error, status, "%s", why.text);
+        }
+        if (status != MJ_OK) {
+            snprintf(out->note, sizeof out->note, "%.150s", why.text);
+        }
+    }
+    if (!(out->tflops > 0)) {
+        format = "bf16";
+        status = measure_product(lab, format, size, &out->tflops, error);
+    }
+    if (out->tflops > 0) {
+        snprintf(out->product, sizeof out->product, "%.31s", format);
     }
     return status == MJ_ERR_UNSUPPORTED || status == MJ_ERR_DEVICE_MEMORY ? MJ_OK
                                                                           : status; /* the arch's figure serves */

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 
+#include "config_json.h"
 #include "context.h"
 #include "json.h"
 #include "moejit_tune.h"
@@ -144,11 +145,11 @@ typedef struct cli_target {
 cli_exit cli_resolve(const cli_options *options, mj_context *context, cli_target *out);
 /* The same for other front ends (the script host). `name` is a built-in, a Hugging Face id or a
  * path. */
-mj_status cli_find_model(const mj_spec *spec, const char *name, const char *prefix, mj_model *out, char *scheme,
-                         size_t scheme_bytes, mj_error *error);
-/* "--scheme"/"--dtype" word -> name of lua/quant. `model_scheme` answers "auto". */
-mj_status cli_find_scheme(const mj_spec *spec, const char *word, const char *model_scheme, char out[MJ_NAME_MAX],
-                          mj_error *error);
+mj_status cli_find_model(const mj_spec *spec, const char *name, const char *prefix, mj_model *out,
+                         mj_config_scheme *scheme, mj_error *error);
+/* "--scheme"/"--dtype" word -> name of lua/quant. `of_model` answers "auto" and a word left out. */
+mj_status cli_find_scheme(const mj_spec *spec, const char *word, const mj_config_scheme *of_model,
+                          char out[MJ_NAME_MAX], mj_error *error);
 
 /* NULL when out of memory. */
 mj_json *cli_model_json(const mj_model *model);

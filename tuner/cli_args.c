@@ -55,7 +55,7 @@ static const option_row rows[] = {
     {"enable-expert-parallel", {"-enable-ep"}, KIND_FLAG, NULL, AT(expert_parallel), LAYER,
      "vLLM's meaning: the --tp ranks divide the experts instead (ep = tp, then tp = 1)"},
     {"scheme", {"--dtype"}, KIND_TEXT, "NAME", AT(scheme), LAYER,
-     "weight format: auto (what the model says), bf16, fp16, fp8_w8a8[_channel|_block][_fnuz],\n"
+     "weight format: auto (what the model or its quantization_config says), bf16, fp16, fp8_w8a8[_channel|_block][_fnuz],\n"
      "int4_w4a16[_g64|_g32][_zp][_fp16] (default auto)"},
     {"batch", {"--batch-size", "-b", "--batch-sizes"}, KIND_LIST, "M...", AT(batch), LAYER,
      "numbers of tokens, with blanks or commas between\n"

@@ -53,15 +53,15 @@ static void print_device(const mj_device_info *info, bool verbose)
     }
 }
 
-static cli_exit print_devices(const cli_options *options, const mj_device_info *infos, uint32_t count)
+/* `list`: the rows go there instead. */
+static cli_exit print_devices(const cli_options *options, const mj_device_info *infos, uint32_t count, mj_json *list)
 {
-    mj_json *list = options->json ? mj_json_array() : NULL;
     uint32_t shown = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (options->device && strcmp(options->device, "best") != 0 && strcmp(options->device, infos[i].id) != 0) {
             continue;
         }
-        if (options->json) {
+        if (list) {
             mj_json_push(list, cli_device_json(&infos[i]));
         } else {
             if (shown == 0) {
@@ -75,12 +75,11 @@ static cli_exit print_devices(const cli_options *options, const mj_device_info *
             break;
         }
     }
-    cli_exit code = options->json ? cli_print_json(list) : CLI_OK;
-    if (shown == 0 && code == CLI_OK) {
+    if (shown == 0) {
         cli_error("no device '%s' (see `moejit devices`)", options->device ? options->device : "");
         return CLI_NO_DEVICE;
     }
-    return code;
+    return CLI_OK;
 }
 
 /* ---- AMD's compiler: it does not say what it knows, and its cards' owners may have any of a dozen versions ---- */
@@ -159,6 +158,56 @@ static void print_amd_compiler(mj_context *context, bool verbose)
     }
 }
 
+static mj_json *target_list(const amd_compiler *found, bool can)
+{
+    mj_json *list = mj_json_array();
+    for (uint32_t i = 0; i < found->count; i++) {
+        if (found->can[i] == can) {
+            mj_json_push(list, mj_json_new_string(found->targets[i]));
+        }
+    }
+    return list;
+}
+
+/* The same as one object; nothing where the text form says nothing. */
+static void add_amd_compiler(mj_json *list, mj_context *context, bool verbose)
+{
+    amd_compiler found;
+    mj_error error = {MJ_OK, ""};
+    mj_status status = find_amd_compiler(context, &found, &error);
+    if (!found.compiler[0] && !verbose && !context->hiprtc_path) {
+        return;
+    }
+    mj_json *row = mj_json_object();
+    mj_json_add_string(row, "backend", "hip");
+    mj_json_add_string(row, "compiler", found.compiler);
+    mj_json_add_string(row, "path", found.path);
+    if (status == MJ_OK) {
+        mj_json_add(row, "targets", target_list(&found, true));
+        mj_json_add(row, "not_targets", target_list(&found, false));
+    }
+    mj_json_add_string(row, "note", error.text);
+    mj_json_push(list, row);
+}
+
+static cli_exit list_devices(const cli_options *options, mj_context *context, const mj_device_info *infos,
+                             uint32_t count)
+{
+    mj_json *root = options->json ? mj_json_object() : NULL;
+    cli_exit code = print_devices(options, infos, count, root ? mj_json_add(root, "devices", mj_json_array()) : NULL);
+    if (code != CLI_OK) {
+        mj_json_free(root);
+        return code;
+    }
+    mj_json *compilers = root ? mj_json_add(root, "compilers", mj_json_array()) : NULL;
+    if (compilers && !options->device) {
+        add_amd_compiler(compilers, context, options->verbose > 0);
+    } else if (!options->device) {
+        print_amd_compiler(context, options->verbose > 0);
+    }
+    return root ? cli_print_json(root) : CLI_OK;
+}
+
 cli_exit cli_devices(const cli_options *options)
 {
     mj_context *context;
@@ -172,10 +221,7 @@ cli_exit cli_devices(const cli_options *options)
     if (mj_device_list(context, infos, DEVICES_MAX, &count, &error) != MJ_OK) {
         code = cli_fail(&error);
     } else {
-        code = print_devices(options, infos, count < DEVICES_MAX ? count : DEVICES_MAX);
-        if (code == CLI_OK && !options->json && !options->device) {
-            print_amd_compiler(context, options->verbose > 0);
-        }
+        code = list_devices(options, context, infos, count < DEVICES_MAX ? count : DEVICES_MAX);
     }
     mj_context_destroy(context);
     return code;

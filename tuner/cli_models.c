@@ -24,11 +24,14 @@ static mj_status scheme_later(const char *word, mj_error *error)
                    "--scheme %s: known, but not in this version: `moejit help tune` has those that are", word);
 }
 
-mj_status cli_find_scheme(const mj_spec *spec, const char *word, const char *model_scheme, char out[MJ_NAME_MAX],
-                          mj_error *error)
+mj_status cli_find_scheme(const mj_spec *spec, const char *word, const mj_config_scheme *of_model,
+                          char out[MJ_NAME_MAX], mj_error *error)
 {
     if (!word || strcmp(word, "auto") == 0) {
-        word = model_scheme && model_scheme[0] ? model_scheme : "bf16";
+        if (of_model->why.status != MJ_OK) {
+            return mj_fail(error, of_model->why.status, "%s", of_model->why.text);
+        }
+        word = of_model->name[0] ? of_model->name : "bf16";
     }
     for (size_t i = 0; i < sizeof dtype_words / sizeof dtype_words[0]; i++) {
         word = strcmp(word, dtype_words[i][0]) == 0 ? dtype_words[i][1] : word;
@@ -55,11 +58,11 @@ static bool looks_like_path(const char *name)
            (length > 5 && strcmp(name + length - 5, ".json") == 0);
 }
 
-mj_status cli_find_model(const mj_spec *spec, const char *name, const char *prefix, mj_model *out, char *scheme,
-                         size_t scheme_bytes, mj_error *error)
+mj_status cli_find_model(const mj_spec *spec, const char *name, const char *prefix, mj_model *out,
+                         mj_config_scheme *scheme, mj_error *error)
 {
     const mj_model *found = NULL;
-    scheme[0] = '\0';
+    memset(scheme, 0, sizeof *scheme);
     mj_status status = mj_spec_find_model(spec, name, &found, error);
     if (status == MJ_OK && prefix) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "--model-prefix is for config.json files; %s is built in", name);
@@ -69,7 +72,7 @@ mj_status cli_find_model(const mj_spec *spec, const char *name, const char *pref
         return MJ_OK;
     }
     if (looks_like_path(name)) {
-        status = mj_config_json_read(name, prefix, out, scheme, scheme_bytes, error);
+        status = mj_config_json_read(name, prefix, out, scheme, error);
         if (status == MJ_ERR_NOT_FOUND && error) { /* a path was meant: a missing input file */
             error->status = status = MJ_ERR_FORMAT;
         }
@@ -106,11 +109,11 @@ static cli_exit resolve_text(const cli_options *options, cli_target *out)
 
 static mj_status resolve_model(const cli_options *options, const mj_spec *spec, cli_target *out, mj_error *error)
 {
-    char model_scheme[MJ_NAME_MAX], scheme[MJ_NAME_MAX];
-    mj_status status = cli_find_model(spec, options->model, options->model_prefix, &out->model, model_scheme,
-                                      sizeof model_scheme, error);
+    char scheme[MJ_NAME_MAX];
+    mj_config_scheme of_model;
+    mj_status status = cli_find_model(spec, options->model, options->model_prefix, &out->model, &of_model, error);
     if (status == MJ_OK) {
-        status = cli_find_scheme(spec, options->scheme, model_scheme, scheme, error);
+        status = cli_find_scheme(spec, options->scheme, &of_model, scheme, error);
     }
     if (status != MJ_OK) {
         return status;
@@ -178,7 +181,7 @@ mj_json *cli_model_json(const mj_model *model)
     return row;
 }
 
-static void print_model(const mj_model *model)
+static void print_model(const mj_model *model, const mj_config_scheme *scheme)
 {
     printf("%s\n", model->name);
     for (uint32_t i = 0; i < model->hf_id_count; i++) {
@@ -193,6 +196,9 @@ static void print_model(const mj_model *model)
                model->shared_intermediate);
     }
     printf("  numbers        %s: %s\n", model->verified ? "verified" : "unverified", model->source);
+    if (scheme->name[0] || scheme->why.status != MJ_OK) {
+        printf("  scheme         %s\n", scheme->name[0] ? scheme->name : scheme->why.text);
+    }
     if (model->note[0]) {
         printf("  note           %s\n", model->note);
     }
@@ -217,15 +223,23 @@ static void print_model_table(const mj_spec *spec)
 static cli_exit models_one(const cli_options *options, const mj_spec *spec, const char *name)
 {
     mj_model model;
-    char scheme[MJ_NAME_MAX];
+    mj_config_scheme scheme;
     mj_error error = {MJ_OK, ""};
-    if (cli_find_model(spec, name, options->model_prefix, &model, scheme, sizeof scheme, &error) != MJ_OK) {
+    if (cli_find_model(spec, name, options->model_prefix, &model, &scheme, &error) != MJ_OK) {
         return cli_fail(&error);
     }
-    if (options->json) {
-        return cli_print_json(cli_model_json(&model));
+    if (scheme.why.status == MJ_ERR_FORMAT) {
+        return cli_fail(&scheme.why);
     }
-    print_model(&model);
+    if (options->json) {
+        mj_json *json = cli_model_json(&model);
+        mj_json_add_string(json, "scheme", scheme.name);
+        if (scheme.why.status != MJ_OK) {
+            mj_json_add_string(json, "scheme_note", scheme.why.text);
+        }
+        return cli_print_json(json);
+    }
+    print_model(&model, &scheme);
     return CLI_OK;
 }
 

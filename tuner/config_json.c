@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "config_json.h"
+#include "config_quant.h"
 #include "json.h"
 #include "os.h"
 
@@ -224,8 +225,8 @@ static mj_status read_activation(const reader *in, mj_activation *out)
     return MJ_OK;
 }
 
-/* "bf16", "fp16" or "". A quantised file is served here in its 16-bit form: say so. */
-static void read_scheme(const reader *in, char *scheme, size_t scheme_bytes, mj_model *out)
+/* By the dtype, then by what lies there instead. */
+static void read_scheme(const reader *in, mj_config_scheme *scheme, mj_model *out)
 {
     static const char *const names[][2] = {{"bfloat16", "bf16"},
                                            {"torch.bfloat16", "bf16"},
@@ -234,22 +235,22 @@ static void read_scheme(const reader *in, char *scheme, size_t scheme_bytes, mj_
                                            {"half", "fp16"}};
     static const char *const keys[] = {"torch_dtype", "dtype"};
     const mj_json *places[2] = {in->node, in->root};
-    snprintf(scheme, scheme_bytes, "%s", "");
-    for (int at = 0; at < 4 && !scheme[0]; at++) {
+    char half[MJ_NAME_MAX] = "";
+    for (int at = 0; at < 4 && !half[0]; at++) {
         const char *word = text_of(mj_json_get(places[at / 2], keys[at % 2]));
         for (size_t i = 0; word && i < sizeof names / sizeof names[0]; i++) {
             if (strcmp(word, names[i][0]) == 0) {
-                snprintf(scheme, scheme_bytes, "%s", names[i][1]);
+                snprintf(half, sizeof half, "%s", names[i][1]);
             }
         }
     }
-    const mj_json *quantization = descend(in->root, "quantization_config");
-    if (mj_json_is_object(quantization)) {
-        const char *method = text_of(mj_json_get(quantization, "quant_method"));
-        size_t used = strlen(out->note);
-        snprintf(out->note + used, sizeof out->note - used,
-                 "%sthe file says quantised weights (%.24s): taken as 16 bit", used ? "; " : "",
-                 method ? method : "no quant_method");
+    memset(scheme, 0, sizeof *scheme);
+    if (!mj_config_quant_read(in->root, half, scheme, out->note, sizeof out->note) &&
+        !mj_config_quant_read(in->node, half, scheme, out->note, sizeof out->note)) {
+        memcpy(scheme->name, half, sizeof half);
+    }
+    if (scheme->why.status != MJ_OK) {
+        mj_fail(&scheme->why, scheme->why.status, "%.300s: %.600s", in->file, scheme->why.text);
     }
 }
 
@@ -298,7 +299,7 @@ static void read_name(const reader *in, mj_model *out)
     out->name[length] = '\0';
 }
 
-static mj_status read_model(reader *in, const char *prefix, mj_model *out, char *scheme, size_t scheme_bytes)
+static mj_status read_model(reader *in, const char *prefix, mj_model *out, mj_config_scheme *scheme)
 {
     if (!mj_json_is_object(in->root)) {
         return mj_fail(in->error, MJ_ERR_FORMAT, "%s: not a JSON object", in->file);
@@ -334,29 +335,30 @@ static mj_status read_model(reader *in, const char *prefix, mj_model *out, char 
     out->verified = true;
     snprintf(out->source, sizeof out->source, "%.190s", in->file);
     snprintf(out->note, sizeof out->note, "%s", varies ? "layers differ: the first one's values" : "");
-    read_scheme(in, scheme, scheme_bytes, out);
+    read_scheme(in, scheme, out);
     read_shared(in, out);
     read_name(in, out);
     return status;
 }
 
 mj_status mj_config_json_parse(const char *text, size_t bytes, const char *file_name, const char *prefix, mj_model *out,
-                               char *scheme, size_t scheme_bytes, mj_error *error)
+                               mj_config_scheme *scheme, mj_error *error)
 {
     mj_json *root = NULL;
     memset(out, 0, sizeof *out);
+    memset(scheme, 0, sizeof *scheme);
     mj_error why = {MJ_OK, ""};
     mj_status status = mj_json_parse(text, bytes, file_name, &root, &why);
     if (status != MJ_OK) { /* whatever is wrong with it, it is the file */
         return mj_fail(error, status == MJ_ERR_MEMORY ? status : MJ_ERR_FORMAT, "%s", why.text);
     }
     reader in = {.file = file_name, .root = root, .node = root, .error = error};
-    status = read_model(&in, prefix, out, scheme, scheme_bytes);
+    status = read_model(&in, prefix, out, scheme);
     mj_json_free(root);
     return status;
 }
 
-mj_status mj_config_json_read(const char *path, const char *prefix, mj_model *out, char *scheme, size_t scheme_bytes,
+mj_status mj_config_json_read(const char *path, const char *prefix, mj_model *out, mj_config_scheme *scheme,
                               mj_error *error)
 {
     char file[4096];
@@ -375,7 +377,7 @@ mj_status mj_config_json_read(const char *path, const char *prefix, mj_model *ou
         /* reading, not writing, failed: a bad input, whatever the system called it */
         return mj_fail(error, MJ_ERR_FORMAT, "%.900s", error && error->text[0] ? error->text : file);
     }
-    status = mj_config_json_parse(text, bytes, file, prefix, out, scheme, scheme_bytes, error);
+    status = mj_config_json_parse(text, bytes, file, prefix, out, scheme, error);
     free(text);
     return status;
 }

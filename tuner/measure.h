@@ -26,7 +26,15 @@ mj_status mj_measure(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *ker
 
 /* Memory bandwidth in GB/s (1e9): the better of a read and a copy kernel over arrays larger than the last-level cache. */
 mj_status mj_measure_bandwidth(mj_lab *lab, double *gbps, mj_error *error);
-/* The vendor's dense 8192^3 bf16 product in TFLOP/s, median; 0 where its library is not there or memory is short. */
-mj_status mj_measure_matrix(mj_lab *lab, double *tflops, mj_error *error);
+typedef struct mj_matrix_ceiling {
+    double tflops;             /* 0: no library, or no memory */
+    char product[MJ_NAME_MAX]; /* what was multiplied: "bf16", "e4m3"; "" if nothing was */
+    char note[200];            /* why it is not what was asked for */
+} mj_matrix_ceiling;
+
+#define MJ_PRODUCT_SIZE 8192u
+/* The vendor's dense product of size^3, median. `format` is what a scheme's GEMMs multiply: fp8 is measured as fp8 where the vendor's
+ * library does it on this device, everything else, and fp8 where it cannot be had, as bf16. */
+mj_status mj_measure_matrix(mj_lab *lab, const char *format, uint32_t size, mj_matrix_ceiling *out, mj_error *error);
 
 #endif

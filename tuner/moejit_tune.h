@@ -140,6 +140,8 @@ typedef struct mj_tune_result {
     bool persisted;
     char not_saved[512];               /* why a finished row could not be written; empty: all were */
     double memory_gbps, matrix_tflops; /* measured ceilings; matrix 0: vendor library absent, arch's figure used */
+    char matrix_product[MJ_NAME_MAX];  /* what the vendor's library multiplied: "bf16" or "e4m3"; "" if nothing */
+    char matrix_note[200];             /* why that is not what the scheme's GEMMs multiply; "" if it is, or not known */
     uint32_t row_count;
     mj_tune_row *rows; /* sorted by token count, routing, op */
     uint32_t worker_restarts;

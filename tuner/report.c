@@ -36,9 +36,16 @@ static void print_ceilings(FILE *out, const report_subject *subject, const mj_tu
         fprintf(out, "not measured, P ");
     }
     if (result->matrix_tflops > 0) {
-        fprintf(out, "%.3g TFLOP/s (measured)\n", result->matrix_tflops);
+        fprintf(out, "%.3g TFLOP/s (measured, %s product)\n", result->matrix_tflops,
+                result->matrix_product[0] ? result->matrix_product : "bf16");
+        if (result->matrix_note[0]) {
+            fprintf(
+                out,
+                "          the scheme's own product was not measured: %s; percentages of the roofline are too high\n",
+                result->matrix_note);
+        }
     } else if (subject->arch_tflops > 0) {
-        fprintf(out, "%.3g TFLOP/s (not measured: the arch's figure)\n", subject->arch_tflops);
+        fprintf(out, "%.3g TFLOP/s (not measured: the arch's figure, of bf16)\n", subject->arch_tflops);
     } else {
         fprintf(out, "not measured: the roofline is of memory alone\n");
     }
@@ -389,6 +396,10 @@ static void add_device(mj_json *root, const mj_tune_result *result)
     mj_json_add_number(ceilings, "memory_gbps", result->memory_gbps);
     mj_json_add_number(ceilings, "matrix_tflops", result->matrix_tflops);
     mj_json_add_bool(ceilings, "matrix_measured", result->matrix_tflops > 0);
+    mj_json_add_string(ceilings, "matrix_product", result->matrix_product);
+    if (result->matrix_note[0]) {
+        mj_json_add_string(ceilings, "matrix_note", result->matrix_note);
+    }
 }
 
 mj_json *report_json(const report_subject *subject, const mj_tune_result *result)

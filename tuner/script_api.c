@@ -80,20 +80,20 @@ static const script_key problem_keys[] = {
 
 static mj_status build_problem(const mj_spec *spec, problem_words *words, script_problem *out, mj_error *error)
 {
-    char model_scheme[MJ_NAME_MAX] = "", scheme[MJ_NAME_MAX];
+    char scheme[MJ_NAME_MAX];
+    mj_config_scheme of_model = {0};
     mj_status status = MJ_OK;
     if (words->text) {
         snprintf(out->label, sizeof out->label, "as given by text");
         return mj_problem_parse(words->text, &out->problem, error);
     }
     if (words->model) {
-        status = cli_find_model(spec, words->model, words->model_prefix, &words->layer, model_scheme,
-                                sizeof model_scheme, error);
+        status = cli_find_model(spec, words->model, words->model_prefix, &words->layer, &of_model, error);
     } else {
         snprintf(words->layer.name, sizeof words->layer.name, "layer");
     }
     if (status == MJ_OK) {
-        status = cli_find_scheme(spec, words->scheme, model_scheme, scheme, error);
+        status = cli_find_scheme(spec, words->scheme, &of_model, scheme, error);
     }
     if (status == MJ_OK) {
         status = mj_problem_from_model(&words->layer, words->tp, words->ep, scheme, &out->problem, error);

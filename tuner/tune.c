@@ -169,6 +169,8 @@ static mj_status fill_result(const mj_session *s, mj_tune_result *out, mj_error 
     snprintf(out->not_saved, sizeof(out->not_saved), "%.511s", s->save_failed ? s->save_error.text : "");
     out->memory_gbps = s->memory_gbps;
     out->matrix_tflops = s->matrix_tflops;
+    memcpy(out->matrix_product, s->matrix_product, sizeof(out->matrix_product));
+    memcpy(out->matrix_note, s->matrix_note, sizeof(out->matrix_note));
     out->worker_restarts = s->link.restarts;
     out->seconds = mj_os_monotonic_seconds() - s->start_seconds;
     out->compile_seconds_median = compile_median(s);

@@ -456,6 +456,7 @@ mj_status mj_session_layer(mj_session *s, mj_error *error)
     }
     mj_json *request = mj_json_object(), *reply = NULL;
     mj_json_add_string(request, "do", "ceilings");
+    mj_json_add_string(request, "product", s->scheme->input_format);
     mj_contestant c = {0};
     if (status != MJ_OK || s->mode == MJ_SESSION_VERIFY) {
         mj_json_free(request);
@@ -468,6 +469,9 @@ mj_status mj_session_layer(mj_session *s, mj_error *error)
         if (status == MJ_OK) {
             status = mj_json_read_number(results, "matrix_tflops", &s->matrix_tflops, error);
         }
+        const char *product = mj_wire_text(results, "matrix_product"), *note = mj_wire_text(results, "matrix_note");
+        snprintf(s->matrix_product, sizeof(s->matrix_product), "%s", product ? product : "");
+        snprintf(s->matrix_note, sizeof(s->matrix_note), "%s", note ? note : "");
     }
     if (status == MJ_OK && c.reason != MJ_REASON_NONE) {
         mj_session_report(s, NULL, NULL, "the memory bandwidth could not be measured: the arch's figure is used");

@@ -78,7 +78,8 @@ typedef struct mj_session {
     double start_seconds, deadline_seconds; /* 0: none */
     double tick_seconds;                    /* of the last progress call */
     uint32_t done, total, resumed;
-    double memory_gbps, matrix_tflops; /* measured; 0: not yet, or not to be had */
+    double memory_gbps, matrix_tflops;                  /* measured; 0: not yet, or not to be had */
+    char matrix_product[MJ_NAME_MAX], matrix_note[200]; /* see mj_tune_result */
     bool budget_spent, save_failed, stop;
     mj_error save_error;
 } mj_session;

@@ -101,6 +101,7 @@ mj_status mj_session_load_store(mj_session *s, mj_error *error)
         s->store_loaded = true;
         s->memory_gbps = s->store.memory_gbps;
         s->matrix_tflops = s->store.matrix_tflops;
+        memcpy(s->matrix_product, s->store.matrix_product, sizeof(s->matrix_product));
     } else if (status == MJ_ERR_VERSION && writes && !s->options.force) {
         return mj_fail(error, MJ_ERR_VERSION,
                        "%s: nothing is tuned, for nothing could be saved (--force moves it aside)", why.text);
@@ -314,6 +315,7 @@ void mj_session_save(mj_session *s, mj_row *row, const mj_job *job)
     }
     file.memory_gbps = s->memory_gbps;
     file.matrix_tflops = s->matrix_tflops;
+    memcpy(file.matrix_product, s->matrix_product, sizeof(file.matrix_product));
     if (status == MJ_OK) {
         status = mj_store_save(s->store_path, &file, &error);
     }

@@ -335,15 +335,18 @@ static mj_status do_layer(worker *w, const mj_json *request, mj_json *reply, mj_
 
 static mj_status do_ceilings(worker *w, const mj_json *request, mj_json *reply, mj_error *error)
 {
-    (void)request;
-    double gbps = 0, tflops = 0;
+    const char *product = mj_wire_text(request, "product");
+    double gbps = 0;
+    mj_matrix_ceiling matrix = {0};
     mj_status status =
         w->device ? mj_measure_bandwidth(&w->lab, &gbps, error) : mj_fail(error, MJ_ERR_ARGUMENT, "no device is open");
     if (status == MJ_OK) {
-        status = mj_measure_matrix(&w->lab, &tflops, error);
+        status = mj_measure_matrix(&w->lab, product ? product : "bf16", MJ_PRODUCT_SIZE, &matrix, error);
     }
     mj_json_add_number(reply, "memory_gbps", gbps);
-    mj_json_add_number(reply, "matrix_tflops", tflops);
+    mj_json_add_number(reply, "matrix_tflops", matrix.tflops);
+    mj_json_add_string(reply, "matrix_product", matrix.product);
+    mj_json_add_string(reply, "matrix_note", matrix.note);
     return status;
 }
 

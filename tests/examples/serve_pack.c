@@ -2,7 +2,9 @@
  * libmoejit of any build; PACK names the function that the file defines:
  *
  *     cc -DPACK=moejit_pack_NAME serve_pack.c pack/moejit_pack_NAME.c $(pkg-config --cflags --libs moejit)
- *     ./a.out DEVICE HIDDEN INTERMEDIATE          the problem that the pack was made for: 8 experts, top-2
+ *     ./a.out DEVICE HIDDEN INTERMEDIATE [SCHEME]     the problem that the pack was made for: 8 experts, top-2
+ *
+ * Checks the pack's kernels on this device, then runs a layer of bf16; other schemes (fp8_w8a8_block, ...) are only checked.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,8 +95,9 @@ int main(int argc, char **argv)
     mj_context *context = NULL;
     mj_device *device = NULL;
     mj_plan *plan = NULL;
-    if (argc != 4) {
-        fprintf(stderr, "usage: %s DEVICE HIDDEN INTERMEDIATE\n", argv[0]);
+    const char *scheme = argc == 5 ? argv[4] : "bf16";
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: %s DEVICE HIDDEN INTERMEDIATE [SCHEME]\n", argv[0]);
         return 2;
     }
     mj_problem problem = {.expert_count = EXPERTS,
@@ -104,8 +107,8 @@ int main(int argc, char **argv)
                           .intermediate = (uint32_t)strtoul(argv[3], NULL, 10),
                           .gated = true,
                           .activation = MJ_ACT_SILU,
-                          .scheme = "bf16",
                           .layout = "default"};
+    snprintf(problem.scheme, sizeof problem.scheme, "%s", scheme);
     mj_context_options options = {.no_compile = true};
     mj_plan_options plan_options = {.max_tokens = 16};
     int code = 1;
@@ -115,6 +118,11 @@ int main(int argc, char **argv)
         fail("plan", &error);
     } else if (print_rows(plan) != 0) {
         fprintf(stderr, "some rows are not from the pack\n");
+    } else if (mj_plan_selfcheck(plan, TOKENS, 60, &error)) {
+        fail("selfcheck", &error);
+    } else if (strcmp(scheme, "bf16") != 0) {
+        printf("%s: every kernel is verified\n", scheme);
+        code = !mj_plan_is_verified(plan);
     } else {
         code = run(device, plan, &problem, &error);
         if (code && error.status) {

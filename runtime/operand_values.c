@@ -39,36 +39,66 @@ static uint64_t element_at(const mj_scale_spec *spec, uint64_t expert, uint64_t 
     return strcmp(spec->order, "kn") == 0 ? (expert * depth + deep) * rows + row : (expert * rows + row) * depth + deep;
 }
 
+uint64_t mj_ref_scale_index(const mj_scheme *s, mj_gemm_shape shape, uint64_t expert, uint64_t column, uint64_t k)
+{
+    const mj_scale_spec *spec = &s->scale;
+    return element_at(spec, expert, group_of(column, spec->group_n), groups(shape.n, spec->group_n),
+                      group_of(k, spec->group_k), groups(shape.k, spec->group_k));
+}
+
 double mj_ref_scale(const mj_scheme *s, mj_gemm_shape shape, const void *scales, uint64_t expert, uint64_t column,
                     uint64_t k)
 {
-    const mj_scale_spec *spec = &s->scale;
-    uint64_t at = element_at(spec, expert, group_of(column, spec->group_n), groups(shape.n, spec->group_n),
-                             group_of(k, spec->group_k), groups(shape.k, spec->group_k));
-    return mj_ref_load(spec->format, scales, at);
+    return mj_ref_load(s->scale.format, scales, mj_ref_scale_index(s, shape, expert, column, k));
 }
 
-double mj_ref_zero(const mj_scheme *s, mj_gemm_shape shape, const void *zeros, uint64_t expert, uint64_t column,
-                   uint64_t k)
+uint64_t mj_ref_zero_index(const mj_scheme *s, mj_gemm_shape shape, uint64_t expert, uint64_t column, uint64_t k,
+                           uint64_t *element)
 {
     const mj_scale_spec *spec = &s->zero;
     const mj_packing *pack = &spec->packing;
     uint64_t row = group_of(column, spec->group_n), rows = groups(shape.n, spec->group_n);
     uint64_t deep = group_of(k, spec->group_k), depth = groups(shape.k, spec->group_k);
+    *element = 0;
     if (pack->word_bits == 0) {
-        return mj_ref_load(spec->format, zeros, element_at(spec, expert, row, rows, deep, depth));
+        return element_at(spec, expert, row, rows, deep, depth);
     }
     bool along_n = pack->axis[0] == 'n';
-    uint64_t element = along_n ? row : deep, per_word = pack->per_word;
-    uint64_t at = along_n ? element_at(spec, expert, row / per_word, groups(rows, per_word), deep, depth)
-                          : element_at(spec, expert, row, rows, deep / per_word, groups(depth, per_word));
-    uint32_t bits = pack->word_bits / pack->per_word, code = packed_code(pack, zeros, at, element);
+    uint64_t per_word = pack->per_word, run = along_n ? row : deep;
+    *element = run % per_word;
+    return along_n ? element_at(spec, expert, row / per_word, groups(rows, per_word), deep, depth)
+                   : element_at(spec, expert, row, rows, deep / per_word, groups(depth, per_word));
+}
+
+double mj_ref_zero_code(const mj_scheme *s, const void *zeros, uint64_t index, uint64_t element)
+{
+    const mj_scale_spec *spec = &s->zero;
+    const mj_packing *pack = &spec->packing;
+    if (pack->word_bits == 0) {
+        return mj_ref_load(spec->format, zeros, index);
+    }
+    uint32_t bits = pack->word_bits / pack->per_word, code = packed_code(pack, zeros, index, element);
     bool negative = spec->format[0] == 'i' && (code >> (bits - 1)) != 0;
     return (double)code - (negative ? ldexp(1, (int)bits) : 0);
 }
 
-static double code_value(const mj_scheme *s, uint32_t code)
+double mj_ref_zero(const mj_scheme *s, mj_gemm_shape shape, const void *zeros, uint64_t expert, uint64_t column,
+                   uint64_t k)
 {
+    uint64_t element = 0, index = mj_ref_zero_index(s, shape, expert, column, k, &element);
+    return mj_ref_zero_code(s, zeros, index, element);
+}
+
+uint64_t mj_ref_weight_index(const mj_scheme *s, mj_gemm_shape shape, uint64_t expert, uint64_t column, uint64_t k)
+{
+    uint64_t per_word = s->packing.per_word;
+    return s->packing.axis[0] == 'n' ? (expert * shape.k + k) * groups(shape.n, per_word) + column / per_word
+                                     : (expert * shape.n + column) * groups(shape.k, per_word) + k / per_word;
+}
+
+double mj_ref_weight_code(const mj_scheme *s, const void *weights, uint64_t index, uint64_t element)
+{
+    uint32_t code = packed_code(&s->packing, weights, index, element);
     if (s->decode_count) {
         return s->decode[code];
     }
@@ -87,14 +117,12 @@ mj_status mj_ref_weight_row(const mj_scheme *s, mj_gemm_shape shape, const mj_re
     if ((s->scale.format[0] && !arrays->weight_scales) || (s->zero.format[0] && !arrays->weight_zeros)) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "scheme %s: scales or zero points are missing", s->name);
     }
-    const mj_packing *pack = &s->packing;
-    uint64_t per_word = pack->per_word, scale_group = UINT64_MAX;
+    uint64_t scale_group = UINT64_MAX;
     double scale = 1, zero = 0;
+    bool along_n = s->packing.axis[0] == 'n';
     for (uint32_t k = 0; k < shape.k; k++) {
-        bool along_n = pack->axis[0] == 'n';
-        uint64_t word = along_n ? (expert * shape.k + k) * groups(shape.n, per_word) + column / per_word
-                                : (expert * shape.n + column) * groups(shape.k, per_word) + k / per_word;
-        double value = code_value(s, packed_code(pack, arrays->weights, word, along_n ? column : k));
+        double value = mj_ref_weight_code(s, arrays->weights, mj_ref_weight_index(s, shape, expert, column, k),
+                                          along_n ? column : k);
         if (s->zero.format[0]) {
             zero = mj_ref_zero(s, shape, arrays->weight_zeros, expert, column, k) + s->zero_bias;
         }

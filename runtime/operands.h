@@ -44,6 +44,15 @@ typedef struct mj_ref_arrays {
 /* Weight row (expert, column) of k values: (decode(code) - zero) * scale. */
 mj_status mj_ref_weight_row(const mj_scheme *scheme, mj_gemm_shape shape, const mj_ref_arrays *arrays, uint64_t expert,
                             uint32_t column, double *out, mj_error *error);
+/* Where a weight's code, scale and zero point lie, in words of packed codes or else in elements, and what lies there. `element`
+ * counts along the packing's axis, modulo what a word holds. */
+uint64_t mj_ref_weight_index(const mj_scheme *scheme, mj_gemm_shape shape, uint64_t expert, uint64_t column,
+                             uint64_t k);
+double mj_ref_weight_code(const mj_scheme *scheme, const void *weights, uint64_t index, uint64_t element);
+uint64_t mj_ref_scale_index(const mj_scheme *scheme, mj_gemm_shape shape, uint64_t expert, uint64_t column, uint64_t k);
+uint64_t mj_ref_zero_index(const mj_scheme *scheme, mj_gemm_shape shape, uint64_t expert, uint64_t column, uint64_t k,
+                           uint64_t *element);
+double mj_ref_zero_code(const mj_scheme *scheme, const void *zeros, uint64_t index, uint64_t element);
 /* The scale and the zero point (without zero_bias) of one weight. */
 double mj_ref_scale(const mj_scheme *scheme, mj_gemm_shape shape, const void *scales, uint64_t expert, uint64_t column,
                     uint64_t k);
