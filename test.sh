@@ -3,7 +3,7 @@
 #   unit     the tests, as shipped             asan     the same under address and undefined-behaviour sanitizers
 #   nogen    MOEJIT_GENERATOR=OFF: its tests, and that it holds no Lua
 #   fuzz     every fuzz target for 30 s        tidy     the rules of the source tree
-#   install  cmake --install, from outside     readme   the README's commands and tables, the set-up's words
+#   install  cmake --install, from outside     readme   the README's commands and tables, Python's view, the set-up's words
 # --full also runs the long cases. The last line is "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")"
@@ -108,11 +108,13 @@ pass_install() {
 
 pass_readme() {
     run_script readme setup_test tests/setup_test.sh
-    need_release readme && run_script readme readme_test lua5.4 tests/readme_test.lua $out/release
+    need_release readme || return
+    run_script readme readme_test lua5.4 tests/readme_test.lua $out/release
+    run_script readme ctypes_test python3 tests/bench/ctypes_test.py $out/release
 }
 
 # ---- Set-up: a failure is fatal in CI, else the tests that need the missing thing say so ----
-packages="gcc libc6-dev make cmake lua5.4 liblua5.4-dev libcjson-dev pkg-config"
+packages="gcc libc6-dev make cmake lua5.4 liblua5.4-dev libcjson-dev pkg-config python3"
 need_packages $packages || exit 1
 need_packages clang || { [ "${CI:-}" = true ] && exit 1; }
 if ! setup_nvrtc $out/nvrtc; then
