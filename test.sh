@@ -63,6 +63,7 @@ build_and_run() { # pass folder [cmake option...]
 pass_unit() {
     build_and_run unit $out/release -DCMAKE_BUILD_TYPE=Release || return
     run_script unit carry_test tests/carry_test.sh $out/release
+    run_script unit estimate_test tests/estimate_test.sh $out/release
 }
 
 pass_asan() {

@@ -87,8 +87,8 @@ local function measure(cell, left)
         local sample = draw(configs)
         space:require("drawn", function(config) return sample[config_text(config)] end)
     end
-    local options = { tokens = cell[4], gemm = gemm, device = device.id, effort = "full", candidates = true, mem = "60G",
-        save_dir = words.out .. "/estimate-store", budget = left }
+    local options = { tokens = cell[4], gemm = gemm, device = device.id, effort = "full", candidates = true,
+        save_dir = words.out .. "/estimate-store", budget = left, mem = words.cells == "smoke" and "64M" or nil }
     local result = moe.tune(space, problem, options)
     if #result.candidates == 0 and not result.budget_spent then -- in that store, but its times were never written down
         options.force = true

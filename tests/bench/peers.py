@@ -454,7 +454,8 @@ def main():
         import peers_triton
         peers_triton.compile_all(options.modes)
     moejit, ceilings, weights = mj.Moejit(options.lib, device.name), device.ceilings(), {}
-    head = dict(device=device.describe(), torch=torch.__version__, moejit=moejit.lib.mj_version().decode(), **ceilings)
+    triton = sys.modules["triton"].__version__ if device is Gpu else "not used"
+    head = dict(device=device.describe(), torch=torch.__version__, triton=triton, moejit=moejit.lib.mj_version().decode(), **ceilings)
     print(" ".join(f"{k} {v:.0f}" if isinstance(v, float) else f"{k} {v}" for k, v in head.items()), flush=True)
     left = 0
     with open(options.out, "a" if options.resume else "w") as out:
@@ -467,6 +468,8 @@ def main():
                 continue
             try:
                 for row in run_unit(moejit, device, ceilings, options, weights, key, case, known):
+                    if mode == "fp8":  # the same products: what was fastest there needs no search with other scales
+                        known.setdefault((name, "fp8_channel", routing, tokens, row["gemm"]), row.get("triton_configs"))
                     if (*key, row["gemm"]) not in done:
                         earlier.append(row)
                         out.write(json.dumps(row) + "\n")

@@ -2,6 +2,7 @@
 # run.sh BUILD [FILTER]: the tests on a machine with a GPU, from a build folder that may have been carried there (carry.sh).
 # Needs no package that a build needs; the cpu device's tests want a C compiler. Prints failures, skips, a table of host costs,
 # and "N passed, N failed, N skipped". A skip that tests/skips.txt does not expect on this machine is a failure.
+# MOEJIT_SANITIZER=0 leaves compute-sanitizer out: measure.sh gives it a part of its own.
 set -u
 cd "$(dirname "$0")/../.."
 build=$1
@@ -37,7 +38,9 @@ if [ -z "$filter" ]; then
         tests/check_skips.sh "$results" "$MOEJIT_TEST_FULL" >"$build/tests/gpu-skips.txt"
     cat "$build/tests/gpu-skips.txt" >>"$results"
     # Its skips are not in the list: whether the tool can watch the device depends on more than can be asked for.
-    tests/gpu/sanitizer.sh "$build" | sed -nE 's#^(ok|FAIL|SKIP) #\1 gpu sanitizer/#p' | tee -a "$results" | sed 's/^/   /'
+    if [ "${MOEJIT_SANITIZER:-1}" != 0 ]; then
+        tests/gpu/sanitizer.sh "$build" | sed -nE 's#^(ok|FAIL|SKIP) #\1 gpu sanitizer/#p' | tee -a "$results" | sed 's/^/   /'
+    fi
     if [ -x "$build/bench_host" ]; then
         "$build/bench_host" --device cuda:0 | sed 's/^/   /'
     fi
