@@ -443,12 +443,20 @@ def run_unit(moejit, device, ceilings, options, weights, key, case, known):
         unit.close()
 
 
+def hand_over(known, row):
+    """fp8's best configs to fp8_channel: the same products, only other scales, need no search of their own."""
+    if row["mode"] == "fp8" and row.get("triton_configs"):
+        known.setdefault((row["case"], "fp8_channel", *peers_report.key(row)[2:]), row["triton_configs"])
+
+
 def main():
     options = arguments()
     device, start = Cpu if options.device == "cpu" else Gpu, time.time()
     earlier = peers_report.read_rows(options.out) if options.resume else []
     known = {peers_report.key(r): r.get("triton_configs") for r in
              (peers_report.read_rows(options.peers_from) if options.peers_from else [])}
+    for row in earlier:
+        hand_over(known, row)
     done = {peers_report.key(r) for r in earlier}
     if device is Gpu:
         import peers_triton
@@ -468,8 +476,7 @@ def main():
                 continue
             try:
                 for row in run_unit(moejit, device, ceilings, options, weights, key, case, known):
-                    if mode == "fp8":  # the same products: what was fastest there needs no search with other scales
-                        known.setdefault((name, "fp8_channel", routing, tokens, row["gemm"]), row.get("triton_configs"))
+                    hand_over(known, row)
                     if (*key, row["gemm"]) not in done:
                         earlier.append(row)
                         out.write(json.dumps(row) + "\n")
