@@ -64,6 +64,7 @@ pass_unit() {
     build_and_run unit $out/release -DCMAKE_BUILD_TYPE=Release || return
     run_script unit carry_test tests/carry_test.sh $out/release
     run_script unit estimate_test tests/estimate_test.sh $out/release
+    run_script unit gpu_scripts_test tests/gpu_scripts_test.sh $out/release
 }
 
 pass_asan() {

@@ -79,7 +79,7 @@ part_check() {
     mkdir -p "$work/home"
     HOME=$work/home TMPDIR=$work/home run check "$(least 30 150)" "$build/tests/$name"
     local code=$?
-    grep -E '^(FAIL|# )' "$logs/check.log"
+    grep -E '^(FAIL|SKIP|# )' "$logs/check.log"
     return $code
 }
 
