@@ -261,14 +261,14 @@ TEST(handful_of_mma_configs_cuda)
 
 TEST(sampled_wgmma_configs_cuda)
 {
-    static const sampling samplings[] = {{STEPS_BF16, "wgmma", 16, true, NULL},
-                                         {STEPS_FP16, "wgmma", 8, false, NULL},
+    static const sampling samplings[] = {{STEPS_BF16, "wgmma", 12, true, NULL},
+                                         {STEPS_FP16, "wgmma", 6, false, NULL},
                                          {STEPS_TENSOR, "wgmma", 8, false, NULL},
-                                         {STEPS_CHANNEL, "wgmma", 8, true, NULL},
+                                         {STEPS_CHANNEL, "wgmma", 8, false, NULL},
                                          {STEPS_BLOCK, "wgmma", 8, true, NULL}};
     NEED_GPU();
     NEED_FAMILY("wgmma");
-    verify_samplings(GPU, samplings, 5, 150);
+    verify_samplings(GPU, samplings, 5, 100);
 }
 
 /* Few, but each way to load, to schedule and to share: tests/gpu/sanitizer.sh runs this case under compute-sanitizer. */

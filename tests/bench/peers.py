@@ -10,7 +10,7 @@ Needs PyTorch, and Triton on a GPU. moejit runs what a plan would use now: tune 
 estimate's choice; the row says which. Peers: an expert-sorted Triton kernel tuned per cell (peers_triton.py), torch._grouped_mm,
 torch._scaled_grouped_mm. Every row is appended to --out as it comes; --resume skips what is there; a stopped run is a useful one:
 all layers and modes have the batch sizes it got to. --peers-from takes Triton's best configs from an earlier --out instead of
-searching.
+searching. Both sides are tuned for uniform routing; zipf1 shows what a skew makes of that.
 
 Protocol, the same for every contestant: one CUDA graph of 10 launches, each with its own routing (seeded) and its own activations,
 random data, median over replays after a warm-up. Sorting, alignment and quantisation happen before the clock starts; what our own
@@ -444,9 +444,14 @@ def run_unit(moejit, device, ceilings, options, weights, key, case, known):
 
 
 def hand_over(known, row):
-    """fp8's best configs to fp8_channel: the same products, only other scales, need no search of their own."""
-    if row["mode"] == "fp8" and row.get("triton_configs"):
-        known.setdefault((row["case"], "fp8_channel", *peers_report.key(row)[2:]), row["triton_configs"])
+    """The best configs of uniform routing to zipf1, as both sides are tuned before they meet a skew; and fp8's to fp8_channel, the same
+    products with other scales."""
+    case, mode, routing, tokens, gemm = peers_report.key(row)
+    if not row.get("triton_configs"):
+        return
+    for other in (mode, "fp8_channel") if mode == "fp8" else (mode,):
+        for skew in (routing, "zipf1"):
+            known.setdefault((case, other, skew, tokens, gemm), row["triton_configs"])
 
 
 def main():

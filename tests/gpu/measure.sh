@@ -7,12 +7,12 @@
 #
 # Parts, each with its share of the time, and what takes one up again by hand (after `tar xzf OUT/state.tar.gz -C STATE`, with
 # XDG_DATA_HOME=STATE/data XDG_STATE_HOME=STATE/state MOEJIT_CACHE_DIR=STATE/cache):
-#     check       kernels of every family are right on this GPU         tests/run.sh BUILD gpu test_gpu_kernels
+#     check       kernels and layers of every family are right here     tests/gpu/run.sh BUILD test_gpu
 #     tune        the layers of tests/bench/peers.py, four formats      moejit tune --problem ... again: finished rows are skipped
 #     peers       beside Triton and PyTorch                             tests/bench/peers.py --resume --out OUT/peers.jsonl
+#     sanitizer   compute-sanitizer over a handful of kernels           tests/gpu/sanitizer.sh BUILD
 #     quickstart  README's first command, whole                         ./quickstart.sh --json: finished rows are skipped
 #     estimate    how well it ranks                                     moejit run tests/bench/estimate.lua out=OUT: goes on by itself
-#     sanitizer   compute-sanitizer over a handful of kernels           tests/gpu/sanitizer.sh BUILD
 #     tests       every test executable, and the host's costs           tests/gpu/run.sh BUILD
 # OUT gets summary.txt, peers.jsonl, peers.json, tune.jsonl, quickstart.json, estimate.json, logs.tar.gz and state.tar.gz (store,
 # journal, what is done). PYTHON: one with PyTorch and Triton. BUILD/peers-baseline.json, if it is there: an earlier run of the peers to
@@ -25,7 +25,7 @@ seconds=${3:-540}
 from=${4:-}
 device=${MOEJIT_DEVICE:-cuda:0}
 python=${PYTHON:-python3}
-parts=${MOEJIT_PARTS:-check tune peers quickstart estimate sanitizer tests}
+parts=${MOEJIT_PARTS:-check tune peers sanitizer quickstart estimate tests}
 mkdir -p "$out"
 out=$(realpath "$out")
 work=$build/measure
@@ -75,11 +75,9 @@ layers() { # name problem-without-scheme
 }
 
 part_check() {
-    local name=test_gpu_kernels
-    mkdir -p "$work/home"
-    HOME=$work/home TMPDIR=$work/home run check "$(least 30 150)" "$build/tests/$name"
+    MOEJIT_TEST_SECONDS=$(least 45 250) run check "$(least 50 260)" tests/gpu/run.sh "$build" "${MOEJIT_TEST_FILTER:-test_gpu}"
     local code=$?
-    grep -E '^(FAIL|SKIP|# )' "$logs/check.log"
+    grep -E '^(FAIL|SKIP)|passed|^   # ' "$logs/check.log"
     return $code
 }
 
@@ -131,7 +129,7 @@ part_quickstart() {
 }
 
 part_estimate() {
-    local words=limit=1500
+    local words=limit=${MOEJIT_ESTIMATE_LIMIT:-600} # 600 configs of twelve cells: some five minutes
     [ "$device" != cpu ] || words="limit=3 cells=smoke"
     # shellcheck disable=SC2086
     run estimate $(($(least 80 540) + 5)) "$build/moejit" run -q tests/bench/estimate.lua out="$state" device="$device" \

@@ -18,6 +18,7 @@ fi
 # One at a time for the device's sake: times are compared in the poisoned sweep.
 grep '^test_gpu' "$build/tests/list.txt" >"$build/tests/gpu-list.txt"
 cp "$build/tests/list.txt" "$build/tests/all-list.txt"
+trap 'cp "$build/tests/all-list.txt" "$build/tests/list.txt"' EXIT # also where its time was over
 run_list() { # list jobs
     cp "$1" "$build/tests/list.txt"
     MOEJIT_TEST_JOBS=$2 tests/run.sh "$build" gpu "$filter"
@@ -27,7 +28,6 @@ run_list() { # list jobs
 run_list "$build/tests/gpu-list.txt" 1
 grep -v '^test_gpu' "$build/tests/all-list.txt" >"$build/tests/host-list.txt"
 run_list "$build/tests/host-list.txt" "$(nproc)"
-cp "$build/tests/all-list.txt" "$build/tests/list.txt"
 for name in $(sed 's/^/tests\//;s/$/.log/' "$build/tests/gpu-list.txt"); do
     grep '^# ' "$build/$name" 2>/dev/null | grep -E 'us$|ms$|verified$' | sed 's/^/   /'
 done
