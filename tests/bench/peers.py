@@ -285,7 +285,8 @@ class Gemm:
         if self.mode == "bf16":
             if self.gemm == 1:
                 return unit.x[i], None
-            return self.in_pair_order(i, unit.output(i, "activation", (self.pairs, self.k))), None
+            op = "activation" if unit.row_of("activation") else "gemm1_act"
+            return self.in_pair_order(i, unit.output(i, op, (self.pairs, self.k))), None
         codes, scales = unit.quantised_input(i, self.gemm)
         if self.gemm == 1:
             return codes.clone(), scales.clone()

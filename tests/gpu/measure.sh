@@ -83,7 +83,8 @@ part_check() {
 
 part_tune() {
     local until=$((SECONDS + $(least 70 420))) schemes="bf16 fp8_w8a8 fp8_w8a8_block fp8_w8a8_channel" batch="64 1 4096 256 16 1024"
-    [ "$device" != cpu ] || schemes=bf16 batch="1 5"
+    local words=
+    [ "$device" != cpu ] || schemes=bf16 batch="1 5" words="--mem 64M"
     local all=0 budget scheme name problem
     for scheme in $schemes; do
         while read -r name problem; do
@@ -93,11 +94,13 @@ part_tune() {
                 continue
             fi
             # shellcheck disable=SC2086
-            timeout -k 10 -s INT $((budget + 5)) "$build/moejit" tune --device "$device" --batch $batch --budget "$budget" --json -q \
-                --problem "$problem,gated=1,act=silu,bias=0,scheme=$scheme,layout=default" \
+            timeout -k 10 -s INT $((budget + 5)) "$build/moejit" tune --device "$device" --batch $batch --budget "$budget" $words \
+                --json -q --problem "$problem,gated=1,act=silu,bias=0,scheme=$scheme,layout=default" \
                 >"$work/tune.json" 2>>"$logs/tune.log" </dev/null || all=$?
             tr -d '\n' <"$work/tune.json" >>"$out/tune.jsonl"
             echo >>"$out/tune.jsonl"
+            echo "$name $scheme: $(grep -c '"op"' "$work/tune.json") rows, $(grep -c '"mma"' "$work/tune.json") of them mma;" \
+                "$(grep -oE '"(seconds|compile_seconds_median|worker_restarts)": [0-9.]*' "$work/tune.json" | tr '\n' ' ')"
         done < <(layers)
     done
     return $all
@@ -111,7 +114,7 @@ part_peers() {
     run peers $((budget + 30)) "$python" tests/bench/peers.py --lib "$build" --device "$device" --out "$out/peers.jsonl" --resume \
         --budget "$budget" --json "$out/peers.json" $options
     local code=$?
-    grep -E '^\||^ceilings|^device|rows in|against the baseline|Error' "$logs/peers.log" | tail -30
+    grep -E '^\||^ceilings|^device|rows in|against the baseline|Error' "$logs/peers.log" | grep -v ': floor ' | tail -30
     return $code
 }
 
@@ -125,6 +128,7 @@ part_quickstart() {
     local code=$?
     sed -n '/^{/,$p' "$work/quickstart.out" >"$out/quickstart.json"
     sed '/^{/,$d' "$work/quickstart.out" >>"$logs/quickstart.log"
+    echo "$(grep -c '"op"' "$out/quickstart.json") rows; $(grep -oE '"seconds": [0-9.]*' "$out/quickstart.json")"
     return $code
 }
 
