@@ -13,7 +13,8 @@ all layers and modes have the batch sizes it got to. --peers-from takes Triton's
 searching. Both sides are tuned for uniform routing; zipf1 shows what a skew makes of that.
 
 Protocol, the same for every contestant: one CUDA graph of 10 launches, each with its own routing (seeded) and its own activations,
-random data, median over replays after a warm-up. Sorting, alignment and quantisation happen before the clock starts; what our own
+random data, replays after a warm-up, in three rounds of all contestants in turns (a warm chip is slow for all alike), the median of
+the rounds' medians; *_spread is their range as a share of it. Sorting, alignment and quantisation happen before the clock starts; what our own
 quantise op takes is a column of its own. All read the same tensors: the peers get gemm2's rows, codes and scales from our layer.
 floor = max(bytes / B, operations / P): B is the best of a read and a copy kernel, P a dense 8192^3 product of the same format, both
 from this run; bytes = weights of active experts + distinct input rows + output. Errors: the worst ||got - want|| / ||want|| of some
@@ -42,6 +43,7 @@ SMOKE = {"smoke": (4, 2, 256, 128)}
 SCHEMES = {"bf16": "bf16", "fp8": "fp8_w8a8", "fp8_channel": "fp8_w8a8_channel", "fp8_block": "fp8_w8a8_block"}
 BATCH = (64, 1, 4096, 256, 16, 1024)  # in this order, so that a run that is stopped early has seen small, large and between
 LAUNCHES, SAMPLES = 10, 12
+ROUNDS, ROUND_REPLAYS = 3, 10
 FP8_MAX = 448.0
 STATIC_SCALE2 = 16 / FP8_MAX  # of the activated rows, where the scheme wants it from the caller
 
@@ -245,8 +247,11 @@ class Unit:
         shape = (rows,) if self.mode == "fp8_channel" else (rows, k // 128)
         return codes, self.view(i, scales, shape, torch.float32)
 
+    def launch_of(self, op):
+        return lambda i: self.moejit.run_op(self.plan, op, self.layers[i], self.device.stream())
+
     def time_op(self, op):
-        return self.device.graph_us(lambda i: self.moejit.run_op(self.plan, op, self.layers[i], self.device.stream()))
+        return self.device.graph_us(self.launch_of(op), 20)
 
     def layer_error(self):
         """y against the sum of gemm2's rows: the whole layer hangs together."""
@@ -317,20 +322,19 @@ class Gemm:
             out.append(self.weights_of(flat[pair]) @ row)
         return torch.stack(out)
 
-    # ---- Contestants: (us, output rows of the sample) ----
+    # ---- Contestants: (launch, output rows of the sample), and what else is to be told ----
     def moejit(self, sample):
         """gemm1 as asked; where the plan has it fused with the activation only, that is what is timed."""
         unit, op = self.unit, f"gemm{self.gemm}"
         fused = self.gemm == 1 and unit.row_of("gemm1") is None
         op = "gemm1_act" if fused else op
-        us = unit.time_op(op)
         got = unit.output(0, op, (self.pairs, self.n // 2 if fused else self.n))
-        return us, op, got[sample] if self.gemm == 1 else got[self.order[0][sample]]
+        return unit.launch_of(op), got[sample] if self.gemm == 1 else got[self.order[0][sample]], op
 
     def triton(self, sample, seconds, known):
         from peers_triton import Search
-        us, configs, out = Search(self).run(Gpu.graph_us, Gpu.glance_us, seconds, known)
-        return us, configs, out[self.order[0][sample]]
+        launch, configs, out = Search(self).run(Gpu.graph_us, Gpu.glance_us, seconds, known)
+        return launch, out[self.order[0][sample]], configs
 
     def torch(self, sample):
         rows = [x.view(torch.uint8 if x.element_size() == 1 else x.dtype)[o // self.gather].view(x.dtype).contiguous()
@@ -344,8 +348,7 @@ class Gemm:
 
             def launch(i):
                 return torch._scaled_grouped_mm(rows[i], w, by_row[i], by_column, offs=self.ends[i], out_dtype=torch.bfloat16)
-        got = launch(0)[sample]
-        return self.unit.device.graph_us(launch, 20), got
+        return launch, launch(0)[sample]
 
     def torch_scales(self):
         """Per sorted row and per column; a tensor's scale is repeated: the same numbers."""
@@ -359,42 +362,58 @@ def error(got, want):
     return ((got.double() - want).norm(dim=1) / want.norm(dim=1)).max().item()
 
 
+def in_turns(device, launches):
+    """{name_us, name_spread} of each contestant."""
+    times = {name: [] for name in launches}
+    for turn in range(ROUNDS):
+        for name in list(launches)[::-1 if turn % 2 else 1]:
+            times[name].append(device.graph_us(launches[name], ROUND_REPLAYS))
+    out = {}
+    for name, list_us in times.items():
+        out[f"{name}_us"] = statistics.median(list_us)
+        out[f"{name}_spread"] = (max(list_us) - min(list_us)) / out[f"{name}_us"]
+    return out
+
+
+def other_ops(unit, gemm, op):
+    """What runs beside our GEMM: columns of their own."""
+    names = {"quantise_us": f"quantise{gemm}"}
+    if gemm == 1:
+        names.update(activation_us="activation", gemm1_act_us="gemm1_act" if op == "gemm1" else "")
+    return {column: unit.time_op(name) for column, name in names.items() if name and unit.row_of(name)}
+
+
 def measure(data, ceilings, options, known):
     """The row of one GEMM."""
     unit, gemm = data.unit, data.gemm
     sample = torch.unique(torch.linspace(0, data.pairs - 1, min(data.pairs, SAMPLES)).long()).to(unit.device.torch_device)
-    want, weight = data.truth(sample), 1.0
+    want, weight, launches = data.truth(sample), 1.0, {}
     if gemm == 2:
         weight = data.topk_weights[data.order[0][sample]].double()[:, None]
     tflops = ceilings["bf16_tflops" if data.mode == "bf16" else "fp8_tflops"]
     by_memory, by_matrix = data.bytes / ceilings["memory_gbps"] / 1e3, data.operations / tflops / 1e6
     row = dict(gemm=gemm, active=unit.active, rows_per_expert=data.pairs / data.experts, bound="memory" if by_memory > by_matrix
                else "matrix", floor_us=max(by_memory, by_matrix), matrix_tflops=tflops, memory_gbps=ceilings["memory_gbps"])
-    us, op, got = data.moejit(sample)
+    launches["moejit"], got, op = data.moejit(sample)
     mine = want
     if op == "gemm1_act":
         gate, up = want.chunk(2, dim=1)
         mine = torch.nn.functional.silu(gate) * up
-    row.update(moejit_us=us, moejit_op=op, moejit_error=error(got, mine * weight), **unit.row_of(op))
-    if unit.row_of(f"quantise{gemm}"):
-        row["quantise_us"] = unit.time_op(f"quantise{gemm}")
-    if gemm == 1:
-        row["activation_us"] = unit.time_op("activation") if unit.row_of("activation") else None
-        if op == "gemm1" and unit.row_of("gemm1_act"):
-            row["gemm1_act_us"] = unit.time_op("gemm1_act")
+    row.update(moejit_op=op, moejit_error=error(got, mine * weight), **unit.row_of(op))
     if unit.device is Gpu:
-        row["triton_us"], row["triton_configs"], got = data.triton(sample, options.triton_seconds, known)
+        launches["triton"], got, row["triton_configs"] = data.triton(sample, options.triton_seconds, known)
         row["triton_error"] = error(got, want * weight)
     if data.mode != "fp8_block":
         try:
-            row["torch_us"], got = data.torch(sample)
-            row["torch_error"] = error(got, want)
+            launch, got = data.torch(sample)
+            row["torch_error"], launches["torch"] = error(got, want), launch
         except Exception as failure:
             row["torch_failure"] = f"{type(failure).__name__}: {str(failure)[:80]}"
+    row.update(in_turns(unit.device, launches), **other_ops(unit, gemm, op))
     peers = [row[p] for p in ("triton_us", "torch_us") if p in row]
     if peers:
-        row.update(peer_us=min(peers), over_peer=us / min(peers))
-    row["over_floor"] = us / row["floor_us"]
+        row.update(peer_us=min(peers), over_peer=row["moejit_us"] / min(peers))
+    row["over_floor"] = row["moejit_us"] / row["floor_us"]
     return row
 
 
@@ -436,7 +455,7 @@ def run_unit(moejit, device, ceilings, options, weights, key, case, known):
     unit = Unit(moejit, device, case, mode, routing, tokens, weights[name, mode])
     try:
         for gemm in (1, 2):
-            row = dict(case=name, mode=mode, routing=routing, tokens=tokens)
+            row = dict(case=name, mode=mode, routing=routing, tokens=tokens, device=device.describe())
             row.update(measure(Gemm(unit, gemm), ceilings, options, known.get((name, mode, routing, tokens, gemm))))
             row["layer_error"] = unit.layer_error()
             yield row
@@ -459,6 +478,7 @@ def main():
     options = arguments()
     device, start = Cpu if options.device == "cpu" else Gpu, time.time()
     earlier = peers_report.read_rows(options.out) if options.resume else []
+    earlier = [r for r in earlier if r.get("device") == device.describe()]  # another card's rows are no part of this run
     known = {peers_report.key(r): r.get("triton_configs") for r in
              (peers_report.read_rows(options.peers_from) if options.peers_from else [])}
     for row in earlier:

@@ -146,7 +146,7 @@ class Search:
         return issue
 
     def run(self, graph_us, glance_us, seconds, known=None):
-        """(us, the best configs first, output of launch 0); `known`: configs to time instead of searching."""
+        """(the best one's launch, the best configs first, output of launch 0); `known`: configs to time instead of searching."""
         until, found = time.time() + seconds, []
         configs = [tuple(c) for c in known or []] or list(space(self.data.mode, self.data.pairs / self.data.experts))
         for config in configs:
@@ -158,5 +158,6 @@ class Search:
             if time.time() > until:
                 break
         timed = sorted((graph_us(self.launch(config), 20), config) for _, config in sorted(found)[:FINALISTS])
-        self.launch(timed[0][1])(0)
-        return timed[0][0], [config for _, config in timed], self.out
+        launch = self.launch(timed[0][1])
+        launch(0)
+        return launch, [config for _, config in timed], self.out

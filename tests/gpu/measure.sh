@@ -35,6 +35,7 @@ rm -rf "$work"
 mkdir -p "$logs" "$state"
 if [ -n "$from" ]; then
     cp "$from"/*.json "$from"/*.jsonl "$out/" 2>/dev/null
+    chmod -R u+w "$out"
     tar xzf "$from/state.tar.gz" -C "$state" || echo "no state in $from: everything is measured anew"
 fi
 touch "$state/done"
