@@ -122,9 +122,11 @@ part_peers() {
 part_quickstart() {
     local words=
     [ -e build ] || ln -s "$(realpath --relative-to=. "$build")" build
-    [ "$device" != cpu ] || words="--batch 1 --model granite-3.0-1b-a400m --tp 1 --budget 60"
+    [ "$device" != cpu ] || words="--batch 1 --model granite-3.0-1b-a400m --tp 1 --budget 60 --mem 512M"
+    # A store of its own: as on a fresh machine, and every row of README's table says what was tried.
     # shellcheck disable=SC2086
-    timeout -k 10 -s INT "$(least 40 200)" ./quickstart.sh --device "$device" --json -q $words \
+    XDG_DATA_HOME=$state/quickstart XDG_STATE_HOME=$state/quickstart \
+        timeout -k 10 -s INT "$(least 40 200)" ./quickstart.sh --device "$device" --json -q $words \
         >"$work/quickstart.out" 2>>"$logs/quickstart.log"
     local code=$?
     sed -n '/^{/,$p' "$work/quickstart.out" >"$out/quickstart.json"
