@@ -3,7 +3,7 @@
 #   unit     the tests, as shipped             asan     the same under address and undefined-behaviour sanitizers
 #   nogen    MOEJIT_GENERATOR=OFF: its tests, and that it holds no Lua
 #   fuzz     every fuzz target for 30 s        tidy     the rules of the source tree
-#   install  cmake --install, from outside     readme   the README's commands and tables, the set-up's words
+#   install  cmake --install, from outside     readme   the README's commands and tables, Python's view, the set-up's words
 # --full also runs the long cases. The last line is "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")"
@@ -63,6 +63,8 @@ build_and_run() { # pass folder [cmake option...]
 pass_unit() {
     build_and_run unit $out/release -DCMAKE_BUILD_TYPE=Release || return
     run_script unit carry_test tests/carry_test.sh $out/release
+    run_script unit estimate_test tests/estimate_test.sh $out/release
+    run_script unit gpu_scripts_test tests/gpu_scripts_test.sh $out/release
 }
 
 pass_asan() {
@@ -108,11 +110,13 @@ pass_install() {
 
 pass_readme() {
     run_script readme setup_test tests/setup_test.sh
-    need_release readme && run_script readme readme_test lua5.4 tests/readme_test.lua $out/release
+    need_release readme || return
+    run_script readme readme_test lua5.4 tests/readme_test.lua $out/release
+    run_script readme ctypes_test python3 tests/bench/ctypes_test.py $out/release
 }
 
 # ---- Set-up: a failure is fatal in CI, else the tests that need the missing thing say so ----
-packages="gcc libc6-dev make cmake lua5.4 liblua5.4-dev libcjson-dev pkg-config"
+packages="gcc libc6-dev make cmake lua5.4 liblua5.4-dev libcjson-dev pkg-config python3"
 need_packages $packages || exit 1
 need_packages clang || { [ "${CI:-}" = true ] && exit 1; }
 if ! setup_nvrtc $out/nvrtc; then

@@ -318,6 +318,15 @@ MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream,
  * benchmarks. Statuses as mj_plan_run.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *stream, mj_error *error);
 
+/* Where mj_plan_run_op leaves what it computes for `layer`: *output is y for MJ_OP_COMBINE, else an address in the workspace that
+ * holds until that workspace's next launch. Rows are dense: gemm1 [rows, G*N], activation [rows, N] and the codes of quantise2
+ * [rows, N] sorted by expert, within one by pair index; the codes of quantise1 [M, H]; gemm2 [pairs, H] in pair order, the rows of
+ * other ranks' pairs undefined. *scales: of the codes that a quantise op wrote, as the scheme has them, else NULL. For tests and
+ * benchmarks of single ops.
+ * MJ_ERR_NOT_FOUND: the plan does without this op; statuses as mj_plan_run.  [sync: no | alloc: no | gpu: no] */
+MJ_API mj_status mj_plan_find_output(const mj_plan *plan, mj_op op, const mj_layer *layer, void **output, void **scales,
+                                     mj_error *error);
+
 /* ---- 8. Precompiled packs ------------------------------------------------------------------------
  * `moejit emit` writes kernels of one problem for one arch or several, compiled, as a folder and as one C file. A
  * library built without the generator, on a machine without a compiler, serves from packs alone. A device takes what a

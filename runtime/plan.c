@@ -454,3 +454,28 @@ mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *s
     set_values(plan, layer, values);
     return run_op(plan, op, layer, values, stream, error);
 }
+
+mj_status mj_plan_find_output(const mj_plan *plan, mj_op op, const mj_layer *layer, void **output, void **scales,
+                              mj_error *error)
+{
+    mj_arg_value values[MJ_ARG_COUNT];
+    if (!output || !scales) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "%s is null", output ? "scales" : "output");
+    }
+    *output = *scales = NULL;
+    mj_status status = check_run(plan, layer, error);
+    if (status != MJ_OK) {
+        return status;
+    }
+    if (op <= MJ_OP_TABLES || op > MJ_OP_COMBINE) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "op %d is not an op of a layer with an output of its own", (int)op);
+    }
+    if (plan->ops[op].count == 0) {
+        return mj_fail(error, MJ_ERR_NOT_FOUND, "the plan does without %s", mj_op_name(op));
+    }
+    set_values(plan, layer, values);
+    set_op_values(plan, op, layer, values);
+    *output = (void *)(uintptr_t)values[MJ_ARG_OUTPUT].pointer;
+    *scales = mj_op_is_quantise(op) ? (void *)(uintptr_t)values[MJ_ARG_INPUT_SCALES].pointer : NULL;
+    return MJ_OK;
+}

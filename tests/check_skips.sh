@@ -10,6 +10,7 @@ holds() { # condition: does it apply on this machine, in this run?
         always) true ;;
         no-gpu) ! ls /dev/nvidia[0-9]* >/dev/null 2>&1 ;;
         gpu) ls /dev/nvidia[0-9]* >/dev/null 2>&1 ;;
+        no-sm90) ! nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -q '^9\.0' ;;
         quick) [ "$full" -eq 0 ] ;;
         no-hiprtc) [ -z "${MOEJIT_HIPRTC:-}" ] ;;
         no-objdump) [ -z "${MOEJIT_HIPRTC:-}" ] || [ -z "${MOEJIT_TEST_OBJDUMP:-}" ] ;;

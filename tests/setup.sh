@@ -8,7 +8,7 @@ say() {
 # have_package NAME: is what we need from that package there, wherever it came from?
 have_package() {
     case $1 in
-        gcc | make | lua5.4) command -v "$1" >/dev/null ;;
+        gcc | make | lua5.4 | python3) command -v "$1" >/dev/null ;;
         cmake) command -v cmake >/dev/null && ! cmake_is_old ;;
         libc6-dev) have_header stdio.h ;;
         liblua5.4-dev) have_header lua5.4/lua.h && have_library liblua5.4.a && have_library liblua5.4.so ;;

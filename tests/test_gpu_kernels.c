@@ -8,6 +8,13 @@
 
 enum { CONFIGS_MAX = 256, CASE_COUNT = 4 };
 
+typedef struct sampling {
+    const char *problem, *family;
+    uint32_t extra_count; /* configs beside those for every value */
+    bool every_value;
+    const char *of; /* every value of the tunables that this names; NULL: of all */
+} sampling;
+
 typedef struct draw { /* each value's config is drawn among all that have it */
     const mj_space *space;
     uint64_t random;
@@ -55,11 +62,12 @@ static void keep(mj_config *configs, uint32_t *count, const mj_config *config)
     }
 }
 
-static uint32_t list_configs(const draw *d, bool every_value, mj_config *configs)
+static uint32_t list_configs(const draw *d, const sampling *s, mj_config *configs)
 {
     uint32_t count = 0, extras = d->seen_all < d->extra_count ? d->seen_all : d->extra_count;
-    for (uint32_t t = 0; every_value && t < d->space->tunable_count; t++) {
-        for (uint32_t v = 0; v < d->space->tunables[t].value_count; v++) {
+    for (uint32_t t = 0; s->every_value && t < d->space->tunable_count; t++) {
+        bool named = !s->of || strstr(s->of, d->space->tunables[t].name);
+        for (uint32_t v = 0; named && v < d->space->tunables[t].value_count; v++) {
             if (d->seen[t][v]) {
                 keep(configs, &count, &d->by_value[t][v]);
             }
@@ -73,11 +81,26 @@ static uint32_t list_configs(const draw *d, bool every_value, mj_config *configs
 
 /* ---- One GEMM ---- */
 
-typedef struct sampling {
-    const char *problem, *family;
-    uint32_t extra_count; /* configs beside those for every value */
-    bool every_value;
-} sampling;
+static bool gpu_has(const char *family)
+{
+    device_fixture f;
+    mj_lab lab = {0};
+    bool has = false;
+    if (open_fixture(&f, GPU, "store") && mj_lab_open(f.device, 1 << 20, &lab, NULL) == MJ_OK) {
+        for (uint32_t i = 0; i < lab.arch->families.count; i++) {
+            has |= strcmp(lab.arch->families.items[i], family) == 0;
+        }
+    }
+    mj_lab_close(&lab);
+    close_fixture(&f);
+    return has;
+}
+#define NEED_FAMILY(family) \
+    do { \
+        if (!gpu_has(family)) { \
+            SKIP("the device has no " family); \
+        } \
+    } while (0)
 
 static bool said(mj_status status, const char *what, const mj_error *error)
 {
@@ -153,7 +176,7 @@ static bool verify_gemm(mj_lab *lab, const sampling *s, mj_op op, uint32_t *veri
     d = (draw){.space = space, .random = 77 + op, .extra_count = s->extra_count};
     bool right = said(mj_space_enumerate(lab->spec, &desc, draw_one, &d, NULL, &error), "space", &error) &&
                  prepare_cases(lab, cases);
-    uint32_t count = list_configs(&d, s->every_value, configs);
+    uint32_t count = list_configs(&d, s, configs);
     for (uint32_t i = 0; right && i < count; i++) {
         desc.config = &configs[i];
         right = verify_config(lab, &desc, cases);
@@ -167,6 +190,24 @@ static bool verify_gemm(mj_lab *lab, const sampling *s, mj_op op, uint32_t *veri
     return right && count > 0;
 }
 
+/* Every GEMM op that the family has, in this version. */
+static bool verify_ops(mj_lab *lab, const sampling *s, uint32_t *verified)
+{
+    static const char *const names[] = {"gemm1", "gemm1_act", "gemm2"};
+    const mj_space *space = NULL;
+    mj_error error = {0};
+    bool right = said(mj_spec_find_space(lab->spec, s->family, &space, &error), "space", &error);
+    for (size_t i = 0; right && i < sizeof names / sizeof *names; i++) {
+        mj_op op = MJ_OP_COUNT;
+        bool known = mj_op_parse(names[i], &op, NULL) == MJ_OK, has = false;
+        for (uint32_t j = 0; j < space->ops.count; j++) {
+            has |= strcmp(space->ops.items[j], names[i]) == 0;
+        }
+        right = !known || !has || verify_gemm(lab, s, op, verified);
+    }
+    return right;
+}
+
 static void verify_samplings(const char *id, const sampling *samplings, size_t count, uint32_t least)
 {
     device_fixture f;
@@ -178,8 +219,7 @@ static void verify_samplings(const char *id, const sampling *samplings, size_t c
     }
     bool right = said(mj_lab_open(f.device, 2ull << 30, &lab, &error), "lab", &error);
     for (size_t i = 0; right && i < count; i++) {
-        right = verify_gemm(&lab, &samplings[i], MJ_OP_GEMM1, &verified) &&
-                verify_gemm(&lab, &samplings[i], MJ_OP_GEMM2, &verified);
+        right = verify_ops(&lab, &samplings[i], &verified);
     }
     mj_lab_close(&lab);
     close_fixture(&f);
@@ -196,10 +236,10 @@ static void verify_samplings(const char *id, const sampling *samplings, size_t c
 
 TEST(sampled_mma_configs_cuda)
 {
-    static const sampling samplings[] = {{TAILS_928, "mma", 8, true},
-                                         {TAILS_352, "mma", 14, false},
-                                         {TAILS_2880, "mma", 14, false},
-                                         {BELOW_A_TILE, "mma", 14, false}};
+    static const sampling samplings[] = {{TAILS_928, "mma", 8, true, NULL},
+                                         {TAILS_352, "mma", 14, false, NULL},
+                                         {TAILS_2880, "mma", 14, false, NULL},
+                                         {BELOW_A_TILE, "mma", 14, false, NULL}};
     NEED_GPU();
     verify_samplings(GPU, samplings, 4, 100);
 }
@@ -207,14 +247,55 @@ TEST(sampled_mma_configs_cuda)
 /* Few: tests/gpu/sanitizer.sh runs this case under compute-sanitizer. */
 TEST(handful_of_mma_configs_cuda)
 {
-    static const sampling samplings[] = {{TAILS_352, "mma", 4, false}, {BELOW_A_TILE, "mma", 4, false}};
+    static const sampling samplings[] = {{TAILS_352, "mma", 4, false, NULL}, {BELOW_A_TILE, "mma", 4, false, NULL}};
     NEED_GPU();
     verify_samplings(GPU, samplings, 2, 16);
 }
 
+/* wgmma wants whole steps of K: 64 of bf16, 128 of fp8. Columns that tiles do not divide, experts of other ranks, biases. */
+#define STEPS_BF16    "E=4,topk=2,H=576,N=320,gated=1,act=silu,bias=1,scheme=bf16,layout=default"
+#define STEPS_FP16    "E=5,topk=2,H=320,N=448,gated=0,act=relu2,bias=0,scheme=fp16,layout=default"
+#define STEPS_TENSOR  "E=5,topk=2,H=256,N=640,gated=0,act=relu2,bias=1,scheme=fp8_w8a8,layout=default"
+#define STEPS_CHANNEL "E=4/6,topk=3,H=640,N=384,gated=1,act=silu,bias=0,scheme=fp8_w8a8_channel,layout=default"
+#define STEPS_BLOCK   "E=3,topk=2,H=512,N=384,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=default"
+
+TEST(sampled_wgmma_configs_cuda)
+{
+    static const sampling samplings[] = {{STEPS_BF16, "wgmma", 12, true, NULL},
+                                         {STEPS_FP16, "wgmma", 6, false, NULL},
+                                         {STEPS_TENSOR, "wgmma", 8, false, NULL},
+                                         {STEPS_CHANNEL, "wgmma", 8, false, NULL},
+                                         {STEPS_BLOCK, "wgmma", 8, true, NULL}};
+    NEED_GPU();
+    NEED_FAMILY("wgmma");
+    verify_samplings(GPU, samplings, 5, 100);
+}
+
+/* Few, but each way to load, to schedule and to share: tests/gpu/sanitizer.sh runs this case under compute-sanitizer. */
+#define WAYS "orientation input_load schedule producers cluster"
+
+TEST(handful_of_wgmma_configs_cuda)
+{
+    static const sampling samplings[] = {{STEPS_BF16, "wgmma", 0, true, WAYS},
+                                         {STEPS_CHANNEL, "wgmma", 0, true, WAYS},
+                                         {STEPS_BLOCK, "wgmma", 0, true, WAYS}};
+    NEED_GPU();
+    NEED_FAMILY("wgmma");
+    verify_samplings(GPU, samplings, 3, 30);
+}
+
+/* What the GPU's cases do, with the scale layouts of fp8, on any machine. */
+#define SMALL_BLOCK "E=3,topk=2,H=128,N=128,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=default"
+
+TEST(sampled_reference_configs_cpu)
+{
+    static const sampling samplings[] = {{SMALL_BLOCK, "reference", 0, true, "threads"}};
+    verify_samplings("cpu", samplings, 1, 2);
+}
+
 TEST(sampled_cpu_configs_cpu)
 {
-    static const sampling samplings[] = {{BELOW_A_TILE, "cpu", 2, false}};
+    static const sampling samplings[] = {{BELOW_A_TILE, "cpu", 2, false, NULL}};
     verify_samplings("cpu", samplings, 1, 4);
 }
 
@@ -431,8 +512,11 @@ int main(int argc, char **argv)
     CHECK_BEGIN(argc, argv);
     temp_folder_make();
     RUN(sampled_cpu_configs_cpu);
+    RUN(sampled_reference_configs_cpu);
     RUN(sampled_mma_configs_cuda);
     RUN(handful_of_mma_configs_cuda);
+    RUN(sampled_wgmma_configs_cuda);
+    RUN(handful_of_wgmma_configs_cuda);
     RUN(layer_ops_cpu);
     RUN(layer_ops_cuda);
     RUN(fill_op_cpu);

@@ -4,6 +4,7 @@
 #include "layer_case.h"
 #include "null_script.h"
 #include "plan.h"
+#include "reference.h"
 
 #define FIRST "E=6,topk=2,H=96,N=80,gated=1,act=silu,bias=0,scheme=bf16,layout=default"
 enum { MAX_TOKENS = 12 };
@@ -235,6 +236,37 @@ TEST(bad_plans)
     close_bench(&b);
 }
 
+/* combine has read gemm2's rows, activation gemm1's: what is found is what they were given. */
+static void outputs_are_found(const mj_plan *plan, const layer *l, const mj_layer *run, const void *from,
+                              const void *to)
+{
+    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_ACTIVATION, MJ_OP_GEMM2};
+    void *found[4], *scales = run->y;
+    mj_error error = {0};
+    for (int i = 0; i < 3; i++) {
+        CHECK_STATUS(mj_plan_find_output(plan, ops[i], run, &found[i], &scales, &error), MJ_OK);
+        CHECK(found[i] >= from && found[i] < to && scales == NULL);
+        CHECK(i == 0 || found[i] != found[i - 1]);
+    }
+    CHECK_STATUS(mj_plan_find_output(plan, MJ_OP_COMBINE, run, &found[3], &scales, &error), MJ_OK);
+    CHECK(found[3] == run->y);
+    for (uint32_t i = 0; i < run->token_count * l->problem.hidden; i++) {
+        double sum = 0, size = 0;
+        for (uint32_t slot = 0; slot < l->problem.top_k; slot++) {
+            uint64_t pair = i / l->problem.hidden * l->problem.top_k + slot;
+            double value = mj_ref_load("bf16", found[2], pair * l->problem.hidden + i % l->problem.hidden);
+            sum += value;
+            size += fabs(value);
+        }
+        CHECK(fabs(mj_ref_load("bf16", run->y, i) - sum) <= size / 128);
+    }
+    CHECK_STATUS(mj_plan_find_output(plan, MJ_OP_QUANTISE1, run, &found[0], &scales, &error), MJ_ERR_NOT_FOUND);
+    CHECK_STATUS(mj_plan_find_output(plan, MJ_OP_TABLES, run, &found[0], &scales, &error), MJ_ERR_ARGUMENT);
+    CHECK_STATUS(mj_plan_find_output(plan, MJ_OP_STREAM, run, &found[0], &scales, &error), MJ_ERR_ARGUMENT);
+    CHECK_STATUS(mj_plan_find_output(plan, MJ_OP_GEMM1, run, &found[0], NULL, &error), MJ_ERR_ARGUMENT);
+    CHECK_STATUS(mj_plan_find_output(NULL, MJ_OP_GEMM1, run, &found[0], &scales, &error), MJ_ERR_ARGUMENT);
+}
+
 TEST(a_workspace_of_the_callers)
 {
     bench b;
@@ -260,6 +292,7 @@ TEST(a_workspace_of_the_callers)
     for (size_t i = bytes; i < bytes + 512; i++) {
         CHECK(workspace[i] == 0xff);
     }
+    outputs_are_found(plan, &l, &run, workspace, workspace + bytes);
     free(workspace);
     mj_plan_destroy(plan);
     close_layer(&l);

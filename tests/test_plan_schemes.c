@@ -210,6 +210,24 @@ static double worst_error(const layer *l)
 
 static device_fixture cpu;
 
+/* Static scales are the caller's, dynamic ones lie with the codes: positive, and none forgotten. */
+static void check_codes_are_found(const mj_plan *plan, const layer *l, const mj_layer *run)
+{
+    void *codes = NULL, *scales = NULL;
+    mj_error error = {0};
+    bool quantised = mj_scheme_quantises(l->scheme);
+    mj_status want = quantised ? MJ_OK : MJ_ERR_NOT_FOUND;
+    CHECK_STATUS(mj_plan_find_output(plan, MJ_OP_QUANTISE1, run, &codes, &scales, &error), want);
+    if (quantised && run->input_scale1) {
+        CHECK(codes != NULL && scales == run->input_scale1);
+    } else if (quantised) {
+        uint32_t count = run->token_count * mj_ref_scales_per_row(l->scheme, l->problem.hidden);
+        for (uint32_t i = 0; i < count; i++) {
+            CHECK(((const float *)scales)[i] > 0 && ((const float *)scales)[i] < 1);
+        }
+    }
+}
+
 static void check_layers(const char *problem)
 {
     static const uint32_t tokens[] = {1, 5, TOKENS_MAX};
@@ -226,6 +244,7 @@ static void check_layers(const char *problem)
         CHECK_STATUS(mj_plan_create(device, &l.problem, &options, &plan, &error), MJ_OK);
         CHECK_STATUS(mj_plan_run(plan, &run, NULL, &error), MJ_OK);
         CHECK_STATUS(mj_stream_sync(device, NULL, &error), MJ_OK);
+        check_codes_are_found(plan, &l, &run);
         make_truth(&l);
         double worst = worst_error(&l);
         if (!(worst <= 0.02) || error.text[0]) {

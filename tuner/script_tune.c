@@ -16,7 +16,7 @@ typedef struct run_words {
     uint32_t tokens[LIST_MAX];
     const char *routings[LIST_MAX];
     const char *effort, *device, *config;
-    bool quiet;
+    bool quiet, candidates;
 } run_words;
 
 /* ---- Options ---- */
@@ -121,6 +121,11 @@ static void read_quiet(lua_State *L, const char *key, void *out)
     ((run_words *)out)->quiet = script_bool(L, key);
 }
 
+static void read_candidates(lua_State *L, const char *key, void *out)
+{
+    ((run_words *)out)->candidates = script_bool(L, key);
+}
+
 static void read_gemm(lua_State *L, const char *key, void *out)
 {
     run_words *words = out;
@@ -163,10 +168,12 @@ static void read_mem(lua_State *L, const char *key, void *out)
 }
 
 static const script_key run_keys[] = {
-    {"tokens", read_tokens}, {"routing", read_routing}, {"seed", read_seed},         {"device", read_device},
-    {"effort", read_effort}, {"budget", read_budget},   {"mem", read_mem},           {"force", read_force},
-    {"gemm", read_gemm},     {"jobs", read_jobs},       {"save_dir", read_save_dir}, {"family", read_family},
-    {"config", read_config}, {"quiet", read_quiet},     {"against", read_against},   {"arch", read_arch},
+    {"tokens", read_tokens}, {"routing", read_routing},       {"seed", read_seed},
+    {"device", read_device}, {"effort", read_effort},         {"budget", read_budget},
+    {"mem", read_mem},       {"force", read_force},           {"gemm", read_gemm},
+    {"jobs", read_jobs},     {"save_dir", read_save_dir},     {"family", read_family},
+    {"config", read_config}, {"quiet", read_quiet},           {"against", read_against},
+    {"arch", read_arch},     {"candidates", read_candidates},
 };
 
 static void fill_config(lua_State *L, run_words *words)
@@ -193,8 +200,9 @@ static void fill_config(lua_State *L, run_words *words)
 typedef struct run_user {
     progress shown; /* first: progress_step and progress_candidate see only this */
     lua_State *L;
-    int space;   /* stack index, 0: none */
-    bool failed; /* the message is on top of the stack */
+    int space;           /* stack index, 0: none */
+    bool failed;         /* the message is on top of the stack */
+    mj_json *candidates; /* an array to append to; NULL: not asked for */
 } run_user;
 
 typedef struct accept_call {
@@ -225,6 +233,25 @@ static bool accept_config(void *user, mj_op op, const char *family, const mj_con
     lua_pushvalue(run->L, run->space);
     run->failed = lua_pcall(run->L, 2, 0, 0) != LUA_OK;
     return !run->failed && call.accepted;
+}
+
+/* Every end of a stage: finalists come twice. */
+static void candidate(void *user, const mj_candidate_result *found)
+{
+    run_user *run = user;
+    progress_candidate(user, found);
+    mj_json *out = run->candidates ? mj_json_push(run->candidates, mj_json_object()) : NULL;
+    mj_json_add_int(out, "tokens", found->token_count);
+    mj_json_add_string(out, "routing", found->routing);
+    mj_json_add_string(out, "op", mj_op_name(found->op));
+    mj_json_add_string(out, "family", found->family);
+    mj_json_add(out, "config", mj_config_to_json(&found->config));
+    mj_json_add_string(out, "result", mj_reason_text(found->reason));
+    mj_json_add_number(out, "estimate_us", found->estimate_us);
+    mj_json_add_number(out, "time_us_median", found->time_us_median);
+    mj_json_add_number(out, "time_us_spread", found->time_us_spread);
+    mj_json_add_int(out, "samples", found->sample_count);
+    mj_json_add_number(out, "compile_seconds", found->compile_seconds);
 }
 
 static bool step(void *user, const mj_tune_progress *now)
@@ -264,7 +291,7 @@ static void add_best(lua_State *L, int result)
 typedef struct run_result { /* what must be freed whatever Lua does */
     mj_tune_result tuned;
     char *text, *json_text;
-    mj_json *json;
+    mj_json *json, *candidates;
 } run_result;
 
 static void run_result_free(run_result *result)
@@ -273,6 +300,7 @@ static void run_result_free(run_result *result)
     free(result->text);
     free(result->json_text);
     mj_json_free(result->json);
+    mj_json_free(result->candidates);
 }
 
 static bool print_to_memory(const report_subject *subject, run_result *result)
@@ -295,9 +323,14 @@ static bool print_to_memory(const report_subject *subject, run_result *result)
 static int push_result_protected(lua_State *L)
 {
     run_result *result = lua_touserdata(L, 1);
-    mj_json *json = result->json;
+    mj_json *json = result->json, *candidates = result->candidates;
     result->json = NULL;
     script_push_json(L, json);
+    if (candidates) {
+        result->candidates = NULL;
+        script_push_json(L, candidates);
+        lua_setfield(L, 2, "candidates");
+    }
     lua_pushstring(L, result->text);
     lua_setfield(L, 2, "text");
     lua_pushstring(L, result->json_text);
@@ -406,12 +439,13 @@ static int measure(lua_State *L, const char *command, measure_fn run, int space,
     progress_start(&user.shown, stderr, words->quiet, host->options->verbose, cli_interrupted);
     use_space(L, space, &user, &words->options);
     words->options.progress = step;
-    words->options.candidate = progress_candidate;
+    words->options.candidate = candidate;
     words->options.user = &user;
     luaL_checkstack(L, 8, "too many values");
     fflush(stdout);
     run_result result;
     memset(&result, 0, sizeof result);
+    user.candidates = result.candidates = words->candidates ? mj_json_array() : NULL;
     mj_error error = {MJ_OK, ""};
     mj_status status = run(host->context, &self->problem, &words->options, &result.tuned, &error);
     progress_end(&user.shown);

@@ -21,9 +21,11 @@
 --     options: tokens = 16 or {1, 16, 64}; routing = "uniform", a list or "all"; seed = 0; device = "best";
 --     effort = "quick" | "full" | "estimate"; budget = "5m" or seconds; mem = "16G" or bytes; force = false; gemm = 1 | 2;
 --     jobs = n; save_dir = path; family = name, config = {tile_m = 16, ...} (bench, verify); quiet = false;
---     against = family to time beside (bench); arch = "gfx1100" instead of a device (effort "estimate")
+--     against = family to time beside (bench); arch = "gfx1100" instead of a device (effort "estimate"); candidates = true
 --     result: rows = list of {tokens, routing, op, family, config, time_us_median, time_us_spread, floor_us, roofline,
 --     tflops, padded_tflops, row_error, against, gbps, tried, refused, failed, failed_by_reason, verified, origin, result, detail, ...};
+--     candidates = list of {tokens, routing, op, family, config, result, estimate_us, time_us_median, time_us_spread, samples,
+--     compile_seconds}, if asked for: all that this call measured or found in the journal, the finalists a second time;
 --     best[tokens][routing][op] = row; device, ceilings, store, saved, interrupted, budget_spent, seconds;
 --     text (the printed report) and json (the same as JSON text).
 --     Methods: result:print(), result:save(path) (JSON, written whole or not at all).

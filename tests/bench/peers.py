@@ -1,417 +1,525 @@
 #!/usr/bin/env python3
 """moejit beside what a PyTorch user has today, in one process, on the same tensors.
 
-    python3 tests/bench/peers.py --lib build --out peers.json          # Mixtral-8x7B TP2 and Qwen3-30B-A3B, bf16
-    python3 tests/bench/peers.py --lib build --cases mixtral-8x7b-tp2 --batch 1 64
+    python3 tests/bench/peers.py --lib build --out peers.jsonl                      # everything; see --budget and --resume
+    python3 tests/bench/peers.py --lib build --cases mixtral-8x7b-tp2 --modes bf16 --batch 64 --routing uniform
+    python3 tests/bench/peers.py --lib build --resume --budget 400 --baseline baseline.json --json peers-h200.json
+    python3 tests/bench/peers.py --lib build --device cpu                           # tiny layers on the CPU: does it all still work?
 
-Needs PyTorch and Triton. This is also the example of calling libmoejit through ctypes: class Moejit.
+Needs PyTorch, and Triton on a GPU. moejit runs what a plan would use now: tune first (`moejit tune --scheme ...`), or it is the
+estimate's choice; the row says which. Peers: an expert-sorted Triton kernel tuned per cell (peers_triton.py), torch._grouped_mm,
+torch._scaled_grouped_mm. Every row is appended to --out as it comes; --resume skips what is there; a stopped run is a useful one:
+all layers and modes have the batch sizes it got to. --peers-from takes Triton's best configs from an earlier --out instead of
+searching. Both sides are tuned for uniform routing; zipf1 shows what a skew makes of that.
 
-Protocol, the same for every contestant: one CUDA graph of 10 launches, each with its own routing (uniform, seeded) and its own
-activations, random data, median over replays after a warm-up. Sorting and alignment happen before the clock starts.
-floor = max(bytes / B, operations / P): B is the best of a read and a copy kernel, P a dense 8192^3 product, both from this run;
-bytes = weights of active experts + distinct input rows + output. Every contestant's output is checked against float64.
+Protocol, the same for every contestant: one CUDA graph of 10 launches, each with its own routing (seeded) and its own activations,
+random data, replays after a warm-up, in three rounds of all contestants in turns (a warm chip is slow for all alike), the median of
+the rounds' medians; *_spread is their range as a share of it. Sorting, alignment and quantisation happen before the clock starts; what our own
+quantise op takes is a column of its own. All read the same tensors: the peers get gemm2's rows, codes and scales from our layer.
+floor = max(bytes / B, operations / P): B is the best of a read and a copy kernel, P a dense 8192^3 product of the same format, both
+from this run; bytes = weights of active experts + distinct input rows + output. Errors: the worst ||got - want|| / ||want|| of some
+output rows, `want` in float64 from the very codes and scales that the contestants read.
 """
 import argparse
-import ctypes
-import itertools
 import json
 import math
-import multiprocessing
 import os
+import statistics
+import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 
 import torch
-import triton
-import triton.language as tl
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import moejit_ctypes as mj  # noqa: E402
+import peers_report  # noqa: E402
 
 CASES = {  # experts, top_k, hidden, intermediate per rank
     "mixtral-8x7b-tp2": (8, 2, 4096, 7168),
-    "qwen3-30b-a3b-tp1": (128, 8, 2048, 768),
     "deepseek-v3-tp8": (256, 8, 7168, 256),
+    "qwen3-30b-a3b-tp1": (128, 8, 2048, 768),
 }
-LAUNCHES = 10
+SMOKE = {"smoke": (4, 2, 256, 128)}
+SCHEMES = {"bf16": "bf16", "fp8": "fp8_w8a8", "fp8_channel": "fp8_w8a8_channel", "fp8_block": "fp8_w8a8_block"}
+BATCH = (64, 1, 4096, 256, 16, 1024)  # in this order, so that a run that is stopped early has seen small, large and between
+LAUNCHES, SAMPLES = 10, 12
+ROUNDS, ROUND_REPLAYS = 3, 10
+FP8_MAX = 448.0
+STATIC_SCALE2 = 16 / FP8_MAX  # of the activated rows, where the scheme wants it from the caller
 
 
-# ---- libmoejit through ctypes -------------------------------------------------------------------------------------
-class Problem(ctypes.Structure):
-    _fields_ = [("expert_count", ctypes.c_uint32), ("expert_total_count", ctypes.c_uint32), ("top_k", ctypes.c_uint32),
-                ("hidden", ctypes.c_uint32), ("intermediate", ctypes.c_uint32), ("gated", ctypes.c_bool),
-                ("bias", ctypes.c_bool), ("activation", ctypes.c_int), ("scheme", ctypes.c_char * 32),
-                ("layout", ctypes.c_char * 32)]
+# ---- Timing -------------------------------------------------------------------------------------------------------------
+class Gpu:
+    name, torch_device = "cuda:0", "cuda"
 
+    @staticmethod
+    def stream():
+        return torch.cuda.current_stream().cuda_stream
 
-class Error(ctypes.Structure):
-    _fields_ = [("status", ctypes.c_int), ("text", ctypes.c_char * 1024)]
+    @staticmethod
+    def graph_us(launch, replays=30):
+        """Median us per launch over replays of a graph of LAUNCHES; launch(i) issues the i-th."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            launch(0)
+            launch(1)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            for i in range(LAUNCHES):
+                launch(i)
+        for _ in range(3):
+            graph.replay()
+        torch.cuda.synchronize()
+        times = []
+        for _ in range(replays):
+            start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            start.record()
+            graph.replay()
+            stop.record()
+            stop.synchronize()
+            times.append(start.elapsed_time(stop) * 1000 / LAUNCHES)
+        return statistics.median(times)
 
-
-class PlanOptions(ctypes.Structure):
-    _fields_ = [("max_tokens", ctypes.c_uint32), ("flags", ctypes.c_uint32), ("routing", ctypes.c_char_p)]
-
-
-class Param(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char * 32), ("value", ctypes.c_int32)]
-
-
-class Config(ctypes.Structure):
-    _fields_ = [("count", ctypes.c_uint32), ("params", Param * 24)]
-
-
-class PlanRow(ctypes.Structure):
-    _fields_ = [("op", ctypes.c_int), ("tokens_from", ctypes.c_uint32), ("tokens_to", ctypes.c_uint32),
-                ("origin", ctypes.c_int), ("verified", ctypes.c_bool), ("reason", ctypes.c_char * 160),
-                ("family", ctypes.c_char * 32), ("config", Config), ("time_us_median", ctypes.c_double)]
-
-
-class Layer(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in
-                ("x", "weights1", "weights2", "bias1", "bias2", "topk_ids", "topk_weights", "y", "workspace")]
-    _fields_ += [("token_count", ctypes.c_uint32)]
-    _fields_ += [(name, ctypes.c_void_p) for name in
-                 ("weight_scales1", "weight_scales2", "weight_zeros1", "weight_zeros2", "input_scale1", "input_scale2")]
-
-
-OP_TABLES, OP_GEMM1, OP_ACTIVATION, OP_GEMM2 = 0, 2, 3, 5
-ORIGINS = ("store", "store of the arch", "pack", "estimate", "reference")
-NO_WORKSPACE = 8
-
-
-class Moejit:
-    """One context and device; plans share them."""
-
-    def __init__(self, folder):
-        self.lib = ctypes.CDLL(os.path.join(folder, "libmoejit.so"))
-        self.lib.mj_plan_get_row.restype = ctypes.POINTER(PlanRow)
-        self.lib.mj_plan_workspace_bytes.restype = ctypes.c_uint64
-        self.context, self.device = ctypes.c_void_p(), ctypes.c_void_p()
-        self.call("mj_context_create", None, ctypes.byref(self.context))
-        self.call("mj_device_open", self.context, b"cuda:0", ctypes.byref(self.device))
-
-    def call(self, name, *args):
-        error = Error()
-        if getattr(self.lib, name)(*args, ctypes.byref(error)):
-            raise RuntimeError(f"{name}: {error.text.decode()}")
-
-    def plan(self, experts, top_k, hidden, intermediate, tokens):
-        problem = Problem(experts, experts, top_k, hidden, intermediate, True, False, 0, b"bf16", b"default")
-        options, plan = PlanOptions(tokens, NO_WORKSPACE, None), ctypes.c_void_p()
-        self.call("mj_plan_create", self.device, ctypes.byref(problem), ctypes.byref(options), ctypes.byref(plan))
-        return plan
-
-    def row(self, plan, op, tokens):
-        for i in range(self.lib.mj_plan_row_count(plan)):
-            row = self.lib.mj_plan_get_row(plan, i).contents
-            if row.op == op and row.tokens_from <= tokens <= row.tokens_to:
-                config = ",".join(f"{p.name.decode()}={p.value}" for p in row.config.params[:row.config.count])
-                return row.family.decode(), config, ORIGINS[row.origin], bool(row.verified)
-        raise RuntimeError("no row")
-
-    def run(self, plan, op, layer):
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        self.call("mj_plan_run_op", plan, op, ctypes.byref(layer), stream)
-
-    def prepare(self, plan):
-        workspace = torch.empty(self.lib.mj_plan_workspace_bytes(plan), dtype=torch.uint8, device="cuda")
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        self.call("mj_plan_prepare_workspace", plan, ctypes.c_void_p(workspace.data_ptr()), stream)
-        return workspace
-
-
-# ---- the expert-sorted Triton kernel of the shape that vLLM and SGLang serve with -----------------------------------
-@triton.jit(do_not_specialize=["top_k", "pair_count", "group"])
-def triton_moe(a, w, out, weights, pair_ids, block_experts, n, k, pair_count, top_k, group, blocks,
-               TILE_M: tl.constexpr, TILE_N: tl.constexpr, TILE_K: tl.constexpr, SCALE: tl.constexpr):
-    columns = tl.cdiv(n, TILE_N)
-    pid = tl.program_id(0)
-    group_first = pid // (group * columns) * group
-    group_rows = min(blocks - group_first, group)
-    block = group_first + pid % (group * columns) % group_rows
-    column = pid % (group * columns) // group_rows
-    pairs = tl.load(pair_ids + block * TILE_M + tl.arange(0, TILE_M))
-    real = pairs < pair_count
-    expert = tl.load(block_experts + block).to(tl.int64)
-    columns_at = (column * TILE_N + tl.arange(0, TILE_N)) % n
-    ks = tl.arange(0, TILE_K)
-    a_at = a + (pairs[:, None] // top_k).to(tl.int64) * k + ks[None, :]
-    w_at = w + expert * n * k + ks[:, None] + columns_at[None, :].to(tl.int64) * k
-    total = tl.zeros((TILE_M, TILE_N), dtype=tl.float32)
-    for _ in range(0, tl.cdiv(k, TILE_K)):
-        total = tl.dot(tl.load(a_at, mask=real[:, None], other=0.0), tl.load(w_at), acc=total)
-        a_at += TILE_K
-        w_at += TILE_K
-    if SCALE:
-        total = total * tl.load(weights + pairs, mask=real, other=0.0)[:, None]
-    out_columns = column * TILE_N + tl.arange(0, TILE_N)
-    tl.store(out + pairs[:, None].to(tl.int64) * n + out_columns[None, :], total.to(tl.bfloat16),
-             mask=real[:, None] & (out_columns[None, :] < n))
-
-
-def triton_space(rows_per_expert):
-    for tile_m, tile_n, tile_k, group, warps, stages in itertools.product(
-            (16, 32, 64, 128), (64, 128, 256), (64, 128, 256), (1, 16), (4, 8), (2, 3, 4, 5)):
-        small = tile_m <= 32
-        if (tile_m + tile_n) * tile_k * 2 * stages > 220 * 1024 or tile_k > 128 and not small:
-            continue
-        if small and (warps == 8 or tile_m == 32 and tile_n == 256) or tile_m == 64 and (warps == 8 or tile_n == 64):
-            continue
-        if tile_m == 128 and (tile_n == 64 or tile_n == 256 and warps == 4):
-            continue
-        if stages == 2 and tile_m < 64 or stages == 5 and not small:
-            continue
-        if rows_per_expert is not None and (tile_m >= 64 and rows_per_expert < 12 or small and rows_per_expert > 100
-                                            or tile_m <= 64 and rows_per_expert > 1500
-                                            or group == 16 and rows_per_expert < 64):
-            continue
-        yield tile_m, tile_n, tile_k, group, warps, stages
-
-
-def triton_compile(job):
-    top_k, scale, configs = job
-    bf16 = torch.zeros(16, device="cuda", dtype=torch.bfloat16)
-    f32, i32 = torch.zeros(16, device="cuda"), torch.zeros(16, device="cuda", dtype=torch.int32)
-    for tile_m, tile_n, tile_k, group, warps, stages in configs:
-        try:
-            triton_moe.warmup(bf16, bf16, bf16, f32, i32, i32, 4096, 4096, 4096, top_k, group, 4096, TILE_M=tile_m,
-                              TILE_N=tile_n, TILE_K=tile_k, SCALE=scale, num_warps=warps, num_stages=stages, grid=(1,))
-        except Exception:  # does not fit: the timed run meets the same error and skips the config
-            pass
-
-
-def aligned(ids, experts, tile_m):
-    flat = ids.flatten()
-    order = torch.argsort(flat, stable=True)
-    rows = torch.bincount(flat, minlength=experts)
-    padded = (rows + tile_m - 1) // tile_m * tile_m
-    first, padded_first = torch.cumsum(rows, 0) - rows, torch.cumsum(padded, 0) - padded
-    pairs = torch.full((int(padded.sum()),), flat.numel(), dtype=torch.int32, device="cuda")
-    pairs[torch.arange(flat.numel(), device="cuda") - first[flat[order]] + padded_first[flat[order]]] = order.int()
-    owners = torch.repeat_interleave(torch.arange(experts, dtype=torch.int32, device="cuda"), padded // tile_m)
-    return pairs, owners
-
-
-# ---- timing -----------------------------------------------------------------------------------------------------------
-def graph_us(launch, replays=30):
-    """Median us per launch over replays of a graph of LAUNCHES; launch(i) issues the i-th."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        launch(0)
-        launch(1)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for i in range(LAUNCHES):
+    @staticmethod
+    def glance_us(launch):
+        for i in range(2):
             launch(i)
-    for _ in range(3):
-        graph.replay()
-    torch.cuda.synchronize()
-    times = []
-    for _ in range(replays):
         start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda._sleep(300000)  # the launches queue up behind it, so the host's cost does not show
         start.record()
-        graph.replay()
+        for i in range(2, 8):
+            launch(i)
         stop.record()
         stop.synchronize()
-        times.append(start.elapsed_time(stop) * 1000 / LAUNCHES)
-    return sorted(times)[len(times) // 2]
+        return start.elapsed_time(stop) * 1000 / 6
+
+    @classmethod
+    def ceilings(cls):
+        """TFLOP/s of bf16 and of fp8, GB/s."""
+        from peers_triton import read_all
+        a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+        bf16 = 2 * 8192**3 / cls.graph_us(lambda i: a @ b.t()) / 1e6
+        a8, b8, one = a.to(torch.float8_e4m3fn), b.to(torch.float8_e4m3fn), torch.ones((), device="cuda")
+        fp8 = 2 * 8192**3 / cls.graph_us(
+            lambda i: torch._scaled_mm(a8, b8.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16)) / 1e6
+        source = torch.randint(0, 1 << 30, (1 << 29,), device="cuda", dtype=torch.int32)
+        target, sums = torch.empty_like(source), torch.empty(4096, device="cuda", dtype=torch.int32)
+        copy = 2 * 4 * source.numel() / cls.graph_us(lambda i: torch.add(source, 1, out=target), 10) / 1e3
+        read = max(4 * source.numel() / cls.graph_us(
+            lambda i: read_all[(g,)](source, sums, source.numel(), BLOCK=4096, num_warps=8), 10) / 1e3
+            for g in (528, 1056, 2112))
+        return dict(bf16_tflops=bf16, fp8_tflops=fp8, memory_gbps=max(copy, read))
+
+    @staticmethod
+    def describe():
+        return torch.cuda.get_device_name()
 
 
-def glance_us(launch):
-    for i in range(2):
-        launch(i)
-    start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    torch.cuda._sleep(300000)  # the launches queue up behind it, so the host's cost does not show
-    start.record()
-    for i in range(2, 8):
-        launch(i)
-    stop.record()
-    stop.synchronize()
-    return start.elapsed_time(stop) * 1000 / 6
+class Cpu:
+    name, torch_device = "cpu", "cpu"
+
+    @staticmethod
+    def stream():
+        return None
+
+    @staticmethod
+    def graph_us(launch, replays=3):
+        times = []
+        for _ in range(min(replays, 3)):
+            start = time.perf_counter()
+            for i in range(LAUNCHES):
+                launch(i)
+            times.append((time.perf_counter() - start) * 1e6 / LAUNCHES)
+        return statistics.median(times)
+
+    @classmethod
+    def ceilings(cls):
+        a = torch.randn(512, 512, dtype=torch.bfloat16)
+        source = torch.zeros(1 << 22, dtype=torch.int32)
+        tflops = 2 * 512**3 / cls.graph_us(lambda i: a @ a) / 1e6
+        return dict(bf16_tflops=tflops, fp8_tflops=tflops,
+                    memory_gbps=8 * source.numel() / cls.graph_us(lambda i: source + 1) / 1e3)
+
+    @staticmethod
+    def describe():
+        return "the CPU"
 
 
-@triton.jit
-def read_all(source, out, count, BLOCK: tl.constexpr):
-    total = tl.zeros((BLOCK,), dtype=tl.int32)
-    for i in range(tl.program_id(0) * BLOCK, count, tl.num_programs(0) * BLOCK):
-        total ^= tl.load(source + i + tl.arange(0, BLOCK))
-    tl.store(out + tl.program_id(0), tl.sum(total, 0))
+# ---- Weights and routing ------------------------------------------------------------------------------------------------
+def quantised(w, mode):
+    """(codes, scales as moejit.h has them) of bf16 weights [E, n, k]."""
+    if mode == "bf16":
+        return w, None
+    experts, n, k = w.shape
+    codes = torch.empty_like(w, dtype=torch.float8_e4m3fn)
+    shape = {"fp8": (experts,), "fp8_channel": (experts, n), "fp8_block": (experts, n // 128, k // 128)}[mode]
+    scales = torch.empty(shape, device=w.device, dtype=torch.float32)
+    for e in range(experts):
+        parts = w[e].float().view({"fp8": (1, -1, 1, 1), "fp8_channel": (n, 1, 1, k),
+                                   "fp8_block": (n // 128, 128, k // 128, 128)}[mode])
+        scale = parts.abs().amax(dim=(1, 3), keepdim=True) / FP8_MAX
+        codes[e] = (parts / scale).view(n, k).to(torch.float8_e4m3fn)
+        scales[e] = scale.view(scales[e].shape)
+    return codes, scales
 
 
-def ceilings():
-    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    tflops = 2 * 8192**3 / graph_us(lambda i: a @ b.t()) / 1e6
-    source = torch.randint(0, 1 << 30, (1 << 29,), device="cuda", dtype=torch.int32)
-    target, sums = torch.empty_like(source), torch.empty(4096, device="cuda", dtype=torch.int32)
-    copy = 2 * 4 * source.numel() / graph_us(lambda i: torch.add(source, 1, out=target), 10) / 1e3
-    read = max(4 * source.numel() / graph_us(
-        lambda i: read_all[(g,)](source, sums, source.numel(), BLOCK=4096, num_warps=8), 10) / 1e3 for g in (528, 1056, 2112))
-    return tflops, max(copy, read)
+class Weights:
+    def __init__(self, case, mode, device):
+        experts, _, hidden, inter = case
+        self.codes, self.scales = [], []
+        for n, k in ((2 * inter, hidden), (hidden, inter)):
+            w = torch.randn(experts, n, k, device=device, dtype=torch.bfloat16) / math.sqrt(k)
+            codes, scales = quantised(w, mode)
+            self.codes.append(codes)
+            self.scales.append(scales)
 
 
-# ---- one cell: a layer's gemm at M tokens -------------------------------------------------------------------------------
-class Cell:
-    def __init__(self, case, gemm, tokens, weights):
-        self.experts, self.top_k, self.hidden, self.inter = CASES[case]
-        self.case, self.gemm, self.tokens, self.weights = case, gemm, tokens, weights
-        self.n, self.k = weights.shape[1], weights.shape[2]
-        self.pairs = tokens * self.top_k
-        generator = torch.Generator(device="cuda").manual_seed(tokens)
-        self.ids = [torch.rand(tokens, self.experts, device="cuda", generator=generator).topk(self.top_k, dim=1).indices
-                    for _ in range(LAUNCHES)]
+def routed(routing, tokens, experts, top_k, seed, device):
+    """LAUNCHES x top-k ids [tokens, top_k]; zipf1: experts of probability 1 / rank, without repetition."""
+    generator = torch.Generator(device=device).manual_seed(seed)
+    noise = [torch.rand(tokens, experts, device=device, generator=generator) for _ in range(LAUNCHES)]
+    if routing == "zipf1":
+        bias = -torch.log(torch.arange(1, experts + 1, device=device, dtype=torch.float32))
+        noise = [bias - torch.log(-torch.log(u.clamp(1e-20, 1 - 1e-7))) for u in noise]
+    return [u.topk(top_k, dim=1).indices for u in noise]
+
+
+# ---- One unit: a layer, a mode, a routing and a batch size; both its GEMMs ------------------------------------------------
+class Unit:
+    def __init__(self, moejit, device, case, mode, routing, tokens, weights):
+        self.moejit, self.device, self.mode, self.tokens, self.weights = moejit, device, mode, tokens, weights
+        self.experts, self.top_k, self.hidden, self.inter = case
+        self.pairs, where = tokens * self.top_k, device.torch_device
+        self.ids = routed(routing, tokens, self.experts, self.top_k, tokens, where)
         self.order = [torch.argsort(i.flatten(), stable=True) for i in self.ids]
         counts = [torch.bincount(i.flatten(), minlength=self.experts) for i in self.ids]
         self.ends = [torch.cumsum(c, 0).int() for c in counts]
         self.active = sum(int((c > 0).sum()) for c in counts) / LAUNCHES
-        rows = tokens if gemm == 1 else self.pairs
-        self.inputs = [torch.randn(rows, self.k, device="cuda", dtype=torch.bfloat16) for _ in range(LAUNCHES)]
-        self.topk_weights = torch.rand(self.pairs, device="cuda")
-        self.bytes = self.active * self.n * self.k * 2 + rows * self.k * 2 + self.pairs * self.n * 2
+        self.x = [torch.randn(tokens, self.hidden, device=where, dtype=torch.bfloat16) for _ in range(LAUNCHES)]
+        self.topk_weights = torch.rand(tokens, self.top_k, device=where)
+        self.scale2 = torch.full((1,), STATIC_SCALE2, device=where)
+        self.plan = moejit.plan(self.experts, self.top_k, self.hidden, self.inter, tokens, SCHEMES[mode], routing,
+                                mj.PLAN_NO_WORKSPACE)
+        self.run_layers()
+
+    def row_of(self, op):
+        return self.moejit.row(self.plan, op, self.tokens)
+
+    def run_layers(self):
+        """One whole layer per launch, each in its own workspace: what the timed ops read is in place afterwards."""
+        where, bytes_needed = self.device.torch_device, self.moejit.workspace_bytes(self.plan)
+        static = self.mode == "fp8"
+        self.keep, self.layers, self.workspaces, self.y = [], [], [], []
+        for i in range(LAUNCHES):
+            memory = torch.empty(bytes_needed + 256, dtype=torch.uint8, device=where)
+            workspace = memory[-memory.data_ptr() % 256:]
+            self.moejit.prepare(self.plan, workspace, self.device.stream())
+            y, ids = torch.empty_like(self.x[i]), self.ids[i].int().contiguous()
+            scale1 = (self.x[i].abs().max().float() / FP8_MAX).reshape(1) if static else None
+            layer = mj.make_layer(self.tokens, x=self.x[i], weights1=self.weights.codes[0], weights2=self.weights.codes[1],
+                                  topk_ids=ids, topk_weights=self.topk_weights, y=y, workspace=workspace,
+                                  weight_scales1=self.weights.scales[0], weight_scales2=self.weights.scales[1],
+                                  input_scale1=scale1, input_scale2=self.scale2 if static else None)
+            self.moejit.run(self.plan, layer, self.device.stream())
+            self.keep += [ids, scale1]
+            self.layers.append(layer)
+            self.workspaces.append(workspace)
+            self.y.append(y)
+
+    def view(self, i, address, shape, dtype):
+        """What lies at an address of launch i's workspace, as a tensor."""
+        at = address - self.workspaces[i].data_ptr()
+        count = math.prod(shape) * torch.empty(0, dtype=dtype).element_size()
+        return self.workspaces[i][at:at + count].view(dtype).view(shape)
+
+    def output(self, i, op, shape, dtype=torch.bfloat16):
+        return self.view(i, self.moejit.output(self.plan, op, self.layers[i])[0], shape, dtype)
+
+    def quantised_input(self, i, gemm):
+        """(codes, scales) that a GEMM reads: quantise1 in token order, quantise2 sorted."""
+        rows, k = (self.tokens, self.hidden) if gemm == 1 else (self.pairs, self.inter)
+        codes, scales = self.moejit.output(self.plan, f"quantise{gemm}", self.layers[i])
+        codes = self.view(i, codes, (rows, k), torch.float8_e4m3fn)
+        if self.mode == "fp8":
+            return codes, self.keep[2 * i + 1] if gemm == 1 else self.scale2
+        shape = (rows,) if self.mode == "fp8_channel" else (rows, k // 128)
+        return codes, self.view(i, scales, shape, torch.float32)
+
+    def launch_of(self, op):
+        return lambda i: self.moejit.run_op(self.plan, op, self.layers[i], self.device.stream())
+
+    def time_op(self, op):
+        return self.device.graph_us(self.launch_of(op), 20)
+
+    def layer_error(self):
+        """y against the sum of gemm2's rows: the whole layer hangs together."""
+        rows = self.output(0, "gemm2", (self.tokens, self.top_k, self.hidden)).double().sum(1)
+        return ((self.y[0].double() - rows).norm() / rows.norm()).item()
+
+    def close(self):
+        self.moejit.destroy(self.plan)
+
+
+class Gemm:
+    """What all contestants of one GEMM read: rows in token order (gemm1) or pair order (gemm2), copied from our layer's."""
+
+    def __init__(self, unit, gemm):
+        self.unit, self.gemm, self.mode = unit, gemm, unit.mode
+        self.experts, self.ids, self.pairs, self.ends, self.order = unit.experts, unit.ids, unit.pairs, unit.ends, unit.order
+        self.gather, self.weighted, self.topk_weights = unit.top_k if gemm == 1 else 1, gemm == 2, unit.topk_weights.flatten()
+        self.weights, self.weight_scales = unit.weights.codes[gemm - 1], unit.weights.scales[gemm - 1]
+        self.n, self.k = self.weights.shape[1:]
+        self.inputs, self.input_scales = zip(*(self.rows(i) for i in range(LAUNCHES)))
+        if self.mode == "bf16":
+            self.weight_scales, self.input_scales = self.topk_weights, [self.topk_weights] * LAUNCHES  # never read
+        element, rows = self.weights.element_size(), unit.tokens if gemm == 1 else self.pairs
+        self.bytes = unit.active * self.n * self.k * element + rows * self.k * element + self.pairs * self.n * 2
         self.operations = 2.0 * self.pairs * self.n * self.k
 
-    def floor_us(self, tflops, gbps):
-        return max(self.bytes / gbps / 1e3, self.operations / tflops / 1e6)
+    def in_pair_order(self, i, rows):
+        out = torch.empty_like(rows)
+        out.view(torch.uint8 if rows.element_size() == 1 else rows.dtype)[self.order[i]] = rows.view(
+            torch.uint8 if rows.element_size() == 1 else rows.dtype)
+        return out
+
+    def rows(self, i):
+        """(rows, scales) of launch i."""
+        unit = self.unit
+        if self.mode == "bf16":
+            if self.gemm == 1:
+                return unit.x[i], None
+            op = "activation" if unit.row_of("activation") else "gemm1_act"
+            return self.in_pair_order(i, unit.output(i, op, (self.pairs, self.k))), None
+        codes, scales = unit.quantised_input(i, self.gemm)
+        if self.gemm == 1:
+            return codes.clone(), scales.clone()
+        return self.in_pair_order(i, codes), scales if self.mode == "fp8" else self.in_pair_order(i, scales)
+
+    # ---- float64 ----
+    def weights_of(self, expert):
+        w = self.weights[expert].double()
+        if self.mode == "fp8":
+            return w * self.weight_scales[expert].double()
+        if self.mode == "fp8_channel":
+            return w * self.weight_scales[expert].double()[:, None]
+        if self.mode == "fp8_block":
+            return w * self.weight_scales[expert].double().repeat_interleave(128, 0).repeat_interleave(128, 1)
+        return w
 
     def truth(self, sample):
-        """float64 rows for some sorted positions of routing 0 (unscaled)."""
-        flat, inputs = self.ids[0].flatten(), self.inputs[0].double()
-        pair = self.order[0][sample]
-        source = pair // self.top_k if self.gemm == 1 else pair
-        return torch.stack([self.weights[flat[p]].double() @ inputs[s] for p, s in zip(pair.tolist(), source.tolist())])
+        """float64 rows for some sorted positions of launch 0, without the top-k weight."""
+        out, flat = [], self.ids[0].flatten()
+        for pair in self.order[0][sample].tolist():
+            source = pair // self.gather
+            row = self.inputs[0][source].double()
+            if self.mode == "fp8":
+                row = row * self.input_scales[0].double()
+            elif self.mode != "bf16":
+                row = row * self.input_scales[0][source].double().reshape(-1).repeat_interleave(
+                    self.k if self.mode == "fp8_channel" else 128)
+            out.append(self.weights_of(flat[pair]) @ row)
+        return torch.stack(out)
+
+    # ---- Contestants: (launch, output rows of the sample), and what else is to be told ----
+    def moejit(self, sample):
+        """gemm1 as asked; where the plan has it fused with the activation only, that is what is timed."""
+        unit, op = self.unit, f"gemm{self.gemm}"
+        fused = self.gemm == 1 and unit.row_of("gemm1") is None
+        op = "gemm1_act" if fused else op
+        got = unit.output(0, op, (self.pairs, self.n // 2 if fused else self.n))
+        return unit.launch_of(op), got[sample] if self.gemm == 1 else got[self.order[0][sample]], op
+
+    def triton(self, sample, seconds, known):
+        from peers_triton import Search
+        launch, configs, out = Search(self).run(Gpu.graph_us, Gpu.glance_us, seconds, known)
+        return launch, out[self.order[0][sample]], configs
+
+    def torch(self, sample):
+        rows = [x.view(torch.uint8 if x.element_size() == 1 else x.dtype)[o // self.gather].view(x.dtype).contiguous()
+                for x, o in zip(self.inputs, self.order)]
+        w = self.weights.transpose(1, 2)
+        if self.mode == "bf16":
+            def launch(i):
+                return torch._grouped_mm(rows[i], w, offs=self.ends[i], out_dtype=torch.bfloat16)
+        else:
+            by_row, by_column = self.torch_scales()
+
+            def launch(i):
+                return torch._scaled_grouped_mm(rows[i], w, by_row[i], by_column, offs=self.ends[i], out_dtype=torch.bfloat16)
+        return launch, launch(0)[sample]
+
+    def torch_scales(self):
+        """Per sorted row and per column; a tensor's scale is repeated: the same numbers."""
+        if self.mode == "fp8":
+            return [s.expand(self.pairs).contiguous() for s in self.input_scales], \
+                self.weight_scales[:, None].expand(-1, self.n).contiguous()
+        return [s[o // self.gather].contiguous() for s, o in zip(self.input_scales, self.order)], self.weight_scales
 
 
 def error(got, want):
     return ((got.double() - want).norm(dim=1) / want.norm(dim=1)).max().item()
 
 
-def time_moejit(moejit, cell, plan):
-    """gemm2's rows come from this layer's own activation step, as in serving; the whole layer's y is checked."""
-    layers, keep = [], []
-    for i in range(LAUNCHES):
-        workspace = moejit.prepare(plan)
-        x = cell.inputs[i] if cell.gemm == 1 else torch.randn(cell.tokens, cell.hidden, device="cuda", dtype=torch.bfloat16)
-        ids = cell.ids[i].int().contiguous()
-        y = torch.empty(cell.tokens, cell.hidden, device="cuda", dtype=torch.bfloat16)
-        keep += [workspace, x, ids, y]
-        first = cell.weights if cell.gemm == 1 else cell.other
-        second = cell.other if cell.gemm == 1 else cell.weights
-        layers.append(Layer(x.data_ptr(), first.data_ptr(), second.data_ptr(), None, None, ids.data_ptr(),
-                            cell.topk_weights.data_ptr(), y.data_ptr(), workspace.data_ptr(), cell.tokens))
-        for op in (OP_TABLES, OP_GEMM1, OP_ACTIVATION, OP_GEMM2)[:4 if cell.gemm == 2 else 2]:
-            moejit.run(plan, op, layers[i])
-    op = OP_GEMM1 if cell.gemm == 1 else OP_GEMM2
-    moejit.call("mj_plan_run", plan, ctypes.byref(layers[0]), ctypes.c_void_p(torch.cuda.current_stream().cuda_stream))
-    got = keep[3].clone()
-    worst = layer_error(cell, keep[1], got)
-    us = graph_us(lambda i: moejit.run(plan, op, layers[i]))
-    return us, worst, moejit.row(plan, op, cell.tokens)
+def in_turns(device, launches):
+    """{name_us, name_spread} of each contestant."""
+    times = {name: [] for name in launches}
+    for turn in range(ROUNDS):
+        for name in list(launches)[::-1 if turn % 2 else 1]:
+            times[name].append(device.graph_us(launches[name], ROUND_REPLAYS))
+    out = {}
+    for name, list_us in times.items():
+        out[f"{name}_us"] = statistics.median(list_us)
+        out[f"{name}_spread"] = (max(list_us) - min(list_us)) / out[f"{name}_us"]
+    return out
 
 
-def layer_error(cell, x, y):
-    """The whole layer's y against float64 for a few tokens of routing 0."""
-    w1, w2 = (cell.weights, cell.other) if cell.gemm == 1 else (cell.other, cell.weights)
-    worst = 0.0
-    for token in {0, cell.tokens // 2, cell.tokens - 1}:
-        want = torch.zeros(cell.hidden, device="cuda", dtype=torch.float64)
-        for slot, expert in enumerate(cell.ids[0][token].tolist()):
-            h = (w1[expert].double() @ x[token].double()).bfloat16().double()
-            act = (torch.nn.functional.silu(h[:cell.inter]) * h[cell.inter:]).bfloat16().double()
-            want += cell.topk_weights[token * cell.top_k + slot].double() * (w2[expert].double() @ act)
-        worst = max(worst, ((y[token].double() - want).norm() / want.norm()).item())
-    return worst
+def other_ops(unit, gemm, op):
+    """What runs beside our GEMM: columns of their own."""
+    names = {"quantise_us": f"quantise{gemm}"}
+    if gemm == 1:
+        names.update(activation_us="activation", gemm1_act_us="gemm1_act" if op == "gemm1" else "")
+    return {column: unit.time_op(name) for column, name in names.items() if name and unit.row_of(name)}
 
 
-def time_triton(cell, sample, want, seconds):
-    out = torch.empty(cell.pairs, cell.n, device="cuda", dtype=torch.bfloat16)
-    gather, blocks, found = cell.top_k if cell.gemm == 1 else 1, {}, []
-    until = time.time() + seconds
-    for config in triton_space(cell.pairs / cell.experts):
-        tile_m, tile_n, tile_k, group, warps, stages = config
-        if tile_m not in blocks:
-            blocks[tile_m] = [aligned(i, cell.experts, tile_m) for i in cell.ids]
-
-        def launch(i, config=config, tables=blocks[tile_m]):
-            tile_m, tile_n, tile_k, group, warps, stages = config
-            pairs, owners = tables[i]
-            triton_moe[(owners.numel() * triton.cdiv(cell.n, tile_n),)](
-                cell.inputs[i], cell.weights, out, cell.topk_weights, pairs, owners, cell.n, cell.k, cell.pairs, gather, group,
-                owners.numel(), TILE_M=tile_m, TILE_N=tile_n, TILE_K=tile_k, SCALE=cell.gemm == 2, num_warps=warps,
-                num_stages=stages)
+def measure(data, ceilings, options, known):
+    """The row of one GEMM."""
+    unit, gemm = data.unit, data.gemm
+    sample = torch.unique(torch.linspace(0, data.pairs - 1, min(data.pairs, SAMPLES)).long()).to(unit.device.torch_device)
+    want, weight, launches = data.truth(sample), 1.0, {}
+    if gemm == 2:
+        weight = data.topk_weights[data.order[0][sample]].double()[:, None]
+    tflops = ceilings["bf16_tflops" if data.mode == "bf16" else "fp8_tflops"]
+    by_memory, by_matrix = data.bytes / ceilings["memory_gbps"] / 1e3, data.operations / tflops / 1e6
+    row = dict(gemm=gemm, active=unit.active, rows_per_expert=data.pairs / data.experts, bound="memory" if by_memory > by_matrix
+               else "matrix", floor_us=max(by_memory, by_matrix), matrix_tflops=tflops, memory_gbps=ceilings["memory_gbps"])
+    launches["moejit"], got, op = data.moejit(sample)
+    mine = want
+    if op == "gemm1_act":
+        gate, up = want.chunk(2, dim=1)
+        mine = torch.nn.functional.silu(gate) * up
+    row.update(moejit_op=op, moejit_error=error(got, mine * weight), **unit.row_of(op))
+    if unit.device is Gpu:
+        launches["triton"], got, row["triton_configs"] = data.triton(sample, options.triton_seconds, known)
+        row["triton_error"] = error(got, want * weight)
+    if data.mode != "fp8_block":
         try:
-            found.append((glance_us(launch), config, launch))
-        except Exception:  # does not fit the device
-            continue
-        if time.time() > until:
-            break
-    best = min(((graph_us(launch, 20), config, launch) for _, config, launch in sorted(found, key=lambda f: f[0])[:5]),
-               key=lambda f: f[0])
-    best[2](0)
-    pair = cell.order[0][sample]
-    scale = cell.topk_weights[pair].double()[:, None] if cell.gemm == 2 else 1.0
-    return best[0], error(out[pair], want * scale), best[1]
-
-
-def time_torch(cell, sample, want):
-    gather = cell.top_k if cell.gemm == 1 else 1
-    rows = [x[o // gather].contiguous() for x, o in zip(cell.inputs, cell.order)]
-    transposed = cell.weights.transpose(1, 2)
-    got = torch._grouped_mm(rows[0], transposed, offs=cell.ends[0], out_dtype=torch.bfloat16)
-    us = graph_us(lambda i: torch._grouped_mm(rows[i], transposed, offs=cell.ends[i], out_dtype=torch.bfloat16), 20)
-    return us, error(got[sample], want)
-
-
-def measure(moejit, cell, plan, limits, options):
-    sample = torch.unique(torch.linspace(0, cell.pairs - 1, min(cell.pairs, 8)).long()).cuda()
-    want = cell.truth(sample)
-    floor = cell.floor_us(*limits)
-    us, worst, (family, config, origin, verified) = time_moejit(moejit, cell, plan)
-    row = dict(case=cell.case, gemm=cell.gemm, tokens=cell.tokens, active=cell.active, floor_us=floor, moejit_us=us,
-               moejit_error=worst, family=family, config=config, origin=origin, verified=verified)
-    row["triton_us"], row["triton_error"], row["triton_config"] = time_triton(cell, sample, want, options.budget)
-    try:
-        row["torch_us"], row["torch_error"] = time_torch(cell, sample, want)
-    except Exception as failure:
-        row["torch_failure"] = str(failure)[:200]
-    best = min(row["triton_us"], row.get("torch_us", math.inf))
-    row.update(peer_us=best, over_peer=us / best, over_floor=us / floor)
+            launch, got = data.torch(sample)
+            row["torch_error"], launches["torch"] = error(got, want), launch
+        except Exception as failure:
+            row["torch_failure"] = f"{type(failure).__name__}: {str(failure)[:80]}"
+    row.update(in_turns(unit.device, launches), **other_ops(unit, gemm, op))
+    peers = [row[p] for p in ("triton_us", "torch_us") if p in row]
+    if peers:
+        row.update(peer_us=min(peers), over_peer=row["moejit_us"] / min(peers))
+    row["over_floor"] = row["moejit_us"] / row["floor_us"]
     return row
 
 
-def main():
+# ---- The run ------------------------------------------------------------------------------------------------------------
+def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lib", default="build", help="folder of libmoejit.so")
-    parser.add_argument("--cases", nargs="*", default=["mixtral-8x7b-tp2", "qwen3-30b-a3b-tp1"], choices=list(CASES))
-    parser.add_argument("--batch", nargs="*", type=int, default=[1, 16, 64, 256])
-    parser.add_argument("--budget", type=float, default=8, help="seconds of Triton tuning per cell")
-    parser.add_argument("--out", default="peers.json")
-    options = parser.parse_args()
-    jobs = [(top_k, scale, chunk) for top_k, scale in ((8, False), (1, True))
-            for configs in [list(triton_space(None))] for chunk in (configs[i:i + 4] for i in range(0, len(configs), 4))]
-    with ProcessPoolExecutor(min(14, os.cpu_count()), mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(triton_compile, jobs))
-    torch.manual_seed(0)
-    moejit, limits, rows = Moejit(options.lib), ceilings(), []
-    print(f"ceilings: {limits[0]:.0f} TFLOP/s bf16, {limits[1]:.0f} GB/s")
-    for case in options.cases:
-        experts, top_k, hidden, inter = CASES[case]
-        shapes = {1: (2 * inter, hidden), 2: (hidden, inter)}
-        w = {g: torch.randn(experts, n, k, device="cuda", dtype=torch.bfloat16) / math.sqrt(k) for g, (n, k) in shapes.items()}
-        for gemm, tokens in itertools.product((1, 2), options.batch):
-            cell = Cell(case, gemm, tokens, w[gemm])
-            cell.other = w[3 - gemm]
-            plan = moejit.plan(experts, top_k, hidden, inter, tokens)
-            row = measure(moejit, cell, plan, limits, options)
-            moejit.lib.mj_plan_destroy(plan)
-            rows.append(row)
-            print(f"{case:18s} gemm{gemm} M={tokens:<5d} floor {row['floor_us']:7.1f}  moejit {row['moejit_us']:7.1f} "
-                  f"({row['family']} {row['config']}, {row['origin']}, {'verified' if row['verified'] else 'unverified'})  "
-                  f"triton {row['triton_us']:7.1f}  torch {row.get('torch_us', math.nan):7.1f}  "
-                  f"x peer {row['over_peer']:.3f}  x floor {row['over_floor']:.2f}  "
-                  f"error {row['moejit_error']:.4f} / {row['triton_error']:.4f}", flush=True)
-            with open(options.out, "w") as out:
-                json.dump(dict(device=torch.cuda.get_device_name(), torch=torch.__version__, triton=triton.__version__,
-                               matrix_tflops=limits[0], memory_gbps=limits[1], rows=rows), out, indent=1)
-    means = math.exp(sum(math.log(r["over_peer"]) for r in rows) / len(rows))
-    print(f"geometric mean {means:.3f} x the best peer, worst {max(r['over_peer'] for r in rows):.3f}")
+    parser.add_argument("--device", default="cuda:0", choices=["cuda:0", "cpu"])
+    parser.add_argument("--cases", nargs="*", choices=list(CASES))
+    parser.add_argument("--modes", nargs="*", default=["bf16", "fp8", "fp8_block", "fp8_channel"], choices=list(SCHEMES))
+    parser.add_argument("--batch", nargs="*", type=int)
+    parser.add_argument("--routing", nargs="*", default=["uniform", "zipf1"], choices=["uniform", "zipf1"])
+    parser.add_argument("--out", default="peers.jsonl", help="rows, one JSON object a line")
+    parser.add_argument("--resume", action="store_true", help="skip what --out holds; otherwise it is begun anew")
+    parser.add_argument("--budget", type=float, default=0, help="seconds after which no further unit begins; 0: none")
+    parser.add_argument("--triton-seconds", type=float, default=8, help="of Triton tuning per GEMM")
+    parser.add_argument("--peers-from", help="an earlier --out: Triton's configs from there")
+    parser.add_argument("--baseline", help="an earlier run of the peers alone (their own JSON), to compare their ratio to the floor")
+    parser.add_argument("--json", help="all rows as one file, for tests/bench/readme_tables.lua")
+    return parser.parse_args()
+
+
+def units(options):
+    cases = SMOKE if options.device == "cpu" else {c: CASES[c] for c in options.cases or CASES}
+    batch = options.batch or ((1, 5) if options.device == "cpu" else BATCH)
+    for routing in options.routing:
+        for tokens in batch:
+            for mode in options.modes:
+                for name, case in cases.items():
+                    yield routing, tokens, mode, name, case
+
+
+def run_unit(moejit, device, ceilings, options, weights, key, case, known):
+    """The two rows of a unit."""
+    name, mode, routing, tokens = key
+    if (name, mode) not in weights:
+        torch.manual_seed(0)
+        weights[name, mode] = Weights(case, mode, device.torch_device)
+    unit = Unit(moejit, device, case, mode, routing, tokens, weights[name, mode])
+    try:
+        for gemm in (1, 2):
+            row = dict(case=name, mode=mode, routing=routing, tokens=tokens, device=device.describe())
+            row.update(measure(Gemm(unit, gemm), ceilings, options, known.get((name, mode, routing, tokens, gemm))))
+            row["layer_error"] = unit.layer_error()
+            yield row
+    finally:
+        unit.close()
+
+
+def hand_over(known, row):
+    """The best configs of uniform routing to zipf1, as both sides are tuned before they meet a skew; and fp8's to fp8_channel, the same
+    products with other scales."""
+    case, mode, routing, tokens, gemm = peers_report.key(row)
+    if not row.get("triton_configs"):
+        return
+    for other in (mode, "fp8_channel") if mode == "fp8" else (mode,):
+        for skew in (routing, "zipf1"):
+            known.setdefault((case, other, skew, tokens, gemm), row["triton_configs"])
+
+
+def main():
+    options = arguments()
+    device, start = Cpu if options.device == "cpu" else Gpu, time.time()
+    earlier = peers_report.read_rows(options.out) if options.resume else []
+    earlier = [r for r in earlier if r.get("device") == device.describe()]  # another card's rows are no part of this run
+    known = {peers_report.key(r): r.get("triton_configs") for r in
+             (peers_report.read_rows(options.peers_from) if options.peers_from else [])}
+    for row in earlier:
+        hand_over(known, row)
+    done = {peers_report.key(r) for r in earlier}
+    if device is Gpu:
+        import peers_triton
+        peers_triton.compile_all(options.modes)
+    moejit, ceilings, weights = mj.Moejit(options.lib, device.name), device.ceilings(), {}
+    triton = sys.modules["triton"].__version__ if device is Gpu else "not used"
+    head = dict(device=device.describe(), torch=torch.__version__, triton=triton, moejit=moejit.lib.mj_version().decode(), **ceilings)
+    print(" ".join(f"{k} {v:.0f}" if isinstance(v, float) else f"{k} {v}" for k, v in head.items()), flush=True)
+    left = 0
+    with open(options.out, "a" if options.resume else "w") as out:
+        for routing, tokens, mode, name, case in units(options):
+            key = (name, mode, routing, tokens)
+            if all((*key, gemm) in done for gemm in (1, 2)):
+                continue
+            if options.budget and time.time() - start > options.budget:
+                left += 1
+                continue
+            try:
+                for row in run_unit(moejit, device, ceilings, options, weights, key, case, known):
+                    hand_over(known, row)
+                    if (*key, row["gemm"]) not in done:
+                        earlier.append(row)
+                        out.write(json.dumps(row) + "\n")
+                        out.flush()
+                        print(peers_report.line(row), flush=True)
+            except Exception as failure:  # one unit's: a resumed run tries it again
+                left += 1
+                print(f"{' '.join(map(str, key))}: {type(failure).__name__}: {failure}", flush=True)
+                if "CUDA error" in str(failure):
+                    break
+    moejit.close()
+    print(peers_report.summary(earlier, options.baseline))
+    if options.json:
+        peers_report.write_json(options.json, head, earlier)
+    print(f"{len(earlier)} rows in {time.time() - start:.0f} s, {left} units left" + (": the same command with --resume goes on"
+                                                                                  if left else ""))
+    sys.exit(1 if left else 0)
 
 
 if __name__ == "__main__":

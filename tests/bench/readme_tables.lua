@@ -113,16 +113,24 @@ local function tune_table(data, out)
     end
 end
 
+-- Runs of one format have one ceiling and no column for it.
 local function peers_table(data, out)
-    out[#out + 1] = string.format("`tests/bench/peers.py`, %s, torch %s, Triton %s; ceilings of that run: %.0f TFLOP/s, %.0f GB/s.",
-        data.device, data.torch, data.triton, data.matrix_tflops, data.memory_gbps)
+    local modes = data.bf16_tflops ~= nil
+    local ceiling = modes and string.format("%.0f TFLOP/s bf16, %.0f fp8", data.bf16_tflops, data.fp8_tflops) or
+        string.format("%.0f TFLOP/s", data.matrix_tflops)
+    out[#out + 1] = string.format("`tests/bench/peers.py`, %s, torch %s, Triton %s; ceilings of that run: %s, %.0f GB/s.",
+        data.device, data.torch, data.triton, ceiling, data.memory_gbps)
     out[#out + 1] = ""
-    out[#out + 1] = "| layer | op | M | floor us | moejit us | family | Triton us | torch us | moejit / best peer | moejit / floor |"
-    out[#out + 1] = "|---|---|--:|--:|--:|---|--:|--:|--:|--:|"
+    out[#out + 1] = "| layer | op | M |" .. (modes and " format | routing |" or "") ..
+        " floor us | moejit us | family |" .. (modes and " quantise us |" or "") ..
+        " Triton us | torch us | moejit / best peer | moejit / floor |"
+    out[#out + 1] = "|---|---|--:|" .. (modes and "---|---|" or "") .. "--:|--:|---|" .. (modes and "--:|" or "") .. "--:|--:|--:|--:|"
     for _, row in ipairs(data.rows) do
-        out[#out + 1] = string.format("| %s | gemm%d | %d | %s | %s | %s | %s | %s | %s | %s |", row.case, row.gemm, row.tokens,
-            number(row.floor_us, 1), number(row.moejit_us, 1), row.family, number(row.triton_us, 1), number(row.torch_us, 1),
-            number(row.over_peer, 2), number(row.over_floor, 2))
+        out[#out + 1] = string.format("| %s | %s | %d |%s %s | %s | %s |%s %s | %s | %s | %s |", row.case,
+            row.moejit_op or "gemm" .. math.tointeger(row.gemm), row.tokens,
+            modes and string.format(" %s | %s |", row.mode, row.routing) or "", number(row.floor_us, 1), number(row.moejit_us, 1),
+            row.family, modes and string.format(" %s |", number(row.quantise_us, 1)) or "", number(row.triton_us, 1),
+            number(row.torch_us, 1), number(row.over_peer, 2), number(row.over_floor, 2))
     end
 end
 

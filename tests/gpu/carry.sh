@@ -1,6 +1,7 @@
 #!/bin/bash
 # carry.sh BUILD TO: copies what runs of a build folder, for a GPU machine without the packages to build it. Put TO where it has
-# the same way to the source tree as BUILD, e.g. beside it; the tests read golden files and data from the tree.
+# the same way to the source tree as BUILD, e.g. beside it; the tests read golden files and data from the tree. quickstart.sh uses a
+# carried build/ (or a link of that name) as it is.
 set -eu
 build=$1
 to=$2
@@ -12,4 +13,5 @@ while read -r name; do
     cp -a "$build/tests/$name" "$to/tests/"
 done <"$build/tests/list.txt"
 find "$to" -type f -perm -u+x -exec strip --strip-unneeded {} +
+git rev-parse --short HEAD >"$to/carried" 2>/dev/null || echo unknown >"$to/carried"
 du -sh "$to"

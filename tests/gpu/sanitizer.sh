@@ -1,30 +1,41 @@
 #!/bin/bash
-# sanitizer.sh BUILD: a handful of mma kernels under compute-sanitizer's memcheck and racecheck. Skips where the tool is
-# absent or cannot watch the device.
+# sanitizer.sh BUILD [SECONDS]: a handful of mma and of wgmma kernels (bf16, fp8; each way to load, to schedule and to share) under
+# compute-sanitizer's memcheck, racecheck and synccheck, all at a time, each for SECONDS (240) at most. Skips where the tool is
+# absent or cannot watch the device. What ran longer than SECONDS is a SKIP too: it has found nothing so far. BUILD/tests/ keeps the logs.
 set -u
 build=$(realpath "$1")
+seconds=${2:-240}
 tool=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | tail -1)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-check() { # tool name
-    local log=$scratch/$1.log code=0
+check() { # tool family
+    local name=$1_$2 code=0
+    local log=$build/tests/sanitizer_$name.log
     if [ -z "$tool" ]; then
-        echo "SKIP $1: no compute-sanitizer"
+        echo "SKIP $name: no compute-sanitizer"
         return
     fi
-    TMPDIR=$scratch timeout -k 10 240 "$tool" --tool "$1" --error-exitcode 99 --print-limit 5 \
-        "$build/tests/test_gpu_kernels" handful_of_mma >"$log" 2>&1 || code=$?
+    mkdir -p "$scratch/$name"
+    TMPDIR=$scratch/$name timeout -k 10 "$seconds" "$tool" --tool "$1" --error-exitcode 99 --print-limit 5 \
+        "$build/tests/test_gpu_kernels" "handful_of_$2" >"$log" 2>&1 || code=$?
     if grep -qiE 'device not supported|not supported on this|failed to initialize|Unable to (find|launch)' "$log"; then
-        echo "SKIP $1: compute-sanitizer cannot watch this device: $(grep -iE 'not supported|failed|Unable' "$log" | head -1)"
+        echo "SKIP $name: compute-sanitizer cannot watch this device: $(grep -iE 'not supported|failed|Unable' "$log" | head -1)"
     elif grep -q '^SKIP ' "$log"; then
-        echo "SKIP $1: $(sed -n 's/^SKIP [^ ]* //p' "$log" | head -1)"
+        echo "SKIP $name: $(sed -n 's/^SKIP [^ ]* //p' "$log" | head -1)"
     elif [ $code -eq 0 ] && grep -q '^ok handful' "$log" && grep -qE 'ERROR SUMMARY: 0 errors|RACECHECK SUMMARY: 0 hazards' "$log"; then
-        echo "ok $1"
+        echo "ok $name"
+    elif [ $code -eq 124 ] && ! grep -qE '^========= (Error|Invalid|Warning|Race|Potential|Barrier)|^FAIL' "$log"; then
+        echo "SKIP $name: nothing found in $seconds s, and not finished"
     else
-        echo "FAIL $1: code $code: $(grep -E '^=========|^FAIL' "$log" | head -4 | tr '\n' ' ')"
+        echo "FAIL $name: code $code: $(grep -E '^=========|^FAIL' "$log" | head -4 | tr '\n' ' ')"
     fi
 }
 
-check memcheck
-check racecheck
+for kind in memcheck racecheck synccheck; do
+    for family in mma wgmma; do
+        check $kind $family >"$scratch/$kind.$family" &
+    done
+done
+wait
+cat "$scratch"/*check.*
