@@ -80,6 +80,13 @@ return {
             doc = "1: the block's wavefronts and its shared memory keep to one compute unit of a pair",
         },
         {
+            name = "store_lds",
+            unit = "switch",
+            values = { 0, 1 },
+            default = 0,
+            doc = "1: results are gathered in the steps' shared memory after the last one, so that rows leave in stores of 16 bytes",
+        },
+        {
             name = "group_m",
             unit = "row tiles",
             values = { 1, 8 },
@@ -156,6 +163,13 @@ return {
             reason = "rows of the tile: grouping is for experts of many tiles, which want taller ones",
             holds = function(c)
                 return c.group_m == 1 or c.tile_m >= 64, c.tile_m, 64
+            end,
+        },
+        {
+            name = "gather_of_small_tiles",
+            reason = "rows of the tile: with few rows weights are what is moved, and gathering results only adds barriers",
+            holds = function(c)
+                return c.store_lds == 0 or c.tile_m >= 64, c.tile_m, 64
             end,
         },
         {
