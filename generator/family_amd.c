@@ -484,6 +484,9 @@ static const struct {
     double small_tile;   /* rows and columns of a square wavefront tile that halve it, times one half */
     double narrow_reads; /* share of that lost to reads of 8 bytes */
     double split_us, split_part_us;
+    double line_bytes;   /* of the last cache: a store of less is one request all the same */
+    double group_us;     /* of the divisions that grouping takes */
+    double unit_bytes;   /* that a compute unit takes from its first cache in a microsecond */
     double overlap_loss; /* share of the smaller flow that is not hidden */
 } model = {
     .latency_us = 1.5,
@@ -497,6 +500,9 @@ static const struct {
     .narrow_reads = 0.1,
     .split_us = 8,
     .split_part_us = 0.5,
+    .line_bytes = 64,
+    .group_us = 0.05,
+    .unit_bytes = 130e3,
     .overlap_loss = 0.3,
 };
 
@@ -510,6 +516,12 @@ static double most(double a, double b)
     return a > b ? a : b;
 }
 
+/* Of a tile, on average. They are another row's, so loads find them in a cache. */
+static double missing_rows(const mj_amd_shape *s, const mj_load *load)
+{
+    return most(s->tile_m - load->row_count / most(mj_load_row_tiles(load, s->tile_m), 1), 0);
+}
+
 static double flow_us(const mj_kernel_desc *desc, const mj_derived *d, const mj_device_shape *device, double blocks,
                       const mj_load *load)
 {
@@ -519,14 +531,20 @@ static double flow_us(const mj_kernel_desc *desc, const mj_derived *d, const mj_
     double busy = most(least(blocks / sms, resident), 1), used = most(least(blocks, sms), 1);
     double weight_bytes = desc->scheme->weight_bits / 8.0;
     double step_bytes = (s.tile_m * (double)s.element_bytes + s.tile_n * weight_bytes) * s.tile_k;
-    double bytes_per_us = device->memory_gbps * 1e3, in_flight = step_bytes * busy;
+    double missing_bytes = missing_rows(&s, load) * s.element_bytes * s.tile_k;
+    double bytes_per_us = device->memory_gbps * 1e3, in_flight = (step_bytes - missing_bytes) * busy;
     double share = in_flight / (in_flight + bytes_per_us / sms * model.latency_us);
     double reached = bytes_per_us * (used / sms) * least(1, 1.5 * share);
     double input_rows = desc->op == MJ_OP_GEMM1 ? load->input_rows : load->row_count;
     double memory_bytes = load->active_experts * gemm.n * gemm.k * weight_bytes +
                           input_rows * gemm.k * s.element_bytes + load->row_count * gemm.n * OUTPUT_BYTES;
-    double cache_bytes = blocks * d->k_tiles_per_split * step_bytes;
-    double grouped = s.group_m > 1 ? model.group_gain : 1;
+    double piece_bytes =
+        is_cdna(desc->arch) ? 512.0 / s.matrix_size : 32; /* of a row, that a wavefront stores at once */
+    double partly = s.switches & MJ_AMD_STORE_LDS ? 1 : model.line_bytes / piece_bytes;
+    double store_bytes = load->row_count * gemm.n * OUTPUT_BYTES * most(partly, 1);
+    double cache_bytes = blocks * d->k_tiles_per_split * step_bytes + store_bytes;
+    double grouped =
+        s.group_m > 1 && mj_load_row_tiles(load, s.tile_m) >= 2 * load->active_experts ? model.group_gain : 1;
     return most(memory_bytes / reached, cache_bytes / (reached * model.l2_gain * grouped));
 }
 
@@ -555,6 +573,10 @@ double mj_amd_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const
     double turns = blocks / most(device->sm_count, 1) / most(d->blocks_per_sm, 1);
     double step_us = model.step_us + (s.stages == 1 ? model.barrier_us : 0);
     double fixed = model.tile_us + d->k_tiles_per_split * step_us * most(1, turns);
+    fixed += s.switches & MJ_AMD_STORE_LDS ? 2 * model.barrier_us * most(1, turns) : 0;
+    fixed += s.group_m > 1 ? model.group_us : 0;
+    fixed +=
+        d->k_tiles_per_split * missing_rows(&s, load) * s.tile_k * s.element_bytes / model.unit_bytes * most(1, turns);
     if (s.split_k > 1) {
         fixed += model.split_us + model.split_part_us * s.split_k;
         fixed += tiles * d->partial_tile_bytes / (device->memory_gbps * 1e3);

@@ -1,7 +1,5 @@
 -- wmma: grouped GEMM with RDNA's matrix instructions (templates/wmma.tmpl).
--- The rules prune what is legal but cannot win; several are those of vLLM's tuner for ROCm (prune_rocm_configs), as far as they
--- do not need the number of tokens: one space serves every batch size. Its rule on tiles of more than twice the columns there are
--- is part of columns_wasted here; its limit of shared memory is structural, and counts stages.
+-- The rules prune what is legal but cannot win; how those of vLLM's tuner for ROCm come in is said in mfma.lua.
 return {
     doc = "v_wmma 16x16x16 in wavefronts of 32, a step in registers while one is multiplied, split-K; RDNA 3 and later",
     template = "templates/wmma.tmpl",
