@@ -147,13 +147,13 @@ MJ_HOST_FN float mj_host_element(mj_u32 word, mj_i32 k)
     return mj_f32_from_f16((mj_u16)(word >> (16 * (k % 2))));
 @end
 @if input_format == e4m3
-    mj_i32 code = (mj_i32)(word >> (8 * (k % 4)) & 255), exponent = code >> 3 & 15, mantissa = code & 7;
-    float value = exponent ? ldexpf((float)(8 + mantissa), exponent - 10) : ldexpf((float)mantissa, -9);
+    mj_u32 code = word >> (8 * (k % 4)) & 255, exponent = code >> 3 & 15, mantissa = code & 7;
+    float value = exponent ? mj_f32_from_u32((exponent + 120) << 23 | mantissa << 20) : (float)mantissa * 0x1p-9f;
     return (code & 127) == 127 ? NAN : code & 128 ? -value : value;
 @end
 @if input_format == e4m3fnuz
-    mj_i32 code = (mj_i32)(word >> (8 * (k % 4)) & 255), exponent = code >> 3 & 15, mantissa = code & 7;
-    float value = exponent ? ldexpf((float)(8 + mantissa), exponent - 11) : ldexpf((float)mantissa, -10);
+    mj_u32 code = word >> (8 * (k % 4)) & 255, exponent = code >> 3 & 15, mantissa = code & 7;
+    float value = exponent ? mj_f32_from_u32((exponent + 119) << 23 | mantissa << 20) : (float)mantissa * 0x1p-10f;
     return code == 128 ? NAN : code & 128 ? -value : value;
 @end
 }
