@@ -1,5 +1,6 @@
 -- wmma: grouped GEMM with RDNA's matrix instructions (templates/wmma.tmpl).
--- The rules prune what is legal but cannot win; how those of vLLM's tuner for ROCm come in is said in mfma.lua.
+-- The rules prune what is legal but cannot win; how those of vLLM's tuner for ROCm come in is said in mfma.lua. Large tiles of few
+-- wavefronts need no rule: 128 x 128 sums of two have no registers.
 return {
     doc = "v_wmma 16x16x16 in wavefronts of 32, a step in registers while one is multiplied, split-K; RDNA 3 and later",
     template = "templates/wmma.tmpl",
@@ -107,13 +108,6 @@ return {
                 local waves = c.waves_m * c.waves_n
                 local least = c.tile_m * c.tile_n <= 4096 and 2 or 4
                 return waves >= least and waves <= 8, waves, waves < least and least or 8
-            end,
-        },
-        {
-            name = "large_tile_of_few_waves",
-            reason = "wavefronts of a tile of 128 x 128 and more",
-            holds = function(c)
-                return c.tile_m * c.tile_n < 128 * 128 or c.waves_m * c.waves_n >= 4, c.waves_m * c.waves_n, 4
             end,
         },
         {
