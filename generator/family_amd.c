@@ -7,9 +7,10 @@
 
 enum {
     OUTPUT_BYTES = 2, /* of an element */
-    CHUNK_BYTES = 16, /* one load of a thread */
-    WORD_CODES = 8,   /* 4-bit weights of a 32-bit word */
-    FLAG_BYTES = 16,  /* split-K: who came last */
+    CHUNK_BYTES = 16, /* of shared memory, read or written at once */
+    WORD_BYTES = 4,
+    WORD_CODES = 8,  /* 4-bit weights of a 32-bit word */
+    FLAG_BYTES = 16, /* split-K: who came last */
     SMEM_ALIGN = 128,
     PASSES_MAX = 16,       /* loads a thread holds in registers */
     LANE_EXPERTS_MAX = 32, /* experts a lane counts in registers */
@@ -76,10 +77,27 @@ static uint32_t chunk_elements(const mj_amd_shape *s)
     return CHUNK_BYTES / s->element_bytes;
 }
 
+/* Of a thread's load, 4-bit weights aside. */
+static uint32_t load_bytes(const mj_amd_shape *s)
+{
+    return s->switches & MJ_AMD_DIRECT_WORDS ? WORD_BYTES : CHUNK_BYTES;
+}
+
+static uint32_t load_elements(const mj_amd_shape *s)
+{
+    return load_bytes(s) / s->element_bytes;
+}
+
+/* Shared memory of the results, which take the place of the steps. */
+static uint64_t result_bytes(const mj_amd_shape *s)
+{
+    return s->switches & MJ_AMD_STORE_LDS ? s->tile_m * ((uint64_t)s->tile_n * OUTPUT_BYTES + CHUNK_BYTES) : 0;
+}
+
 /* Rows of a weight tile that all threads load in one pass; 0: they do not cover whole rows. */
 static uint32_t weight_pass_rows(const mj_amd_shape *s, uint32_t threads)
 {
-    uint32_t load = s->weight_words ? s->weight_words * WORD_CODES : chunk_elements(s), loads = s->tile_k / load;
+    uint32_t load = s->weight_words ? s->weight_words * WORD_CODES : load_elements(s), loads = s->tile_k / load;
     return loads && s->tile_k % load == 0 && threads % loads == 0 ? threads / loads : 0;
 }
 
@@ -117,7 +135,7 @@ uint32_t mj_amd_waves_of_registers(const mj_arch *arch, uint32_t registers)
     return waves < most ? waves : most;
 }
 
-/* Hundredths of a register of a lane, fitted to what LLVM 21 takes for some 500 kernels; one in twenty is off by more than 15 %. */
+/* Hundredths of a register of a lane, fitted to what LLVM 21 takes for some 1000 kernels; one in twenty is off by more than 15 %. */
 typedef struct register_model {
     uint16_t sum, input_load, weight_word, fragment;
     uint16_t ahead;      /* of a span of fragments that the compiler reads ahead of its use */
@@ -159,19 +177,38 @@ static uint32_t claimed_waves(const mj_amd_shape *s)
 static uint64_t fragments_ahead(const mj_arch *arch, const mj_amd_shape *s, uint64_t fragments, bool likely)
 {
     uint64_t spans = s->read_span ? (uint64_t)s->tile_k * s->element_bytes / s->read_span : 1;
-    bool apart = mj_list_has(&arch->features, "wmma_doubled");
-    if (s->switches & MJ_AMD_DIRECT_LDS) {
-        return fragments * (spans ? spans - 1 : 0);
+    uint64_t short_spans = !is_cdna(arch) && s->element_bytes == 1, read_ahead = short_spans ? 6 : 4;
+    if (spans < 2) {
+        return 0;
     }
-    return apart ? (spans > 1 ? fragments : 0) : (likely && spans ? fragments * (spans < 5 ? spans - 1 : 4) : 0);
+    if (s->switches & MJ_AMD_DIRECT_LDS) {
+        return fragments * (spans - 1);
+    }
+    if (!likely || mj_list_has(&arch->features, "wmma_doubled")) {
+        return fragments;
+    }
+    return fragments * (spans - 1 < read_ahead ? spans - 1 : read_ahead);
+}
+
+/* Of a sum, in hundredths of a register. Where blocks of the depth are scaled there are two of each: the second is free when parts
+ * of a tile are added, and for moves between the two register files. */
+static uint64_t registers_of_sum(const mj_kernel_desc *desc, const mj_amd_shape *s)
+{
+    const register_model *m = find_model(desc->arch);
+    uint64_t parts = s->split_k >= 4 ? m->split_sum : 0;
+    bool lone = register_budget(desc->arch, claimed_waves(s)) > 256;
+    if (has_block_scales(desc)) {
+        return m->sum + (parts > m->scaled_sum ? parts : m->scaled_sum);
+    }
+    return m->sum + parts + (lone ? m->lone_sum : 0u);
 }
 
 /* What is taken (`likely`), or needed at least. */
 static uint32_t estimate_registers(const mj_kernel_desc *desc, const mj_amd_shape *s, uint32_t threads, bool likely)
 {
     const register_model *m = find_model(desc->arch);
-    bool direct = s->switches & MJ_AMD_DIRECT_LDS, lone = register_budget(desc->arch, claimed_waves(s)) > 256;
-    uint64_t chunks = s->tile_k / chunk_elements(s), pass_rows = chunks ? threads / chunks : 0;
+    bool direct = s->switches & MJ_AMD_DIRECT_LDS;
+    uint64_t loads = s->tile_k / load_elements(s), pass_rows = loads ? threads / loads : 0;
     uint64_t input_loads = pass_rows ? mj_ceil_div(s->tile_m, pass_rows) : s->tile_m;
     uint64_t weight_rows = weight_pass_rows(s, threads);
     uint64_t weight_loads = weight_rows ? mj_ceil_div(s->tile_n, weight_rows) : s->tile_n;
@@ -182,15 +219,19 @@ static uint32_t estimate_registers(const mj_kernel_desc *desc, const mj_amd_shap
     uint64_t fragments =
         (s->tile_m / s->waves_m / size + s->tile_n / s->waves_n / size) * (s->read_span / lane_groups / 4);
     uint64_t ahead = fragments_ahead(desc->arch, s, fragments, likely);
-    uint64_t each = m->sum + (has_block_scales(desc) ? m->scaled_sum : 0u) + (lone ? m->lone_sum : 0u) +
-                    (s->split_k >= 4 ? m->split_sum : 0u);
-    uint64_t total = sums * each + fragments * m->fragment + m->fixed + (s->weight_words ? m->decoding : 0u);
+    uint64_t total =
+        sums * registers_of_sum(desc, s) + fragments * m->fragment + m->fixed + (s->weight_words ? m->decoding : 0u);
     total += direct ? ahead * 100 + input_loads * 250 : ahead * m->ahead + input_loads * m->input_load;
     total += direct ? 0 : weight_loads * words * m->weight_word;
     return total / 100 < MJ_TUNABLE_MAX ? (uint32_t)(total / 100) : MJ_TUNABLE_MAX;
 }
 
 /* ---- Sizes ---- */
+
+static bool has_direct_words(const mj_arch *arch, const mj_amd_shape *s)
+{
+    return (s->switches & MJ_AMD_DIRECT_LDS) && !mj_list_has(&arch->features, "lds_load16");
+}
 
 /* Blocks that fit on a compute unit; at least what the compiler is told to leave room for, if shared memory allows that. */
 static void derive_occupancy(mj_derived *out, const mj_arch *arch)
@@ -209,8 +250,10 @@ mj_status mj_amd_derive(const mj_kernel_desc *desc, mj_amd_shape s, const mj_amd
 {
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
     s.element_bytes = mj_amd_element_bytes(desc);
+    s.switches |= has_direct_words(desc->arch, &s) ? MJ_AMD_DIRECT_WORDS : 0;
     uint64_t row_bytes = (uint64_t)s.tile_k * s.element_bytes + s.lds_pad;
     uint64_t weights_at = s.stages * row_bytes * s.tile_m, flag_at = weights_at + s.stages * row_bytes * s.tile_n;
+    flag_at = flag_at > result_bytes(&s) ? flag_at : result_bytes(&s);
     uint64_t smem = (flag_at + FLAG_BYTES + SMEM_ALIGN - 1) / SMEM_ALIGN * SMEM_ALIGN;
     uint64_t threads = (uint64_t)desc->arch->warp_size * s.waves_m * s.waves_n;
     uint64_t partial = s.split_k > 1 ? (uint64_t)s.split_k * s.tile_m * s.tile_n * sizeof(float) : 0;
@@ -240,6 +283,7 @@ mj_status mj_amd_derive(const mj_kernel_desc *desc, mj_amd_shape s, const mj_amd
     derive_occupancy(out, desc->arch);
     mj_derived_var(out, "element_bytes", s.element_bytes);
     mj_derived_var(out, "weight_words", s.weight_words);
+    mj_derived_var(out, "load_bytes", load_bytes(&s));
     mj_derived_var(out, "matrix_form", matrix->form);
     mj_derived_var(out, "smem_b_offset", (int64_t)weights_at);
     mj_derived_var(out, "smem_flag_offset", (int64_t)flag_at);
@@ -316,8 +360,8 @@ static bool depth_chunks(const mj_kernel_desc *desc, const mj_derived *derived, 
 static uint32_t input_pass_rows(const mj_derived *derived)
 {
     mj_amd_shape s = shape_of(derived);
-    uint32_t chunks = s.tile_k / chunk_elements(&s);
-    return chunks && derived->block_threads % chunks == 0 ? derived->block_threads / chunks : 0;
+    uint32_t loads = s.tile_k / load_elements(&s);
+    return loads && derived->block_threads % loads == 0 ? derived->block_threads / loads : 0;
 }
 
 static bool load_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -354,13 +398,20 @@ static bool scale_blocks(const mj_kernel_desc *desc, const mj_derived *derived, 
 static bool direct_loads(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     mj_amd_shape s = shape_of(derived);
-    uint32_t chunks = s.tile_k / chunk_elements(&s), warp = desc->arch->warp_size;
+    uint32_t loads = s.tile_k / load_elements(&s), warp = desc->arch->warp_size;
+    const mj_name_list *features = &desc->arch->features;
     bool shaped = s.stages == 2 && s.lds_pad == 0 && s.weight_words == 0 && !has_block_scales(desc) &&
-                  input_pass_rows(derived) % 8 == 0 && warp && (uint64_t)s.tile_m * chunks % warp == 0;
+                  input_pass_rows(derived) % 8 == 0 && warp && (uint64_t)s.tile_m * loads % warp == 0;
     *measured = mj_problem_gemm(desc->problem, desc->op).k % s.tile_k;
     *limit = 0;
     return !(s.switches & MJ_AMD_DIRECT_LDS) ||
-           (mj_list_has(&desc->arch->features, "lds_load16") && shaped && *measured == 0);
+           ((mj_list_has(features, "lds_load16") || mj_list_has(features, "lds_load4")) && shaped && *measured == 0);
+}
+
+static bool result_chunks(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    uint32_t left = mj_problem_gemm(desc->problem, desc->op).n % (CHUNK_BYTES / OUTPUT_BYTES);
+    return at_most(shape_of(derived).switches & MJ_AMD_STORE_LDS ? left : 0, 0, measured, limit);
 }
 
 static bool split_parts(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -405,13 +456,13 @@ const mj_family_rule mj_amd_rules[MJ_AMD_RULE_COUNT] = {
     {"lds_pad_chunks", "bytes of lds_pad left over by whole 16-byte chunks", lds_pad_chunks},
     {"depth_chunks", "elements of the depth left over by 16-byte loads", depth_chunks},
     {"load_rows", "rows of the weight tile left over by passes of all threads", load_rows},
-    {"load_passes", "16-byte loads of an operand that a thread holds at once", load_passes},
+    {"load_passes", "loads of an operand that a thread has under way at once", load_passes},
     {"scale_blocks", "elements of the depth of a step: a block of scales holds whole steps", scale_blocks},
     {"direct_loads",
-     "elements of the depth left over by whole steps; direct_lds also needs lds_load16, two stages, no lds_pad, "
-     "weights that "
-     "are not decoded and no blocks of scales",
+     "elements of the depth left over by whole steps; direct_lds also needs lds_load16 or lds_load4, two stages, no "
+     "lds_pad, passes of whole eights of rows, weights that are not decoded and no blocks of scales",
      direct_loads},
+    {"result_chunks", "columns of the output left over by 16-byte stores, which store_lds makes", result_chunks},
     {"split_parts", "first step of the last part of a split depth, counted from 0: it must exist", split_parts},
     {"wavefront_experts", "experts counted by one lane of the tile scheduler", wavefront_experts},
     {"registers_claimed", "estimated registers of a lane, and a sixth; waves_per_eu and the block's wavefronts leave",
@@ -433,6 +484,9 @@ static const struct {
     double small_tile;   /* rows and columns of a square wavefront tile that halve it, times one half */
     double narrow_reads; /* share of that lost to reads of 8 bytes */
     double split_us, split_part_us;
+    double line_bytes;   /* of the last cache: a store of less is one request all the same */
+    double group_us;     /* of the divisions that grouping takes */
+    double unit_bytes;   /* that a compute unit takes from its first cache in a microsecond */
     double overlap_loss; /* share of the smaller flow that is not hidden */
 } model = {
     .latency_us = 1.5,
@@ -446,6 +500,9 @@ static const struct {
     .narrow_reads = 0.1,
     .split_us = 8,
     .split_part_us = 0.5,
+    .line_bytes = 64,
+    .group_us = 0.05,
+    .unit_bytes = 130e3,
     .overlap_loss = 0.3,
 };
 
@@ -459,6 +516,12 @@ static double most(double a, double b)
     return a > b ? a : b;
 }
 
+/* Of a tile, on average. They are another row's, so loads find them in a cache. */
+static double missing_rows(const mj_amd_shape *s, const mj_load *load)
+{
+    return most(s->tile_m - load->row_count / most(mj_load_row_tiles(load, s->tile_m), 1), 0);
+}
+
 static double flow_us(const mj_kernel_desc *desc, const mj_derived *d, const mj_device_shape *device, double blocks,
                       const mj_load *load)
 {
@@ -468,14 +531,20 @@ static double flow_us(const mj_kernel_desc *desc, const mj_derived *d, const mj_
     double busy = most(least(blocks / sms, resident), 1), used = most(least(blocks, sms), 1);
     double weight_bytes = desc->scheme->weight_bits / 8.0;
     double step_bytes = (s.tile_m * (double)s.element_bytes + s.tile_n * weight_bytes) * s.tile_k;
-    double bytes_per_us = device->memory_gbps * 1e3, in_flight = step_bytes * busy;
+    double missing_bytes = missing_rows(&s, load) * s.element_bytes * s.tile_k;
+    double bytes_per_us = device->memory_gbps * 1e3, in_flight = (step_bytes - missing_bytes) * busy;
     double share = in_flight / (in_flight + bytes_per_us / sms * model.latency_us);
     double reached = bytes_per_us * (used / sms) * least(1, 1.5 * share);
     double input_rows = desc->op == MJ_OP_GEMM1 ? load->input_rows : load->row_count;
     double memory_bytes = load->active_experts * gemm.n * gemm.k * weight_bytes +
                           input_rows * gemm.k * s.element_bytes + load->row_count * gemm.n * OUTPUT_BYTES;
-    double cache_bytes = blocks * d->k_tiles_per_split * step_bytes;
-    double grouped = s.group_m > 1 ? model.group_gain : 1;
+    double piece_bytes =
+        is_cdna(desc->arch) ? 512.0 / s.matrix_size : 32; /* of a row, that a wavefront stores at once */
+    double partly = s.switches & MJ_AMD_STORE_LDS ? 1 : model.line_bytes / piece_bytes;
+    double store_bytes = load->row_count * gemm.n * OUTPUT_BYTES * most(partly, 1);
+    double cache_bytes = blocks * d->k_tiles_per_split * step_bytes + store_bytes;
+    double grouped =
+        s.group_m > 1 && mj_load_row_tiles(load, s.tile_m) >= 2 * load->active_experts ? model.group_gain : 1;
     return most(memory_bytes / reached, cache_bytes / (reached * model.l2_gain * grouped));
 }
 
@@ -504,6 +573,10 @@ double mj_amd_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const
     double turns = blocks / most(device->sm_count, 1) / most(d->blocks_per_sm, 1);
     double step_us = model.step_us + (s.stages == 1 ? model.barrier_us : 0);
     double fixed = model.tile_us + d->k_tiles_per_split * step_us * most(1, turns);
+    fixed += s.switches & MJ_AMD_STORE_LDS ? 2 * model.barrier_us * most(1, turns) : 0;
+    fixed += s.group_m > 1 ? model.group_us : 0;
+    fixed +=
+        d->k_tiles_per_split * missing_rows(&s, load) * s.tile_k * s.element_bytes / model.unit_bytes * most(1, turns);
     if (s.split_k > 1) {
         fixed += model.split_us + model.split_part_us * s.split_k;
         fixed += tiles * d->partial_tile_bytes / (device->memory_gbps * 1e3);

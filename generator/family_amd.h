@@ -15,7 +15,7 @@ typedef struct mj_amd_matrix {
 typedef struct mj_amd_shape {
     uint32_t tile_m, tile_n, tile_k, stages, waves_m, waves_n, matrix_size, kpack, waves_per_eu, lds_pad, group_m;
     uint32_t split_k;
-    uint32_t switches;      /* MJ_AMD_CU_MODE, MJ_AMD_DIRECT_LDS */
+    uint32_t switches;      /* MJ_AMD_CU_MODE and on */
     uint32_t element_bytes; /* of an operand as it is multiplied */
     uint32_t weight_words;  /* of 4-bit weights: 32-bit words of a load; 0: weights are loaded as they are multiplied */
     uint32_t read_span;     /* bytes of a row of shared memory that its lanes read at once; 0: no such instruction */
@@ -39,9 +39,10 @@ uint32_t mj_amd_waves_of_registers(const mj_arch *arch, uint32_t registers);
 double mj_amd_estimate_us(const mj_kernel_desc *desc, const mj_derived *derived, const mj_device_shape *device,
                           const mj_load *load);
 
-enum { MJ_AMD_CU_MODE = 1, MJ_AMD_DIRECT_LDS = 2 };
+/* The last follows from the others and the arch: loads past the registers are of 4 bytes. */
+enum { MJ_AMD_CU_MODE = 1, MJ_AMD_DIRECT_LDS = 2, MJ_AMD_STORE_LDS = 4, MJ_AMD_DIRECT_WORDS = 8 };
 
-enum { MJ_AMD_RULE_COUNT = 16 };
+enum { MJ_AMD_RULE_COUNT = 17 };
 extern const mj_family_rule mj_amd_rules[MJ_AMD_RULE_COUNT];
 
 #endif

@@ -26,6 +26,9 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     if (status == MJ_OK) {
         status = mj_amd_read_switch(desc, "cu_mode", MJ_AMD_CU_MODE, &s.switches, error);
     }
+    if (status == MJ_OK) {
+        status = mj_amd_read_switch(desc, "store_lds", MJ_AMD_STORE_LDS, &s.switches, error);
+    }
     if (status != MJ_OK) {
         return status;
     }

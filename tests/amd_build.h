@@ -16,6 +16,9 @@ typedef struct amd_built {
     uint32_t matrix_count;         /* matrix instructions */
     char matrix[AMD_MNEMONIC_MAX]; /* which; of several, two of them joined by '+' */
     uint32_t scratch_count;        /* instructions that touch scratch memory */
+    uint32_t direct_count;         /* loads from memory to shared memory */
+    uint32_t direct_bytes;         /* of a lane of the first of them */
+    uint32_t narrow_stores;        /* stores to memory of less than 16 bytes a lane */
 } amd_built;
 
 /* The mnemonic of a line of llvm-objdump -d, or "". */
@@ -50,6 +53,19 @@ static inline bool amd_is_scratch(const char *mnemonic)
            strncmp(mnemonic, "buffer_store", 12) == 0;
 }
 
+/* Bytes that a lane loads past its registers: gfx90a writes "global_load_dword ... lds", later ones global_load_lds_dword. */
+static inline uint32_t amd_direct_bytes(const char *line, const char *mnemonic)
+{
+    bool named = strncmp(mnemonic, "global_load_lds_", 16) == 0;
+    bool flagged = strncmp(mnemonic, "global_load_", 12) == 0 && strstr(line, " lds ");
+    return !named && !flagged ? 0 : strstr(mnemonic, "dwordx4") ? 16 : strstr(mnemonic, "dword") ? 4 : 1;
+}
+
+static inline bool amd_is_narrow_store(const char *mnemonic)
+{
+    return strncmp(mnemonic, "global_store_", 13) == 0 && !strstr(mnemonic, "x4") && !strstr(mnemonic, "b128");
+}
+
 static inline bool amd_disassemble(const char *objdump, const mj_compiled *compiled, amd_built *out)
 {
     char path[64] = "/tmp/moejit-amd-XXXXXX", command[1200], line[1024], mnemonic[AMD_MNEMONIC_MAX];
@@ -66,6 +82,10 @@ static inline bool amd_disassemble(const char *objdump, const mj_compiled *compi
         amd_mnemonic(line, mnemonic);
         lines++;
         out->scratch_count += amd_is_scratch(mnemonic);
+        out->narrow_stores += amd_is_narrow_store(mnemonic);
+        uint32_t direct_bytes = amd_direct_bytes(line, mnemonic);
+        out->direct_bytes = out->direct_count == 0 ? direct_bytes : out->direct_bytes;
+        out->direct_count += direct_bytes > 0;
         if (amd_is_matrix(mnemonic)) {
             out->matrix_count++;
             if (!out->matrix[0]) {

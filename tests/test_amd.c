@@ -134,12 +134,18 @@ static void check_metadata(const mj_kernel_desc *desc, const mj_code_kernel *k, 
 
 static void check_instructions(const struct row *row, const mj_config *config, const amd_built *built, outcome *out)
 {
+    uint32_t direct_bytes = !tunable(config, "direct_lds", 0) ? 0 : strcmp(row->arch, "gfx950") == 0 ? 16 : 4;
     const char *matrix = tunable(config, "matrix_size", 16) == 32 ? row->matrix32 : row->matrix16;
     if (!matrix || built->matrix_count == 0 || strcmp(built->matrix, matrix) != 0) {
         snprintf(out->instructions, sizeof out->instructions, "%u matrix instructions: %s, not %s", built->matrix_count,
                  built->matrix, matrix ? matrix : "any");
     } else if (built->scratch_count != 0) {
         snprintf(out->instructions, sizeof out->instructions, "%u reach scratch memory", built->scratch_count);
+    } else if (built->direct_bytes != direct_bytes || (direct_bytes > 0) != (built->direct_count > 0)) {
+        snprintf(out->instructions, sizeof out->instructions, "%u loads past the registers of %u bytes, not %u",
+                 built->direct_count, built->direct_bytes, direct_bytes);
+    } else if (tunable(config, "store_lds", 0) && tunable(config, "split_k", 1) == 1 && built->narrow_stores > 0) {
+        snprintf(out->instructions, sizeof out->instructions, "%u stores of less than 16 bytes", built->narrow_stores);
     }
 }
 
@@ -162,11 +168,11 @@ static void run_one(const struct row *row, fixture *f, const mj_config *config, 
     mj_kernel_source_free(&source);
 }
 
-/* Row by row, every other config to each worker. */
+/* Every other row to each worker. */
 static void work(int worker, outcome *outcomes)
 {
     uint32_t per_row = configs_of_a_row();
-    for (int r = 0; r < ROW_COUNT; r++) {
+    for (int r = worker; r < ROW_COUNT; r += WORKERS) {
         static sample s;
         fixture f;
         s = (sample){.capacity = per_row, .random = 77 + (uint64_t)r};
@@ -175,9 +181,7 @@ static void work(int worker, outcome *outcomes)
             return;
         }
         for (uint32_t c = 0; c < s.count; c++) {
-            if ((int)(c % WORKERS) == worker) {
-                run_one(&rows[r], &f, &s.configs[c], &outcomes[r * CONFIGS_MAX + (int)c]);
-            }
+            run_one(&rows[r], &f, &s.configs[c], &outcomes[r * CONFIGS_MAX + (int)c]);
         }
     }
 }
@@ -265,6 +269,27 @@ TEST(matrix_instructions_are_the_expected_ones)
     }
 }
 
+/* The tunables that a small sample may leave out: loads past the registers, of 4 or 16 bytes, and results gathered in LDS. */
+TEST(direct_loads_and_wide_stores_are_built)
+{
+    static const char config[] = "tile_m=64,tile_n=64,tile_k=32,stages=2,waves_m=2,waves_n=2,matrix_size=32,"
+                                 "kpack=1,waves_per_eu=2,lds_pad=0,direct_lds=1,store_lds=1";
+    static const int of_rows[] = {1, 3, 8}; /* gfx90a, gfx942, gfx950 */
+    if (!hiprtc || !objdump) {
+        SKIP("no hipRTC, or no disassembler of its age");
+    }
+    for (size_t i = 0; i < sizeof of_rows / sizeof of_rows[0]; i++) {
+        const struct row *row = &rows[of_rows[i]];
+        fixture f;
+        outcome out = {0};
+        CHECK(fixture_kernel(&f, row->problem, row->arch, row->family, row->op, config));
+        run_one(row, &f, f.desc.config, &out);
+        if (!out.right || out.instructions[0]) {
+            check_fail(__FILE__, __LINE__, "%s: %s%s", row->arch, out.why, out.instructions);
+        }
+    }
+}
+
 /* A distribution's old hipRTC knows the oldest target. */
 TEST(an_old_compiler_builds_gfx90a)
 {
@@ -300,6 +325,17 @@ TEST(an_old_compiler_builds_gfx90a)
         }
         mj_kernel_source_free(&source);
     }
+    fixture f; /* what it does not know is said in our words */
+    amd_built built;
+    char why[300] = "", direct[200];
+    mj_kernel_source source = {0};
+    snprintf(direct, sizeof direct, "%s,direct_lds=1", configs[0]);
+    CHECK(fixture_kernel(&f, rows[0].problem, rows[0].arch, rows[0].family, rows[0].op, direct));
+    mj_config_set(&f.config, "stages", 2, NULL);
+    mj_config_set(&f.config, "tile_k", 32, NULL);
+    CHECK(!amd_build(old, NULL, &f.desc, &source, &built, why, sizeof why));
+    CHECK_CONTAINS(why, "direct_lds: this compiler has no loads past the registers");
+    mj_kernel_source_free(&source);
     mj_hiprtc_close(old);
 }
 
@@ -346,6 +382,7 @@ int main(int argc, char **argv)
     RUN(code_objects_are_as_generated);
     RUN(registers_are_near_the_estimate);
     RUN(matrix_instructions_are_the_expected_ones);
+    RUN(direct_loads_and_wide_stores_are_built);
     RUN(an_old_compiler_builds_gfx90a);
     RUN(other_ops_compile);
     mj_hiprtc_close(hiprtc);

@@ -212,6 +212,15 @@ TEST(mixed_machine)
     }
     CHECK_INT(seen, 15);
     mj_context_destroy(context);
+    fixture f;
+    fake_reset();
+    CHECK(fake_script("devices=3;arch=942;arch1=1030;hipGetDevicePropertiesR0600@1=1"));
+    open_state(&f, FAKE);
+    CHECK_STATUS(hip->device_open(f.state, 2, &f.device, &f.error), MJ_ERR_ARGUMENT);
+    CHECK_CONTAINS(f.error.text, "propert");
+    CHECK_STATUS(hip->device_open(f.state, 0, &f.device, &f.error), MJ_OK); /* the good one serves */
+    hip->kernel_unload(f.device, load(&f));
+    close_all(&f);
 }
 
 TEST(busy_device)
@@ -284,6 +293,13 @@ TEST(wrong_and_damaged_code_stays_outside)
         CHECK_STATUS(hip->kernel_load(f.device, other, cut, "k", 0, &kernel, NULL, &f.error), MJ_ERR_FORMAT);
     }
     CHECK_CONTAINS(f.error.text, "no whole code object");
+    memcpy(other, image, sizeof other);
+    unsigned char *note = memmem(other, image_bytes, "AMDGPU", 6); /* who wrote the note with the metadata */
+    CHECK(note);
+    note[0] = 'X';
+    CHECK_STATUS(hip->kernel_load(f.device, other, image_bytes, "k", 0, &kernel, NULL, &f.error), MJ_ERR_FORMAT);
+    CHECK_CONTAINS(f.error.text, "kernel k: ");
+    CHECK_CONTAINS(f.error.text, "metadata");
     CHECK_INT(fake_count("hipModuleLoadData"), 0);
     close_all(&f);
 }

@@ -56,6 +56,70 @@ TEST(tiles_grow_with_rows)
     }
 }
 
+/* The rules of vLLM's ROCm tuner that ask for the number of tokens are no rules of a space, which serves every number: the rank
+ * has to tell. `rows`: of an expert, where theirs takes those of all experts. `kept`: what they would take instead. */
+static const char *dropped_by_rocm(const mj_config *c, uint32_t rows, mj_config *kept)
+{
+    int32_t tile_m = 0, group_m = 0, tile_n = 0, waves_m = 0, waves_n = 0;
+    const char *why = NULL;
+    mj_config_get(c, "tile_m", &tile_m);
+    mj_config_get(c, "tile_n", &tile_n);
+    mj_config_get(c, "group_m", &group_m);
+    mj_config_get(c, "waves_m", &waves_m);
+    mj_config_get(c, "waves_n", &waves_n);
+    *kept = *c;
+    if (2 * rows < (uint32_t)tile_m && tile_m != 16) { /* their two rules on the matrix instruction say no more here */
+        why = "tile of more than twice the rows";
+        mj_config_set(kept, "tile_m", 16, NULL);
+        mj_config_set(kept, "waves_m", 1, NULL);
+        mj_config_set(kept, "matrix_size", 16, NULL);
+        mj_config_set(kept, "group_m", 1, NULL);
+    } else if (group_m != 1 && (uint32_t)(group_m * tile_m) > rows) {
+        why = "group of more rows than there are";
+        mj_config_set(kept, "group_m", 1, NULL);
+    } else if (rows >= 2048 && (tile_m < 64 || tile_n < 64 || waves_m * waves_n < 4)) {
+        why = "small tile of a large product"; /* theirs refuses 256 x 256 x 32 too, which has no other depth */
+    }
+    return why;
+}
+
+/* The best is one that they keep; and what they drop comes after what they would take instead, where that is legal. */
+TEST(ranks_know_what_rocm_drops_by_tokens)
+{
+    static const struct {
+        const char *problem, *arch, *family;
+        uint32_t tokens, rows;
+    } rows[] = {{mixtral, "gfx942", "mfma", 1, 1},
+                {mixtral, "gfx942", "mfma", 256, 64},
+                {mixtral, "gfx942", "mfma", 16384, 4096},
+                {qwen, "gfx1100", "wmma", 16, 1}};
+    uint32_t compared = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        static mj_ranked first[256];
+        fixture f;
+        mj_config kept;
+        mj_verdict verdict;
+        uint32_t count = rank(rows[i].problem, rows[i].arch, MJ_OP_GEMM1, NULL, rows[i].tokens, first, 256, NULL);
+        CHECK(count == 256 && !dropped_by_rocm(&first[0].config, rows[i].rows, &kept));
+        CHECK(fixture_kernel(&f, rows[i].problem, rows[i].arch, rows[i].family, MJ_OP_GEMM1, ""));
+        for (uint32_t r = 0; r < count; r++) {
+            const char *why = dropped_by_rocm(&first[r].config, rows[i].rows, &kept);
+            f.desc.config = &kept;
+            if (why && mj_legal(fixture_spec, &f.desc, &verdict)) {
+                double other_us = mj_estimate_us(&f.desc, &f.arch.typical, rows[i].tokens, NULL);
+                compared++;
+                if (other_us >= first[r].estimate_us) {
+                    char text[300] = "";
+                    mj_config_print(&first[r].config, text, sizeof text, NULL);
+                    check_fail(__FILE__, __LINE__, "%s, %u tokens, rank %u, %s: %s, %g us; its better %g", rows[i].arch,
+                               rows[i].tokens, r, text, why, first[r].estimate_us, other_us);
+                }
+            }
+        }
+    }
+    CHECK(compared > 100);
+}
+
 TEST(few_blocks_are_split)
 {
     mj_ranked best[1];
@@ -173,6 +237,7 @@ int main(int argc, char **argv)
         return 1;
     }
     RUN(tiles_grow_with_rows);
+    RUN(ranks_know_what_rocm_drops_by_tokens);
     RUN(few_blocks_are_split);
     RUN(ranks_are_ordered_and_repeatable);
     RUN(every_arch_has_every_op);

@@ -49,6 +49,9 @@ static const struct golden {
     {"mfma_gemm2_direct_gfx950", "E=5,topk=2,H=168,N=256", "gfx950", "mfma", MJ_OP_GEMM2,
      "tile_m=32,tile_n=64,tile_k=64,stages=2,waves_m=1,waves_n=2,matrix_size=32,kpack=1,waves_per_eu=2,lds_pad=0,"
      "direct_lds=1,group_m=1,split_k=1"},
+    {"mfma_gemm1_words_gfx942", "E=5,topk=2,H=96,N=88,bias=1", "gfx942", "mfma", MJ_OP_GEMM1,
+     "tile_m=64,tile_n=64,tile_k=32,stages=2,waves_m=2,waves_n=2,matrix_size=32,kpack=2,waves_per_eu=2,lds_pad=0,"
+     "direct_lds=1,store_lds=1,group_m=1,split_k=1"},
     {"wmma_gemm1_gfx1100", "E=5,topk=2,H=264,N=88,bias=1", "gfx1100", "wmma", MJ_OP_GEMM1,
      "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,waves_per_eu=2,lds_pad=0,cu_mode=1,group_m=1,"
      "split_k=1"},

@@ -15,7 +15,7 @@ return {
     threads_block_max = 1024,
     threads_sm_max = 2048,
     blocks_sm_max = 16,
-    features = { "mfma", "mfma_k4" },
+    features = { "mfma", "mfma_k4", "lds_load4" },
     families = { "mfma", "reference", "simple" },
     typical_device = "MI210",
     typical = {

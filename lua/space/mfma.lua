@@ -1,7 +1,19 @@
 -- mfma: grouped GEMM with CDNA's matrix instructions (templates/mfma.tmpl).
--- The rules prune what is legal but cannot win; several are those of vLLM's tuner for ROCm (prune_rocm_configs), as far as they
--- do not need the number of tokens: one space serves every batch size. Its rule on tiles of more than twice the columns there are
--- is part of columns_wasted here; its limit of shared memory is structural, and counts stages.
+-- The rules prune what is legal but cannot win. Where those of vLLM's tuner for ROCm (prune_rocm_configs) are:
+--   matrix instruction larger than the tile             wave_rows, wave_columns (structural); matrix_of_small_tiles
+--   matrix instruction of 32 for fewer than 32 columns  none: no layer has so few
+--   tile of fewer than 64 sums                          the smallest here has 512
+--   tile of more than twice the columns                 columns_wasted
+--   depth left over by split_k steps                    depth_left_over
+--   split-K without need                                split_of_tall_tiles, split_not_needed, split_too_short
+--   shared memory                                       smem_block (structural): counts stages, padding, results and the flag
+-- Four ask for the number of tokens, which a space does not see, for it serves every number. The estimate ranks what they drop
+-- behind what they keep (tests/test_estimate.c):
+--   matrix instruction of 32 for fewer than 32 rows, tile of more than twice the rows   rows nobody needs cost loads and products
+--   group of more rows than there are                                                   gains nothing, costs divisions
+--   large product in tiles of fewer than 64 rows or columns, or in fewer than 4 waves   share of the peak of small tiles
+-- Theirs count the rows of all experts together and would keep tiles of 64 rows where each expert has 16; here rows are those of an
+-- expert. Their 64 as the least depth of a large product is not taken: 256 x 256 has no room for more than 32.
 return {
     doc = "v_mfma of 16 or 32 rows, a step in registers while one is multiplied, split-K; CDNA 2 and later",
     template = "templates/mfma.tmpl",
@@ -91,7 +103,14 @@ return {
             unit = "switch",
             values = { 0, 1 },
             default = 0,
-            doc = "1: loads go to shared memory past the registers, where the arch has loads of 16 bytes that do",
+            doc = "1: loads go to shared memory past the registers, 16 bytes a lane on gfx950, 4 on gfx90a and gfx942",
+        },
+        {
+            name = "store_lds",
+            unit = "switch",
+            values = { 0, 1 },
+            default = 0,
+            doc = "1: results are gathered in the steps' shared memory after the last one, so that rows leave in stores of 16 bytes",
         },
         {
             name = "group_m",
@@ -170,6 +189,13 @@ return {
             reason = "rows of the tile: grouping is for experts of many tiles, which want taller ones",
             holds = function(c)
                 return c.group_m == 1 or c.tile_m >= 64, c.tile_m, 64
+            end,
+        },
+        {
+            name = "gather_of_small_tiles",
+            reason = "rows of the tile: with few rows weights are what is moved, and gathering results only adds barriers",
+            holds = function(c)
+                return c.store_lds == 0 or c.tile_m >= 64, c.tile_m, 64
             end,
         },
         {

@@ -1,7 +1,6 @@
 -- wmma: grouped GEMM with RDNA's matrix instructions (templates/wmma.tmpl).
--- The rules prune what is legal but cannot win; several are those of vLLM's tuner for ROCm (prune_rocm_configs), as far as they
--- do not need the number of tokens: one space serves every batch size. Its rule on tiles of more than twice the columns there are
--- is part of columns_wasted here; its limit of shared memory is structural, and counts stages.
+-- The rules prune what is legal but cannot win; how those of vLLM's tuner for ROCm come in is said in mfma.lua. Large tiles of few
+-- wavefronts need no rule: 128 x 128 sums of two have no registers.
 return {
     doc = "v_wmma 16x16x16 in wavefronts of 32, a step in registers while one is multiplied, split-K; RDNA 3 and later",
     template = "templates/wmma.tmpl",
@@ -80,6 +79,13 @@ return {
             doc = "1: the block's wavefronts and its shared memory keep to one compute unit of a pair",
         },
         {
+            name = "store_lds",
+            unit = "switch",
+            values = { 0, 1 },
+            default = 0,
+            doc = "1: results are gathered in the steps' shared memory after the last one, so that rows leave in stores of 16 bytes",
+        },
+        {
             name = "group_m",
             unit = "row tiles",
             values = { 1, 8 },
@@ -102,13 +108,6 @@ return {
                 local waves = c.waves_m * c.waves_n
                 local least = c.tile_m * c.tile_n <= 4096 and 2 or 4
                 return waves >= least and waves <= 8, waves, waves < least and least or 8
-            end,
-        },
-        {
-            name = "large_tile_of_few_waves",
-            reason = "wavefronts of a tile of 128 x 128 and more",
-            holds = function(c)
-                return c.tile_m * c.tile_n < 128 * 128 or c.waves_m * c.waves_n >= 4, c.waves_m * c.waves_n, 4
             end,
         },
         {
@@ -156,6 +155,13 @@ return {
             reason = "rows of the tile: grouping is for experts of many tiles, which want taller ones",
             holds = function(c)
                 return c.group_m == 1 or c.tile_m >= 64, c.tile_m, 64
+            end,
+        },
+        {
+            name = "gather_of_small_tiles",
+            reason = "rows of the tile: with few rows weights are what is moved, and gathering results only adds barriers",
+            holds = function(c)
+                return c.store_lds == 0 or c.tile_m >= 64, c.tile_m, 64
             end,
         },
         {

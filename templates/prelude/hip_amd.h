@@ -34,6 +34,11 @@ MJ_FN void mj_lds_st16(mj_saddr at, mj_vec16 v)
     mj_words4 words = {v.x, v.y, v.z, v.w};
     *(MJ_LDS mj_words4 *)(mj_lds() + at) = words;
 }
+MJ_FN void mj_lds_st8(mj_saddr at, mj_vec8 v)
+{
+    mj_words2 words = {v.x, v.y};
+    *(MJ_LDS mj_words2 *)(mj_lds() + at) = words;
+}
 MJ_FN void mj_st_vec8(void *p, mj_vec8 v) { *(mj_vec8 *)p = v; }
 
 MJ_FN void mj_schedule_fence() { __builtin_amdgcn_sched_barrier(0); } /* the compiler moves nothing across */
@@ -51,10 +56,14 @@ MJ_FN void mj_lds_sync()
 }
 
 @if direct_lds
-/* 16 bytes per lane from memory to shared memory, to `to` + 16 * lane; `to` is the wavefront's. Waits for it are explicit. */
-MJ_FN void mj_lds_load16(mj_saddr to, const void *from)
+#if !__has_builtin(__builtin_amdgcn_global_load_lds)
+#error "direct_lds: this compiler has no loads past the registers; that of ROCm 6.4 has them"
+#endif
+/* @{load_bytes} bytes per lane from memory to shared memory, to `to` + @{load_bytes} * lane; `to` is the wavefront's. */
+MJ_FN void mj_lds_load(mj_saddr to, const void *from)
 {
-    __builtin_amdgcn_global_load_lds((const __attribute__((address_space(1))) void *)from, (MJ_LDS void *)(mj_lds() + to), 16, 0, 0);
+    __builtin_amdgcn_global_load_lds((const __attribute__((address_space(1))) void *)from, (MJ_LDS void *)(mj_lds() + to),
+                                     @{load_bytes}, 0, 0);
 }
 MJ_FN void mj_lds_load_wait()
 {

@@ -46,9 +46,9 @@ typedef struct mj_host_block {
 #define MJ_UNROLL
 #define MJ_NO_UNROLL
 
-typedef struct mj_host_copy { /* one cp.async in flight */
+typedef struct mj_host_copy { /* one asynchronous copy in flight */
     mj_saddr to;
-    mj_i32 from_bytes;
+    mj_i32 bytes, from_bytes; /* written, read: the rest is zeros */
     const void *from;
 } mj_host_copy;
 
@@ -374,21 +374,22 @@ MJ_HOST_FN void mj_host_run(const mj_host_block *block, const void *args, void (
 }
 
 /* ---- asynchronous copies ---- */
-MJ_HOST_FN void mj_cp_async16(mj_saddr to, const void *from, mj_i32 from_bytes)
+MJ_HOST_FN void mj_host_copy_async(mj_saddr to, mj_i32 bytes, const void *from, mj_i32 from_bytes)
 {
     mj_host_lane *lane = &mj_host->lanes[mj_host->lane];
-    if (lane->copy_count == MJ_HOST_COPIES_MAX || from_bytes < 0 || from_bytes > 16) {
-        mj_host_fault("too many asynchronous copies, or a size outside 0..16");
+    if (lane->copy_count == MJ_HOST_COPIES_MAX || from_bytes < 0 || from_bytes > bytes) {
+        mj_host_fault("too many asynchronous copies, or more bytes to read than to write");
     }
-    if ((uintptr_t)from % 16 != 0) {
+    if ((uintptr_t)from % (uintptr_t)bytes != 0) {
         mj_host_fault("asynchronous copy from a misaligned address");
     }
-    memset(mj_host_shared(to, 16), 0xff, 16); /* undefined until it lands */
+    memset(mj_host_shared(to, (mj_u32)bytes), 0xff, (size_t)bytes); /* undefined until it lands */
     if (mj_host_chip_part.copy_started) {
         mj_host_chip_part.copy_started(to);
     }
-    lane->copies[lane->copy_count++] = (mj_host_copy){.to = to, .from_bytes = from_bytes, .from = from};
+    lane->copies[lane->copy_count++] = (mj_host_copy){.to = to, .bytes = bytes, .from_bytes = from_bytes, .from = from};
 }
+MJ_HOST_FN void mj_cp_async16(mj_saddr to, const void *from, mj_i32 from_bytes) { mj_host_copy_async(to, 16, from, from_bytes); }
 MJ_HOST_FN void mj_cp_async_commit(void)
 {
     mj_host_lane *lane = &mj_host->lanes[mj_host->lane];
@@ -403,8 +404,8 @@ MJ_HOST_FN void mj_host_land(mj_i32 lane_index, mj_i32 count)
     mj_host_lane *lane = &mj_host->lanes[lane_index];
     for (mj_i32 i = 0; i < count; i++) {
         const mj_host_copy *copy = &lane->copies[i];
-        char *to = mj_host_shared(copy->to, 16);
-        memset(to, 0, 16);
+        char *to = mj_host_shared(copy->to, (mj_u32)copy->bytes);
+        memset(to, 0, (size_t)copy->bytes);
         memcpy(to, copy->from, (size_t)copy->from_bytes);
         if (mj_host_chip_part.copy_landed) {
             mj_host_chip_part.copy_landed(copy->to, lane_index);

@@ -1,5 +1,7 @@
 @// host_amd.h: hip_amd.h's primitives on the host. The lanes' formulas are AMD's own ("Matrix Instruction Calculator", option
-@// --register-layout), written down as it prints them; kernels have theirs in other words, so that a misreading shows.
+@// --register-layout), written down as it prints them; kernels have theirs in other words, so that a misreading shows. It does not
+@// know gfx950's forms 3 and 4: theirs are its rule for twice the depth a lane, as in the vendor's Composable Kernel
+@// (xdlops_gemm.hpp: k_per_blk 8, num_input_blks 4 and 2, group_size 4).
 /* ---- AMD ---- */
 typedef struct mj_vec8 {
     mj_u32 x, y;
@@ -17,13 +19,17 @@ MJ_HOST_FN mj_i32 mj_uniform(mj_i32 v)
 MJ_FN mj_vec16 mj_lds_ld16(mj_saddr at) { return *(const mj_vec16 *)mj_host_shared(at, 16); }
 MJ_FN mj_vec8 mj_lds_ld8(mj_saddr at) { return *(const mj_vec8 *)mj_host_shared(at, 8); }
 MJ_FN void mj_lds_st16(mj_saddr at, mj_vec16 v) { *(mj_vec16 *)mj_host_shared(at, 16) = v; }
+MJ_FN void mj_lds_st8(mj_saddr at, mj_vec8 v) { *(mj_vec8 *)mj_host_shared(at, 8) = v; }
 MJ_FN void mj_st_vec8(void *p, mj_vec8 v) { *(mj_vec8 *)p = v; }
 MJ_FN void mj_schedule_fence(void) {}
 MJ_FN void mj_lds_sync(void) { mj_block_sync(); }
 
 @if direct_lds
 /* As late as the wait. */
-MJ_HOST_FN void mj_lds_load16(mj_saddr to, const void *from) { mj_cp_async16(to + 16 * (mj_saddr)mj_lane(), from, 16); }
+MJ_HOST_FN void mj_lds_load(mj_saddr to, const void *from)
+{
+    mj_host_copy_async(to + @{load_bytes} * (mj_saddr)mj_lane(), @{load_bytes}, from, @{load_bytes});
+}
 MJ_HOST_FN void mj_lds_load_wait(void)
 {
     mj_cp_async_commit();
@@ -141,13 +147,13 @@ MJ_HOST_FN float mj_host_element(mj_u32 word, mj_i32 k)
     return mj_f32_from_f16((mj_u16)(word >> (16 * (k % 2))));
 @end
 @if input_format == e4m3
-    mj_i32 code = (mj_i32)(word >> (8 * (k % 4)) & 255), exponent = code >> 3 & 15, mantissa = code & 7;
-    float value = exponent ? ldexpf((float)(8 + mantissa), exponent - 10) : ldexpf((float)mantissa, -9);
+    mj_u32 code = word >> (8 * (k % 4)) & 255, exponent = code >> 3 & 15, mantissa = code & 7;
+    float value = exponent ? mj_f32_from_u32((exponent + 120) << 23 | mantissa << 20) : (float)mantissa * 0x1p-9f;
     return (code & 127) == 127 ? NAN : code & 128 ? -value : value;
 @end
 @if input_format == e4m3fnuz
-    mj_i32 code = (mj_i32)(word >> (8 * (k % 4)) & 255), exponent = code >> 3 & 15, mantissa = code & 7;
-    float value = exponent ? ldexpf((float)(8 + mantissa), exponent - 11) : ldexpf((float)mantissa, -10);
+    mj_u32 code = word >> (8 * (k % 4)) & 255, exponent = code >> 3 & 15, mantissa = code & 7;
+    float value = exponent ? mj_f32_from_u32((exponent + 119) << 23 | mantissa << 20) : (float)mantissa * 0x1p-10f;
     return code == 128 ? NAN : code & 128 ? -value : value;
 @end
 }
