@@ -208,13 +208,13 @@ TEST(workspace_takes_the_larger_need)
     manifest.grid = (mj_grid_rule){MJ_GRID_TILES, 16, 4, 0};
     manifest.tiles_per_row_tile = 2;
     manifest.partial_tile_bytes = 4096;
-    CHECK_STATUS(mj_workspace_need(&w, &manifest, 8, NULL), MJ_OK);
+    CHECK_STATUS(mj_workspace_need(&w, &manifest, 8, 2, NULL), MJ_OK);
     mj_workspace few = w;
     CHECK(few.partial_bytes > 0 && few.counter_bytes > 0);
-    CHECK_STATUS(mj_workspace_need(&w, &manifest, 64, NULL), MJ_OK);
+    CHECK_STATUS(mj_workspace_need(&w, &manifest, 64, 2, NULL), MJ_OK);
     CHECK(w.partial_bytes > few.partial_bytes && w.counter_bytes > few.counter_bytes);
     mj_workspace many = w;
-    CHECK_STATUS(mj_workspace_need(&w, &manifest, 1, NULL), MJ_OK);
+    CHECK_STATUS(mj_workspace_need(&w, &manifest, 1, 2, NULL), MJ_OK);
     CHECK_INT(w.partial_bytes, many.partial_bytes);
 }
 

@@ -91,15 +91,15 @@ TEST(workspaces)
 {
     mj_manifest manifest = mma_manifest();
     uint64_t partial = 0, counters = 0;
-    CHECK_STATUS(mj_manifest_workspace(&manifest, 16, &partial, &counters, NULL), MJ_OK);
+    CHECK_STATUS(mj_manifest_workspace(&manifest, 16, 132, &partial, &counters, NULL), MJ_OK);
     CHECK_INT(partial, 8u * 3 * 8192);
     CHECK_INT(counters, 8 * 3 * 4);
     manifest.partial_tile_bytes = 0;
-    CHECK_STATUS(mj_manifest_workspace(&manifest, 16, &partial, &counters, NULL), MJ_OK);
+    CHECK_STATUS(mj_manifest_workspace(&manifest, 16, 132, &partial, &counters, NULL), MJ_OK);
     CHECK_INT(partial + counters, 0);
     manifest.partial_tile_bytes = UINT32_MAX;
     manifest.tiles_per_row_tile = UINT32_MAX;
-    CHECK_STATUS(mj_manifest_workspace(&manifest, UINT32_MAX, &partial, &counters, NULL), MJ_ERR_CAPACITY);
+    CHECK_STATUS(mj_manifest_workspace(&manifest, UINT32_MAX, 132, &partial, &counters, NULL), MJ_ERR_CAPACITY);
 }
 
 TEST(arguments_lie_as_in_c)

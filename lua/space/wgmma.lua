@@ -57,9 +57,9 @@ return {
         {
             name = "schedule",
             unit = "choice",
-            values = { 1, 2 },
+            values = { 1, 2, 3 },
             default = 1,
-            doc = "1: consumers share the rows of a tile; 2: two of them take tiles in turns, one stores while the other multiplies",
+            doc = "1: consumers share a tile's rows; 2: two take tiles in turns, one stores while the other multiplies; 3: as 1, and blocks share the depth of a last, partial turn",
         },
         {
             name = "producers",
@@ -116,7 +116,7 @@ return {
             name = "turns_of_tall_tiles",
             reason = "rows of the tile: turns hide the stores of many rows; for few, more blocks do",
             holds = function(c)
-                return c.schedule == 1 or c.tile_m >= 64 and c.blocks_per_sm == 1, c.tile_m, 64
+                return c.schedule ~= 2 or c.tile_m >= 64 and c.blocks_per_sm == 1, c.tile_m, 64
             end,
         },
         {
