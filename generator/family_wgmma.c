@@ -192,7 +192,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"wgmma_a", last + 1},
         {"wgmma_b", last + 2},
         {"wgmma_p", last + 3},
-        {"units", wgmma_units(s, out->k_tiles_per_split)},
+        {"units", out->k_tiles_per_split / UNIT_STEPS},
     };
     for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
         mj_derived_var(out, vars[i].name, vars[i].value);
@@ -202,7 +202,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
 /* A block for every unit of the depth, as many as are resident, and two parts of tiles for each. */
 static mj_status share(const wgmma_shape *s, mj_derived *out, mj_error *error)
 {
-    uint64_t blocks = (uint64_t)out->grid.factor * most_u32(wgmma_units(s, out->k_tiles_per_split), 1);
+    uint64_t blocks = (uint64_t)out->grid.factor * most_u32(out->k_tiles_per_split / UNIT_STEPS, 1);
     uint64_t bytes = 2 * (uint64_t)s->tile_m * s->tile_n * sizeof(float);
     if (blocks > UINT32_MAX || bytes > INT32_MAX) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "config of wgmma: the parts' sizes do not fit 32 bits");
@@ -393,7 +393,7 @@ static bool shared_depth(const mj_kernel_desc *desc, const mj_derived *derived, 
 {
     (void)desc;
     wgmma_shape s = wgmma_shape_of(derived);
-    *measured = wgmma_units(&s, derived->k_tiles_per_split);
+    *measured = derived->k_tiles_per_split / UNIT_STEPS;
     *limit = 2;
     return s.schedule != SHARED || *measured >= *limit;
 }
@@ -470,7 +470,8 @@ static const mj_family_rule rules[] = {
     {"cluster_size", "blocks of a cluster", cluster_size},
     {"turns_of_two", "warpgroups that take turns", turns_of_two},
     {"shared_alone", "blocks of a cluster where blocks share tiles: each goes its own way", shared_alone},
-    {"shared_depth", "units of 512 bytes of depth in a tile that blocks share: one cannot be shared", shared_depth},
+    {"shared_depth", "units of four steps in the depth of a tile that blocks share: one cannot be shared",
+     shared_depth},
     {"producer_warps", "warps that load: one for weights, one to three for input rows", producer_warps},
     {"register_pool", "registers handed out by setmaxnreg, of those that the block is launched with", register_pool},
     {"consumer_registers", "estimated registers of a consumer's thread", consumer_registers},

@@ -10,7 +10,7 @@ enum { WGMMA_ATOM_BYTES = 128 };                 /* of K: one row of the swizzle
 enum { TOKENS_ARE_M = 1, WEIGHTS_ARE_M = 2 };    /* orientation */
 enum { LOAD_BY_GATHER = 1, LOAD_BY_BOXES = 2 };  /* input_load */
 enum { TOGETHER = 1, IN_TURNS = 2, SHARED = 3 }; /* schedule */
-enum { UNIT_BYTES = 512 };                       /* of K: what SHARED deals out */
+enum { UNIT_STEPS = 4 };                         /* of the depth: what SHARED deals out */
 
 typedef struct wgmma_shape {
     uint32_t tile_m, tile_n, orientation, input_load, step_bytes, consumers, schedule, producers, cluster, group_m,
@@ -36,17 +36,6 @@ static inline bool wgmma_scales_steps(const mj_kernel_desc *desc)
 static inline bool wgmma_sorts(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     return desc->op == MJ_OP_GEMM1 && s->input_load == LOAD_BY_BOXES;
-}
-
-/* Steps in a unit of the depth, and units of a tile. */
-static inline uint32_t wgmma_unit_steps(const wgmma_shape *s)
-{
-    return s->step_bytes < UNIT_BYTES ? UNIT_BYTES / (s->step_bytes ? s->step_bytes : 1) : 1;
-}
-
-static inline uint32_t wgmma_units(const wgmma_shape *s, uint32_t steps)
-{
-    return steps / wgmma_unit_steps(s);
 }
 
 static inline uint32_t wgmma_element_bytes(const mj_kernel_desc *desc)

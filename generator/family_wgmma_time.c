@@ -19,9 +19,9 @@ static const struct {
     double cluster_loss;
     double first_pass_us;
     double guess; /* schedules without enough timings behind them */
-    double share_us,
-        share_full; /* guesses, measured nowhere: joining a tile's parts; the fill of a last turn that sharing need not improve */
-    double share_idle; /* a guess as well: what sharing then costs, so that it ranks behind what was measured */
+    /* Guesses about sharing the last turn, which no GPU has run: joining a tile's parts; a last turn so full needs no sharing; what
+     * sharing costs in one that is less full and in one that is. They keep it behind what was measured, unless it gains much. */
+    double share_us, share_full, share_loss, share_idle;
 } model = {
     .fixed_us = 5.0,
     .early_gain_us = 2.5,
@@ -42,7 +42,8 @@ static const struct {
     .guess = 1.03,
     .share_us = 2,
     .share_full = 0.8,
-    .share_idle = 1.1,
+    .share_loss = 1.08,
+    .share_idle = 1.15,
 };
 
 static double least(double a, double b)
@@ -132,7 +133,7 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
               .element_bytes = wgmma_element_bytes(desc),
               .memory_rate = device->memory_gbps * 1e3 * model.memory_share};
     w.slots = w.sms * s.blocks_per_sm;
-    w.parts = w.tiles * (s.schedule == SHARED ? most(wgmma_units(&s, d->k_tiles_per_split), 1) : 1);
+    w.parts = w.tiles * (s.schedule == SHARED ? most(d->k_tiles_per_split / UNIT_STEPS, 1) : 1);
     w.busy = least(s.blocks_per_sm, most(w.parts / w.sms, 1));
     double flow = flow_us(desc, d, &s, &w, device, load), matrix = matrix_us(&s, &w, device);
     double us = device->launch_us + model.fixed_us + most(flow, matrix) + model.overlap_loss * least(flow, matrix);
@@ -143,8 +144,8 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
         us += model.first_pass_us + 2 * load->row_count * d->pair_scratch_bytes / w.memory_rate;
     }
     if (s.schedule == SHARED) {
-        us = (us + share_us(&s, &w)) * (last_turn(&w) < model.share_full ? 1 : model.share_idle);
+        us = (us + share_us(&s, &w)) * (last_turn(&w) < model.share_full ? model.share_loss : model.share_idle);
     }
-    bool guessed = s.schedule != TOGETHER || s.step_bytes > WGMMA_ATOM_BYTES;
+    bool guessed = s.schedule == IN_TURNS || s.step_bytes > WGMMA_ATOM_BYTES;
     return us * (guessed ? model.guess : 1);
 }

@@ -64,24 +64,15 @@ static const mutant_base bases[] = {
     {"shared_gather", "E=5,topk=2,H=520,N=88,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=8,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=3,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=3"},
-    {"shared_sorted_two_consumers", "E=5,topk=2,H=1288,N=120,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM1,
-     "tile_m=16,tile_n=128,orientation=2,input_load=2,step_bytes=256,consumers=2,schedule=3,producers=2,cluster=1,"
+    {"shared_sorted_two_consumers", "E=5,topk=2,H=776,N=60,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=16,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=3,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=2"},
     {"shared_rows_are_m", "E=5,topk=2,H=360,N=712", "sm_90a", "wgmma", MJ_OP_GEMM2,
      "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=3,producers=2,cluster=1,"
      "group_m=8,blocks_per_sm=1"},
-    {"shared_deepest", "E=5,topk=2,H=72,N=840,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
-     "tile_m=24,tile_n=64,orientation=2,input_load=1,step_bytes=512,consumers=1,schedule=3,producers=2,cluster=1,"
+    {"shared_fp8_blocks", "E=5,topk=2,H=1168,N=60,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=32,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=3,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
-    {"shared_fp8_blocks", "E=5,topk=2,H=1168,N=120,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
-     "tile_m=40,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=3,producers=2,cluster=1,"
-     "group_m=1,blocks_per_sm=1"},
-    {"shared_fp8_blocks_rows_are_m", "E=5,topk=2,H=248,N=1040,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM2,
-     "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=3,producers=2,cluster=1,"
-     "group_m=1,blocks_per_sm=1"},
-    {"shared_fp8_channel", "E=5,topk=2,H=120,N=1296,scheme=fp8_w8a8_channel", "sm_90a", "wgmma", MJ_OP_GEMM2,
-     "tile_m=64,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=1,schedule=3,producers=2,cluster=1,"
-     "group_m=1,blocks_per_sm=2"},
     {"many_experts", "E=70,topk=2,H=72,N=36", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=8,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
      "blocks_per_sm=2"},

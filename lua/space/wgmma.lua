@@ -120,6 +120,20 @@ return {
             end,
         },
         {
+            name = "shared_heights",
+            reason = "rows of the tile: sharing evens out what finer heights would save; a power of two is near enough",
+            holds = function(c)
+                return c.schedule ~= 3 or c.tile_m & (c.tile_m - 1) == 0, c.tile_m, 0
+            end,
+        },
+        {
+            name = "shared_shallow_steps",
+            reason = "bytes of depth in a step of tiles that blocks share: deep steps gained nothing where depth is not scarce",
+            holds = function(c)
+                return c.schedule ~= 3 or c.step_bytes == 128, c.step_bytes, 128
+            end,
+        },
+        {
             name = "deep_steps",
             reason = "rows of the tile: deep steps are for streaming weights past few rows",
             holds = function(c)
