@@ -1,8 +1,8 @@
 /* Family wgmma: a spread of its configs on the CPU, under the host model of Hopper's primitives, against tuner/reference.c. */
 #include "mutants.h"
 
-/* Both orientations, both ways of the input rows, clusters, one and two consumers, steps of 128 to 512 bytes, all schedules; depths that no step
- * divides, columns that no tile divides, more experts than lanes. */
+/* Both orientations, both ways of the input rows, clusters, one and two consumers, all schedules, steps of 128 to 512 bytes; depths
+ * that no step divides, columns that no tile divides, more experts than lanes. */
 static const mutant_base bases[] = {
     {"gather_8_rows", "E=5,topk=2,H=136,N=88,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=8,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"

@@ -59,7 +59,8 @@ return {
             unit = "choice",
             values = { 1, 2, 3 },
             default = 1,
-            doc = "1: consumers share a tile's rows; 2: two take tiles in turns, one stores while the other multiplies; 3: as 1, and blocks share the depth of a last, partial turn",
+            doc = "1: consumers share a tile's rows; 2: two take tiles in turns, one stores while the other multiplies; "
+                .. "3: as 1, and blocks share the depth of a last, partial turn",
         },
         {
             name = "producers",
