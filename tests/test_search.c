@@ -232,7 +232,7 @@ TEST(a_quick_tune_tries_every_schedule)
                     .options = {.effort = MJ_EFFORT_QUICK},
                     .device = {.shape = f.arch.typical}};
     CHECK_STATUS(mj_session_plan_candidates(&s, &row, NULL), MJ_OK);
-    CHECK_INT(row.candidate_count, QUICK);
+    CHECK(row.candidate_count > QUICK && row.candidate_count <= QUICK + 2 * PLACES);
     uint32_t shared = 0;
     for (uint32_t i = 0; i < row.candidate_count; i++) {
         int32_t schedule = 0;
