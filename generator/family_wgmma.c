@@ -78,7 +78,7 @@ static uint32_t consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     if (s->orientation == TOKENS_ARE_M && of_columns) {
         need += blocks > 1 ? 20 + 12 * blocks : 4;
     }
-    return need + (s->schedule == IN_TURNS ? 4 : 0);
+    return need + (s->schedule == IN_TURNS ? 4 : s->schedule == SHARED ? 12 : 0);
 }
 
 /* Of every thread at launch: with setmaxnreg an even share of what is handed out later. */
@@ -192,10 +192,25 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"wgmma_a", last + 1},
         {"wgmma_b", last + 2},
         {"wgmma_p", last + 3},
+        {"units", out->k_tiles_per_split / UNIT_STEPS},
     };
     for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
         mj_derived_var(out, vars[i].name, vars[i].value);
     }
+}
+
+/* A block for every unit of the depth, as many as are resident, and two parts of tiles for each. */
+static mj_status share(const wgmma_shape *s, mj_derived *out, mj_error *error)
+{
+    uint64_t blocks = (uint64_t)out->grid.factor * most_u32(out->k_tiles_per_split / UNIT_STEPS, 1);
+    uint64_t bytes = 2 * (uint64_t)s->tile_m * s->tile_n * sizeof(float);
+    if (blocks > UINT32_MAX || bytes > INT32_MAX) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "config of wgmma: the parts' sizes do not fit 32 bits");
+    }
+    out->grid.factor = (uint32_t)blocks;
+    out->partial_block_bytes = (uint32_t)bytes;
+    out->counters_per_block = s->consumers * (GROUP_THREADS / 32);
+    return MJ_OK;
 }
 
 static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error)
@@ -233,10 +248,11 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
                                .per_block = (uint32_t)rows,
                                .factor = (uint32_t)(n_tiles * s.cluster),
                                .blocks_per_sm_max = s.blocks_per_sm};
+    status = s.schedule == SHARED ? share(&s, out, error) : MJ_OK;
     mj_derived_occupancy(out, desc->arch);
     add_maps(desc, &s, out);
     add_vars(desc, &s, &l, out);
-    return MJ_OK;
+    return status;
 }
 
 /* ---- Rules ---- */
@@ -275,7 +291,10 @@ static bool choices(const mj_kernel_desc *desc, const mj_derived *derived, doubl
 {
     (void)desc;
     wgmma_shape s = wgmma_shape_of(derived);
-    return at_most(most_u32(most_u32(s.orientation, s.input_load), s.schedule), 2, measured, limit);
+    if (s.schedule > SHARED) {
+        return at_most(s.schedule, SHARED, measured, limit);
+    }
+    return at_most(most_u32(s.orientation, s.input_load), 2, measured, limit);
 }
 
 static bool swizzle_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -363,6 +382,22 @@ static bool turns_of_two(const mj_kernel_desc *desc, const mj_derived *derived, 
     return s.schedule != IN_TURNS || s.consumers == 2;
 }
 
+static bool shared_alone(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    wgmma_shape s = wgmma_shape_of(derived);
+    return at_most(s.schedule == SHARED ? s.cluster : 1, 1, measured, limit);
+}
+
+static bool shared_depth(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    wgmma_shape s = wgmma_shape_of(derived);
+    *measured = derived->k_tiles_per_split / UNIT_STEPS;
+    *limit = 2;
+    return s.schedule != SHARED || *measured >= *limit;
+}
+
 static bool producer_warps(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
@@ -416,7 +451,7 @@ static bool scheduler_experts(const mj_kernel_desc *desc, const mj_derived *deri
 }
 
 static const mj_family_rule rules[] = {
-    {"choices", "orientation, input_load and schedule are 1 or 2", choices},
+    {"choices", "orientation and input_load are 1 or 2, schedule is 1 to 3", choices},
     {"wgmma_rows", "rows of wgmma's M left over by warpgroups of whole 64-row blocks", wgmma_rows},
     {"wgmma_columns", "wgmma's N: at most 256, a multiple of 8 (of 16 where it runs along the output's columns)",
      wgmma_columns},
@@ -434,6 +469,9 @@ static const mj_family_rule rules[] = {
      stages_fit},
     {"cluster_size", "blocks of a cluster", cluster_size},
     {"turns_of_two", "warpgroups that take turns", turns_of_two},
+    {"shared_alone", "blocks of a cluster where blocks share tiles: each goes its own way", shared_alone},
+    {"shared_depth", "units of four steps in the depth of a tile that blocks share: one cannot be shared",
+     shared_depth},
     {"producer_warps", "warps that load: one for weights, one to three for input rows", producer_warps},
     {"register_pool", "registers handed out by setmaxnreg, of those that the block is launched with", register_pool},
     {"consumer_registers", "estimated registers of a consumer's thread", consumer_registers},

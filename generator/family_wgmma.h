@@ -6,10 +6,11 @@
 
 #include "family.h"
 
-enum { WGMMA_ATOM_BYTES = 128 };                /* of K: one row of the swizzle */
-enum { TOKENS_ARE_M = 1, WEIGHTS_ARE_M = 2 };   /* orientation */
-enum { LOAD_BY_GATHER = 1, LOAD_BY_BOXES = 2 }; /* input_load */
-enum { TOGETHER = 1, IN_TURNS = 2 };            /* schedule */
+enum { WGMMA_ATOM_BYTES = 128 };                 /* of K: one row of the swizzle */
+enum { TOKENS_ARE_M = 1, WEIGHTS_ARE_M = 2 };    /* orientation */
+enum { LOAD_BY_GATHER = 1, LOAD_BY_BOXES = 2 };  /* input_load */
+enum { TOGETHER = 1, IN_TURNS = 2, SHARED = 3 }; /* schedule */
+enum { UNIT_STEPS = 4 };                         /* of the depth: what SHARED deals out */
 
 typedef struct wgmma_shape {
     uint32_t tile_m, tile_n, orientation, input_load, step_bytes, consumers, schedule, producers, cluster, group_m,

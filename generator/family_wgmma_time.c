@@ -19,6 +19,9 @@ static const struct {
     double cluster_loss;
     double first_pass_us;
     double guess; /* schedules without enough timings behind them */
+    /* Guesses about sharing the last turn, which no GPU has run: joining a tile's parts; a last turn so full needs no sharing; what
+     * sharing costs in one that is less full and in one that is. They keep it behind what was measured, unless it gains much. */
+    double share_us, share_full, share_loss, share_idle;
 } model = {
     .fixed_us = 5.0,
     .early_gain_us = 2.5,
@@ -37,6 +40,10 @@ static const struct {
     .cluster_loss = 0.498,
     .first_pass_us = 2,
     .guess = 1.03,
+    .share_us = 2,
+    .share_full = 0.8,
+    .share_loss = 1.08,
+    .share_idle = 1.15,
 };
 
 static double least(double a, double b)
@@ -51,6 +58,7 @@ static double most(double a, double b)
 
 typedef struct work {               /* of one launch */
     double sms, tiles, slots, busy; /* busy: blocks at work on a multiprocessor */
+    double parts;                   /* pieces of work that blocks can take: tiles, or units of their depth */
     double steps, element_bytes, memory_rate;
 } work;
 
@@ -73,7 +81,7 @@ static double flow_us(const mj_kernel_desc *desc, const mj_derived *d, const wgm
     double weights = load->active_experts * gemm.n * gemm.k * weight_passes(desc, d, s, w, device, load);
     double bytes = (weights + input_rows * gemm.k) * w->element_bytes + load->row_count * gemm.n * 2;
     double step_bytes = ((double)s->tile_m + s->tile_n) * s->step_bytes;
-    double in_flight = (s->stages - 1.0) * step_bytes * least(s->blocks_per_sm, w->tiles / w->sms);
+    double in_flight = (s->stages - 1.0) * step_bytes * least(s->blocks_per_sm, w->parts / w->sms);
     double share = in_flight / (in_flight + w->memory_rate / w->sms * model.latency_us);
     double l2_bytes = w->tiles * w->steps * (s->tile_m + (double)s->tile_n / s->cluster) * s->step_bytes;
     return most(bytes / (w->memory_rate * least(1, share * model.flow_gain)),
@@ -91,9 +99,28 @@ static double matrix_us(const wgmma_shape *s, const work *w, const mj_device_sha
     double step = most(multiply * (alone ? model.alone : w->busy), gather);
     double store = model.tile_us + model.store_us * s->tile_m * s->tile_n / 1000;
     double turns = w->tiles / w->slots;
-    turns = turns <= 1 ? 1 : model.turn_share * ceil(turns) + (1 - model.turn_share) * turns;
+    if (s->schedule == SHARED) {
+        turns = most(turns, w->tiles / w->parts);
+    } else {
+        turns = turns <= 1 ? 1 : model.turn_share * ceil(turns) + (1 - model.turn_share) * turns;
+    }
     double tile = w->steps * step + store * (w->busy > 1.5 ? 0.5 * w->busy : 1);
     return turns * tile * (s->cluster > 1 ? 1 + model.cluster_loss : 1);
+}
+
+/* Of sharing the last turn: parts are written, and read by whoever comes last. */
+static double share_us(const wgmma_shape *s, const work *w)
+{
+    double rest = w->tiles - floor(w->tiles / w->slots) * w->slots, parts = rest + least(w->slots, w->parts);
+    double bytes = 2 * sizeof(float) * parts * s->tile_m * s->tile_n;
+    return rest > 0 ? model.share_us + bytes / (w->memory_rate * model.l2_gain) : 0;
+}
+
+/* How full the last turn is without sharing. */
+static double last_turn(const work *w)
+{
+    double turns = w->tiles / w->slots, last = turns - floor(turns);
+    return last > 0 ? last : 1;
 }
 
 double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const mj_device_shape *device,
@@ -106,7 +133,8 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
               .element_bytes = wgmma_element_bytes(desc),
               .memory_rate = device->memory_gbps * 1e3 * model.memory_share};
     w.slots = w.sms * s.blocks_per_sm;
-    w.busy = least(s.blocks_per_sm, most(w.tiles / w.sms, 1));
+    w.parts = w.tiles * (s.schedule == SHARED ? most(d->k_tiles_per_split / UNIT_STEPS, 1) : 1);
+    w.busy = least(s.blocks_per_sm, most(w.parts / w.sms, 1));
     double flow = flow_us(desc, d, &s, &w, device, load), matrix = matrix_us(&s, &w, device);
     double us = device->launch_us + model.fixed_us + most(flow, matrix) + model.overlap_loss * least(flow, matrix);
     if (desc->op == MJ_OP_GEMM2 || wgmma_sorts(desc, &s)) {
@@ -114,6 +142,9 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
     }
     if (wgmma_sorts(desc, &s)) {
         us += model.first_pass_us + 2 * load->row_count * d->pair_scratch_bytes / w.memory_rate;
+    }
+    if (s.schedule == SHARED) {
+        us = (us + share_us(&s, &w)) * (last_turn(&w) < model.share_full ? model.share_loss : model.share_idle);
     }
     bool guessed = s.schedule == IN_TURNS || s.step_bytes > WGMMA_ATOM_BYTES;
     return us * (guessed ? model.guess : 1);

@@ -269,8 +269,8 @@ typedef struct mj_kernel_desc {
     X(MJ_ARG_WEIGHT_SCALES, "const void *", "weight_scales", 8) \
     X(MJ_ARG_WEIGHT_ZEROS, "const void *", "weight_zeros", 8) \
     X(MJ_ARG_INPUT_SCALES, "const void *", "input_scales", 8) \
-    X(MJ_ARG_PARTIALS, "float *", "partials", 8)        /* split-K partial tiles */ \
-    X(MJ_ARG_COUNTERS, "mj_i32 *", "counters", 8)       /* one per tile, zero before and after */ \
+    X(MJ_ARG_PARTIALS, "float *", "partials", 8)        /* sums of parts of the depth */ \
+    X(MJ_ARG_COUNTERS, "mj_i32 *", "counters", 8)       /* of parts that have arrived, zero before and after */ \
     X(MJ_ARG_REFERENCE, "const void *", "reference", 8) /* compare: what is right */ \
     X(MJ_ARG_RESULT, "float *", "result", 8)            /* compare: 4 floats per row, see compare.tmpl */ \
     X(MJ_ARG_ELEMENT_COUNT, "mj_i64", "element_count", 8) \
@@ -364,6 +364,8 @@ typedef struct mj_manifest {
     uint32_t pointer_align_bytes; /* every pointer argument must be a multiple */
     uint32_t tiles_per_row_tile;  /* column tiles; counters = row tiles * this if partial_tile_bytes */
     uint32_t partial_tile_bytes;  /* all splits of one tile; 0: no partials, no counters */
+    uint32_t partial_block_bytes; /* of partials for each block of the grid, behind those of pairs */
+    uint32_t counters_per_block;  /* likewise; 0: none */
     bool dependent_launch;        /* may start while the kernel before it drains: it waits by itself */
     bool first_pass; /* every launch runs "<symbol>_first" ahead of it, with the same block and arguments */
     mj_grid_rule first_grid;
@@ -385,8 +387,8 @@ mj_status mj_manifest_blocks(const mj_manifest *manifest, uint32_t token_count, 
 mj_status mj_manifest_first_blocks(const mj_manifest *manifest, uint32_t token_count, uint32_t sm_count,
                                    uint32_t *blocks, mj_error *error);
 /* Bytes of the two workspaces for M tokens; counters must be zero before the first launch and are left zero. */
-mj_status mj_manifest_workspace(const mj_manifest *manifest, uint32_t token_count, uint64_t *partial_bytes,
-                                uint64_t *counter_bytes, mj_error *error);
+mj_status mj_manifest_workspace(const mj_manifest *manifest, uint32_t token_count, uint32_t sm_count,
+                                uint64_t *partial_bytes, uint64_t *counter_bytes, mj_error *error);
 /* Bytes of the argument struct: the op's args in order, naturally aligned, then the tensor maps; 0: too many maps. */
 uint32_t mj_args_bytes(mj_op op, uint32_t tensor_map_count);
 /* Where tensor map `index` lies in it. */
@@ -410,7 +412,7 @@ typedef struct mj_derived { /* computed once on the host, emitted, static_assert
     mj_grid_rule grid;
     uint32_t tile_m, tile_n, n_tiles, split_k;
     uint32_t k_tiles_per_split;
-    uint32_t partial_tile_bytes;
+    uint32_t partial_tile_bytes, partial_block_bytes, counters_per_block;
     uint32_t pointer_align_bytes;
     bool dependent_launch;
     bool first_pass;

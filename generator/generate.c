@@ -247,6 +247,8 @@ static void fill_manifest(const generation *g, uint32_t args_bytes, mj_manifest 
     out->pointer_align_bytes = g->derived.pointer_align_bytes;
     out->tiles_per_row_tile = g->derived.n_tiles;
     out->partial_tile_bytes = g->derived.partial_tile_bytes;
+    out->partial_block_bytes = g->derived.partial_block_bytes;
+    out->counters_per_block = g->derived.counters_per_block;
     out->dependent_launch = g->derived.dependent_launch;
     out->first_pass = g->derived.first_pass;
     out->first_grid = g->derived.first_grid;

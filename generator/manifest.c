@@ -76,23 +76,36 @@ mj_status mj_manifest_first_blocks(const mj_manifest *manifest, uint32_t token_c
     return count_blocks(manifest, &manifest->first_grid, token_count, sm_count, blocks, error);
 }
 
-mj_status mj_manifest_workspace(const mj_manifest *manifest, uint32_t token_count, uint64_t *partial_bytes,
-                                uint64_t *counter_bytes, mj_error *error)
+/* Parts of tiles lie by tile where the grid has a block for each part, by block where blocks share what is left over. */
+mj_status mj_manifest_workspace(const mj_manifest *manifest, uint32_t token_count, uint32_t sm_count,
+                                uint64_t *partial_bytes, uint64_t *counter_bytes, mj_error *error)
 {
-    uint64_t tiles = 0, partial = 0, counters = 0, pairs = (uint64_t)token_count * manifest->problem.top_k, scratch = 0;
+    uint64_t tiles = 0, pairs = (uint64_t)token_count * manifest->problem.top_k;
+    uint64_t of_tiles = 0, of_blocks = 0, of_pairs = 0, counters = 0;
+    uint32_t blocks = 0;
     *partial_bytes = *counter_bytes = 0;
     if (manifest->partial_tile_bytes) {
         tiles =
             mj_row_tiles_max(&manifest->problem, token_count, manifest->grid.per_block ? manifest->grid.per_block : 1);
     }
-    if (!mj_mul_u64(tiles, manifest->tiles_per_row_tile, &tiles) ||
-        !mj_mul_u64(tiles, manifest->partial_tile_bytes, &partial) || !mj_mul_u64(tiles, sizeof(int32_t), &counters) ||
-        !mj_mul_u64(pairs, manifest->pair_scratch_bytes, &scratch) || partial > SIZE_MAX / 4 ||
-        scratch > SIZE_MAX / 4) {
+    if (manifest->partial_block_bytes || manifest->counters_per_block) {
+        mj_status status = mj_manifest_blocks(manifest, token_count, sm_count, &blocks, error);
+        if (status != MJ_OK) {
+            return status;
+        }
+    }
+    const uint64_t most = SIZE_MAX / 4; /* of each: their sum is one, too */
+    bool good = mj_mul_u64(tiles, manifest->tiles_per_row_tile, &tiles) &&
+                mj_mul_u64(tiles, manifest->partial_tile_bytes, &of_tiles) &&
+                mj_mul_u64(blocks, manifest->partial_block_bytes, &of_blocks) &&
+                mj_mul_u64(blocks, manifest->counters_per_block, &counters) && mj_add_u64(counters, tiles, &counters) &&
+                mj_mul_u64(counters, sizeof(int32_t), &counters) &&
+                mj_mul_u64(pairs, manifest->pair_scratch_bytes, &of_pairs);
+    if (!good || of_tiles > most || of_blocks > most || of_pairs > most) {
         return mj_fail(error, MJ_ERR_CAPACITY, "%s: the workspace of %" PRIu32 " tokens has no size", manifest->symbol,
                        token_count);
     }
-    *partial_bytes = partial + scratch; /* no kernel has both */
+    *partial_bytes = of_tiles + of_pairs + of_blocks;
     *counter_bytes = counters;
     return MJ_OK;
 }

@@ -195,6 +195,7 @@ static void fill_derived(lua_State *state, const mj_derived *derived)
     set_integer(state, "split_k", derived->split_k);
     set_integer(state, "k_tiles_per_split", derived->k_tiles_per_split);
     set_integer(state, "partial_tile_bytes", derived->partial_tile_bytes);
+    set_integer(state, "partial_block_bytes", derived->partial_block_bytes);
 }
 
 static bool same_config(const mj_config *a, const mj_config *b)

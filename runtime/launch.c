@@ -119,7 +119,8 @@ static mj_status check_pointers(const mj_manifest *manifest, const mj_arg_value 
         }
         uint64_t pointer = values[arg].pointer;
         bool optional = arg_may_be_null[arg] && !(manifest->needed_args >> arg & 1);
-        if ((arg == MJ_ARG_PARTIALS || arg == MJ_ARG_COUNTERS) && manifest->partial_tile_bytes) {
+        if ((arg == MJ_ARG_PARTIALS || arg == MJ_ARG_COUNTERS) &&
+            (manifest->partial_tile_bytes || manifest->partial_block_bytes || manifest->counters_per_block)) {
             optional = false;
         }
         if (arg == MJ_ARG_PARTIALS && manifest->pair_scratch_bytes) {

@@ -110,6 +110,17 @@ static bool add_needs(mj_json *object, const mj_manifest *manifest)
     return !manifest->scales_per_row || mj_json_add_int(object, "scales_per_row", manifest->scales_per_row);
 }
 
+/* Numbers that most kernels do without: left out where they are 0. */
+static const struct optional_figure {
+    const char *key;
+    size_t at; /* in mj_manifest */
+} optional_figures[] = {
+    {"pair_scratch_bytes", offsetof(mj_manifest, pair_scratch_bytes)},
+    {"partial_block_bytes", offsetof(mj_manifest, partial_block_bytes)},
+    {"counters_per_block", offsetof(mj_manifest, counters_per_block)},
+};
+enum { OPTIONAL_FIGURE_COUNT = sizeof optional_figures / sizeof optional_figures[0] };
+
 /* Keys that most kernels do without. */
 static bool add_optional(mj_json *object, const mj_manifest *manifest)
 {
@@ -125,8 +136,12 @@ static bool add_optional(mj_json *object, const mj_manifest *manifest)
     if (manifest->first_pass && !mj_json_add(object, "first_grid", grid_to_json(&manifest->first_grid))) {
         return false;
     }
-    if (manifest->pair_scratch_bytes && !mj_json_add_int(object, "pair_scratch_bytes", manifest->pair_scratch_bytes)) {
-        return false;
+    for (int i = 0; i < OPTIONAL_FIGURE_COUNT; i++) {
+        uint32_t value = 0;
+        memcpy(&value, (const char *)manifest + optional_figures[i].at, sizeof value);
+        if (value && !mj_json_add_int(object, optional_figures[i].key, value)) {
+            return false;
+        }
     }
     mj_json *maps = manifest->tensor_map_count ? mj_json_add(object, "tensor_maps", mj_json_array()) : NULL;
     for (uint32_t i = 0; i < manifest->tensor_map_count; i++) {
@@ -363,8 +378,13 @@ static mj_status read_optional(const mj_json *value, mj_manifest *out, mj_error 
     if (status == MJ_OK && mj_json_get(value, "dependent_launch")) {
         status = mj_json_read_bool(value, "dependent_launch", &out->dependent_launch, error);
     }
-    if (status == MJ_OK && mj_json_get(value, "pair_scratch_bytes")) {
-        status = read_u32(value, "pair_scratch_bytes", 1, INT32_MAX, &out->pair_scratch_bytes, error);
+    for (int i = 0; i < OPTIONAL_FIGURE_COUNT && status == MJ_OK; i++) {
+        const char *key = optional_figures[i].key;
+        uint32_t figure = 0;
+        if (mj_json_get(value, key)) {
+            status = read_u32(value, key, 1, INT32_MAX, &figure, error);
+            memcpy((char *)out + optional_figures[i].at, &figure, sizeof figure);
+        }
     }
     if (status == MJ_OK && mj_json_get(value, "first_grid")) {
         mj_json *grid = NULL;

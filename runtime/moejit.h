@@ -241,7 +241,8 @@ MJ_API const mj_plan_row *mj_plan_get_row(const mj_plan *plan, uint32_t index);
 MJ_API bool mj_plan_is_verified(const mj_plan *plan);
 
 /* Bytes of workspace that a launch of up to max_tokens tokens needs, roughly
- * max_tokens * top_k * (G*N + N + H) * 2, plus codes and scales where quantise runs, plus split-K partial sums.
+ * max_tokens * top_k * (G*N + N + H) * 2, plus codes and scales where quantise runs, plus partial sums of tiles that
+ * several blocks share (some of them for each of the device's multiprocessors).
  * [sync: no | alloc: no | gpu: no] */
 MJ_API uint64_t mj_plan_workspace_bytes(const mj_plan *plan);
 

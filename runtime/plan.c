@@ -108,7 +108,8 @@ static mj_status lay_out(mj_plan *plan, mj_error *error)
     for (uint32_t i = 0; i < plan->entry_count; i++) {
         const mj_plan_entry *entry = &plan->entries[i];
         const mj_manifest *manifest = &plan->kernels[entry->kernel].loaded.manifest;
-        mj_status status = mj_workspace_need(&plan->workspace, manifest, entry->row.tokens_to, error);
+        mj_status status =
+            mj_workspace_need(&plan->workspace, manifest, entry->row.tokens_to, plan->device->info.sm_count, error);
         if (status != MJ_OK) {
             return status;
         }

@@ -349,7 +349,8 @@ static mj_status check_plan(session *s, mj_error *error)
     mj_plan *plan = s->plan;
     mj_status status = MJ_OK;
     for (uint32_t i = 0; status == MJ_OK && i < plan->kernel_count; i++) {
-        status = mj_workspace_need(&s->workspace, &plan->kernels[i].loaded.manifest, s->check.token_count, error);
+        status = mj_workspace_need(&s->workspace, &plan->kernels[i].loaded.manifest, s->check.token_count,
+                                   plan->device->info.sm_count, error);
     }
     if (status == MJ_OK) {
         status = mj_workspace_place(&s->workspace, &plan->problem, s->check.token_count, error);

@@ -2,10 +2,11 @@
 
 #include <inttypes.h>
 
-mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest, uint32_t token_count, mj_error *error)
+mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest, uint32_t token_count,
+                            uint32_t sm_count, mj_error *error)
 {
     uint64_t partial_bytes = 0, counter_bytes = 0;
-    mj_status status = mj_manifest_workspace(manifest, token_count, &partial_bytes, &counter_bytes, error);
+    mj_status status = mj_manifest_workspace(manifest, token_count, sm_count, &partial_bytes, &counter_bytes, error);
     if (status != MJ_OK) {
         return status;
     }

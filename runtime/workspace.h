@@ -1,6 +1,6 @@
 /* workspace.h: the one block of device memory a plan's launches work in.
  *
- *   offset 0 ..  counters        [tiles] i32, zero before the first launch, left zero by every launch
+ *   offset 0 ..  counters        i32, zero before the first launch, left zero by every launch
  *                expert_offsets  [E+1] i32
  *                sorted_pairs    [M*top_k] i32
  *                gemm1_output    [M*top_k, G*N] io format; only the first expert_offsets[E] rows are written
@@ -8,7 +8,7 @@
  *                codes1          [M, H] and scales1 [M, ...] of x, where quantise1 runs; codes2, scales2 of the activated
  *                                rows [M*top_k, N], where quantise2 does
  *                pair_rows       [M*top_k, H]   io format, in pair order; rows of other ranks' pairs are not written
- *                partials        split-K partial tiles, f32
+ *                partials        partial sums of tiles that several blocks share, f32; rows that a first pass sorted
  * Every region starts at a multiple of 256 bytes; M is the plan's max_tokens. gemm1 and gemm2 run one after the other and
  * share counters and partials: the larger need counts.
  */
@@ -39,9 +39,10 @@ typedef struct mj_workspace { /* byte offsets from the base */
     uint64_t bytes;
 } mj_workspace;
 
-/* Raises counter_bytes and partial_bytes, and adds codes and scales, to what `manifest` needs for up to `token_count` tokens. */
+/* Raises counter_bytes and partial_bytes, and adds codes and scales, to what `manifest` needs for up to `token_count` tokens on
+ * `sm_count` multiprocessors. */
 mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest, uint32_t token_count,
-                            mj_error *error);
+                            uint32_t sm_count, mj_error *error);
 /* Sets the offsets and the sum from counter_bytes and partial_bytes. MJ_ERR_CAPACITY when a size or a pair index overflows. */
 mj_status mj_workspace_place(mj_workspace *workspace, const mj_problem *problem, uint32_t max_tokens, mj_error *error);
 

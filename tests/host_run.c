@@ -145,6 +145,12 @@ static void run_blocks(run *r, host_entry *entry, const void *args, uint32_t blo
     free(order);
 }
 
+/* Multiprocessors; where the grid decides who computes what, several numbers of them are tried. */
+static uint32_t sm_count(const run *r, uint32_t tokens)
+{
+    return r->manifest->partial_block_bytes && tokens % 2 ? 5 : 2;
+}
+
 static void launch(run *r, const mj_arg_value values[MJ_ARG_COUNT], uint32_t blocks)
 {
     _Alignas(MJ_TENSOR_MAP_ALIGN) char args[ARGS_BYTES_MAX] = {0};
@@ -160,7 +166,7 @@ static void launch(run *r, const mj_arg_value values[MJ_ARG_COUNT], uint32_t blo
         }
     }
     if (r->first) {
-        if (mj_manifest_first_blocks(r->manifest, tokens, 2, &first_blocks, NULL) != MJ_OK) {
+        if (mj_manifest_first_blocks(r->manifest, tokens, sm_count(r, tokens), &first_blocks, NULL) != MJ_OK) {
             _exit(99);
         }
         run_blocks(r, r->first, args, first_blocks, smem.data);
@@ -175,7 +181,7 @@ static void launch(run *r, const mj_arg_value values[MJ_ARG_COUNT], uint32_t blo
 static uint32_t blocks_of(run *r, uint32_t tokens)
 {
     uint32_t blocks = 0;
-    if (mj_manifest_blocks(r->manifest, tokens, 2, &blocks, NULL) != MJ_OK) {
+    if (mj_manifest_blocks(r->manifest, tokens, sm_count(r, tokens), &blocks, NULL) != MJ_OK) {
         _exit(99);
     }
     return blocks;
@@ -341,7 +347,8 @@ static gemm_data gemm_data_new(run *r, const layer *l)
     uint64_t input_rows = r->desc->op == MJ_OP_GEMM1 ? l->routing->tokens : l->pair_count, partial_bytes = 0;
     uint64_t counter_bytes = 0, bias_count = (uint64_t)p->expert_count * mj_problem_gemm(p, r->desc->op).n;
     mj_operands o;
-    mj_manifest_workspace(r->manifest, l->routing->tokens, &partial_bytes, &counter_bytes, NULL);
+    mj_manifest_workspace(r->manifest, l->routing->tokens, sm_count(r, l->routing->tokens), &partial_bytes,
+                          &counter_bytes, NULL);
     if (mj_operands_describe(r->desc->scheme, p, r->desc->op, input_rows, &o, NULL) != MJ_OK) {
         _exit(99);
     }

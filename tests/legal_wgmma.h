@@ -192,7 +192,22 @@ static void turns_outside(fixture *f)
 }
 static void schedule_outside(fixture *f)
 {
+    set(f, "schedule", 4);
+}
+static void shared_inside(fixture *f) /* eight steps of 64 elements */
+{
     set(f, "schedule", 3);
+    f->problem.hidden = 512;
+}
+static void shared_outside(fixture *f)
+{
+    shared_inside(f);
+    f->problem.hidden = 448;
+}
+static void shared_in_cluster_outside(fixture *f)
+{
+    shared_inside(f);
+    set(f, "cluster", 2);
 }
 static void loaders_inside(fixture *f)
 {

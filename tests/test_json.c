@@ -267,7 +267,8 @@ TEST(manifest_keys_are_checked)
         {"grid", "{\"unit\":\"tiles\",\"per_block\":1,\"factor\":-1,\"blocks_per_sm_max\":0}"},
         {"args_bytes", "8"}, {"args_bytes", "1000"}, {"args_bytes", "4294967296"}, {"pointer_align_bytes", "0"},
         {"pointer_align_bytes", "24"}, {"pointer_align_bytes", "8192"}, {"tiles_per_row_tile", "-1"},
-        {"partial_tile_bytes", "9007199254740992"}, {"source_sha256", "\"abc\""},
+        {"partial_tile_bytes", "9007199254740992"}, {"partial_block_bytes", "0"}, {"partial_block_bytes", "4294967296"},
+        {"counters_per_block", "-1"}, {"counters_per_block", "\"4\""}, {"pair_scratch_bytes", "1.5"}, {"source_sha256", "\"abc\""},
         {"source_sha256", "\"ZZaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""},
     };
     mj_manifest manifest = sample_manifest(), out = {0};

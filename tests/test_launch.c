@@ -89,6 +89,14 @@ TEST(bad_pointers_never_launch)
     s.kernel.manifest.partial_tile_bytes = 64; /* now split-K needs them */
     CHECK_STATUS(mj_kernel_launch(&s.device, &s.kernel, s.values, 3, NULL, &error), MJ_ERR_ARGUMENT);
     CHECK_CONTAINS(error.text, "partials");
+    s.kernel.manifest.partial_tile_bytes = 0;
+    s.kernel.manifest.partial_block_bytes = 64; /* shared tiles as well */
+    CHECK_STATUS(mj_kernel_launch(&s.device, &s.kernel, s.values, 3, NULL, &error), MJ_ERR_ARGUMENT);
+    CHECK_CONTAINS(error.text, "partials");
+    s.values[MJ_ARG_PARTIALS] = s.values[MJ_ARG_INPUT];
+    s.values[MJ_ARG_COUNTERS].pointer = 0;
+    CHECK_STATUS(mj_kernel_launch(&s.device, &s.kernel, s.values, 3, NULL, &error), MJ_ERR_ARGUMENT);
+    CHECK_CONTAINS(error.text, "counters");
     CHECK_INT(s.state.launch_count, 1);
     mj_kernel_unload(&s.device, &s.kernel);
 }
@@ -208,14 +216,22 @@ TEST(workspace_takes_the_larger_need)
     manifest.grid = (mj_grid_rule){MJ_GRID_TILES, 16, 4, 0};
     manifest.tiles_per_row_tile = 2;
     manifest.partial_tile_bytes = 4096;
-    CHECK_STATUS(mj_workspace_need(&w, &manifest, 8, NULL), MJ_OK);
+    CHECK_STATUS(mj_workspace_need(&w, &manifest, 8, 2, NULL), MJ_OK);
     mj_workspace few = w;
     CHECK(few.partial_bytes > 0 && few.counter_bytes > 0);
-    CHECK_STATUS(mj_workspace_need(&w, &manifest, 64, NULL), MJ_OK);
+    CHECK_STATUS(mj_workspace_need(&w, &manifest, 64, 2, NULL), MJ_OK);
     CHECK(w.partial_bytes > few.partial_bytes && w.counter_bytes > few.counter_bytes);
     mj_workspace many = w;
-    CHECK_STATUS(mj_workspace_need(&w, &manifest, 1, NULL), MJ_OK);
+    CHECK_STATUS(mj_workspace_need(&w, &manifest, 1, 2, NULL), MJ_OK);
     CHECK_INT(w.partial_bytes, many.partial_bytes);
+    manifest.partial_block_bytes = 1 << 20; /* by block: a larger chip needs more */
+    manifest.counters_per_block = 8;
+    manifest.grid.blocks_per_sm_max = 1;
+    CHECK_STATUS(mj_workspace_need(&w, &manifest, 64, 2, NULL), MJ_OK);
+    CHECK_INT(w.partial_bytes, many.partial_bytes + (2 << 20));
+    CHECK_STATUS(mj_workspace_need(&w, &manifest, 64, 3, NULL), MJ_OK);
+    CHECK_INT(w.partial_bytes, many.partial_bytes + (3 << 20));
+    CHECK_INT(w.counter_bytes, many.counter_bytes + 3 * 8 * 4);
 }
 
 TEST(workspace_overflows_are_refused)

@@ -353,6 +353,8 @@ static const edge edges[] = {
     {"choices", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, tokens_are_rows, orientation_outside},
     {"choices", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, turns_inside, schedule_outside},
     {"turns_of_two", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, turns_inside, turns_outside},
+    {"shared_alone", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, shared_inside, shared_in_cluster_outside},
+    {"shared_depth", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, shared_inside, shared_outside},
     {"wgmma_rows", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, groups_inside, groups_outside},
     {"wgmma_columns", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, wide_inside, wide_outside},
     {"wgmma_columns", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, pairs_inside, pairs_outside},

@@ -91,15 +91,51 @@ TEST(workspaces)
 {
     mj_manifest manifest = mma_manifest();
     uint64_t partial = 0, counters = 0;
-    CHECK_STATUS(mj_manifest_workspace(&manifest, 16, &partial, &counters, NULL), MJ_OK);
+    CHECK_STATUS(mj_manifest_workspace(&manifest, 16, 132, &partial, &counters, NULL), MJ_OK);
     CHECK_INT(partial, 8u * 3 * 8192);
     CHECK_INT(counters, 8 * 3 * 4);
     manifest.partial_tile_bytes = 0;
-    CHECK_STATUS(mj_manifest_workspace(&manifest, 16, &partial, &counters, NULL), MJ_OK);
+    CHECK_STATUS(mj_manifest_workspace(&manifest, 16, 132, &partial, &counters, NULL), MJ_OK);
     CHECK_INT(partial + counters, 0);
     manifest.partial_tile_bytes = UINT32_MAX;
     manifest.tiles_per_row_tile = UINT32_MAX;
-    CHECK_STATUS(mj_manifest_workspace(&manifest, UINT32_MAX, &partial, &counters, NULL), MJ_ERR_CAPACITY);
+    CHECK_STATUS(mj_manifest_workspace(&manifest, UINT32_MAX, 132, &partial, &counters, NULL), MJ_ERR_CAPACITY);
+}
+
+TEST(workspaces_of_blocks)
+{
+    mj_manifest manifest = mma_manifest();
+    uint64_t partial = 0, counters = 0;
+    mj_error error = {0};
+    manifest.partial_tile_bytes = 0;
+    manifest.partial_block_bytes = 2 * 16 * 64 * 4;
+    manifest.counters_per_block = 4;
+    manifest.grid.blocks_per_sm_max = 2;
+    static const struct {
+        uint32_t tokens, sms, blocks;
+    } cases[] = {{0, 132, 0},
+                 {1, 132, 12},
+                 {1, 5, 10},
+                 {4096, 132, 264},
+                 {4096, 1, 2}}; /* 6 for each row tile, 2 a multiprocessor */
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CHECK_STATUS(mj_manifest_workspace(&manifest, cases[i].tokens, cases[i].sms, &partial, &counters, NULL), MJ_OK);
+        CHECK_INT(partial, cases[i].blocks * 8192u);
+        CHECK_INT(counters, cases[i].blocks * 4 * 4);
+    }
+    manifest.pair_scratch_bytes = 48; /* ahead of them */
+    CHECK_STATUS(mj_manifest_workspace(&manifest, 7, 1, &partial, &counters, NULL), MJ_OK);
+    CHECK_INT(partial, 2 * 8192 + 7 * 2 * 48);
+    manifest.grid.blocks_per_sm_max = 0; /* more blocks than a grid has */
+    manifest.grid.factor = UINT32_MAX;
+    CHECK_STATUS(mj_manifest_workspace(&manifest, UINT32_MAX, 132, &partial, &counters, &error), MJ_ERR_CAPACITY);
+    CHECK_CONTAINS(error.text, "more than a grid holds");
+    CHECK_INT(partial + counters, 0);
+    manifest.pair_scratch_bytes = UINT32_MAX; /* more bytes than there are addresses */
+    manifest.problem.top_k = UINT32_MAX;
+    manifest.partial_block_bytes = manifest.counters_per_block = 0;
+    CHECK_STATUS(mj_manifest_workspace(&manifest, UINT32_MAX, 132, &partial, &counters, &error), MJ_ERR_CAPACITY);
+    CHECK_CONTAINS(error.text, "has no size");
 }
 
 TEST(arguments_lie_as_in_c)
@@ -139,6 +175,7 @@ int main(int argc, char **argv)
     RUN(row_tiles_of_real_layers);
     RUN(grids);
     RUN(workspaces);
+    RUN(workspaces_of_blocks);
     RUN(arguments_lie_as_in_c);
     return CHECK_END();
 }

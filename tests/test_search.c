@@ -1,6 +1,7 @@
-/* The race on made-up times: what wins, what is dropped, how little is measured. */
-#include "check.h"
+/* The race on made-up times: what wins, what is dropped, how little is measured; and who races at all. */
+#include "gen_fixture.h"
 #include "search.h"
+#include "tune_session.h"
 
 typedef struct sim {
     double true_us;
@@ -217,9 +218,47 @@ TEST(reasons_have_names)
     CHECK_STRING(mj_reason_text((mj_reason)-1), "unknown");
 }
 
+/* A quick tune has a few places for a schedule that the model ranks behind all others. */
+TEST(a_quick_tune_tries_every_schedule)
+{
+    enum { SHARED = 3, QUICK = 20, PLACES = 2 };
+    fixture f;
+    mj_row row = {.result = {.op = MJ_OP_GEMM1, .token_count = 16, .routing = "uniform"}};
+    CHECK(fixture_kernel(&f, "E=8,topk=2,H=4096,N=7168", "sm_90a", "wgmma", MJ_OP_GEMM1, ""));
+    mj_session s = {.spec = fixture_spec,
+                    .problem = f.problem,
+                    .scheme = &f.scheme,
+                    .arch = &f.arch,
+                    .options = {.effort = MJ_EFFORT_QUICK},
+                    .device = {.shape = f.arch.typical}};
+    CHECK_STATUS(mj_session_plan_candidates(&s, &row, NULL), MJ_OK);
+    CHECK(row.candidate_count > QUICK && row.candidate_count <= QUICK + 2 * PLACES);
+    uint32_t shared = 0;
+    for (uint32_t i = 0; i < row.candidate_count; i++) {
+        int32_t schedule = 0;
+        mj_config_get(&row.candidates[i].config, "schedule", &schedule);
+        shared += schedule == SHARED;
+        for (uint32_t j = 0; j < i; j++) {
+            CHECK(strcmp(row.candidates[i].text, row.candidates[j].text) != 0);
+        }
+    }
+    CHECK_INT(shared, PLACES);
+    s.rows = malloc(sizeof row); /* as the session owns it */
+    if (s.rows) {
+        s.rows[0] = row;
+        s.row_count = 1;
+        mj_session_free_rows(&s);
+    }
+}
+
 int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
+    if (!fixture_open()) {
+        return 1;
+    }
+    RUN(a_quick_tune_tries_every_schedule);
+    mj_spec_free(fixture_spec);
     RUN(the_fastest_wins);
     RUN(the_default_wins_ties_and_is_never_beaten_by_noise);
     RUN(a_default_that_is_fastest_stays);

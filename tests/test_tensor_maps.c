@@ -151,6 +151,8 @@ TEST(manifests_round_trip)
     manifest.first_pass = true;
     manifest.first_grid = (mj_grid_rule){MJ_GRID_PAIRS, 1, 1, 0};
     manifest.pair_scratch_bytes = 528;
+    manifest.partial_block_bytes = 16384;
+    manifest.counters_per_block = 8;
     char *text = text_of(&manifest);
     CHECK(text);
     CHECK_STATUS(parse(text, &again, &error), MJ_OK);
@@ -165,6 +167,7 @@ TEST(manifests_round_trip)
     CHECK(again.dependent_launch && again.first_pass);
     CHECK_INT(again.first_grid.unit, MJ_GRID_PAIRS);
     CHECK_INT(again.pair_scratch_bytes, 528);
+    CHECK(again.partial_block_bytes == 16384 && again.counters_per_block == 8);
     char *second = text_of(&again);
     CHECK_STRING(second, text);
     free(text);

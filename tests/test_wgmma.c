@@ -1,8 +1,8 @@
 /* Family wgmma: a spread of its configs on the CPU, under the host model of Hopper's primitives, against runtime/reference.c. */
 #include "mutants.h"
 
-/* Both orientations, both ways of the input rows, clusters, one and two consumers, steps of 128 to 512 bytes; depths that no step
- * divides, columns that no tile divides, more experts than lanes. */
+/* Both orientations, both ways of the input rows, clusters, one and two consumers, all schedules, steps of 128 to 512 bytes; depths
+ * that no step divides, columns that no tile divides, more experts than lanes. */
 static const mutant_base bases[] = {
     {"gather_8_rows", "E=5,topk=2,H=136,N=88,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=8,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
@@ -60,6 +60,18 @@ static const mutant_base bases[] = {
      "group_m=1,blocks_per_sm=1"},
     {"fp8_blocks_rows_are_m", "E=5,topk=2,H=248,N=304,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM2,
      "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"shared_gather", "E=5,topk=2,H=520,N=88,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=8,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=3,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=3"},
+    {"shared_sorted_two_consumers", "E=5,topk=2,H=776,N=60,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=16,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=3,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=2"},
+    {"shared_rows_are_m", "E=5,topk=2,H=360,N=712", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=3,producers=2,cluster=1,"
+     "group_m=8,blocks_per_sm=1"},
+    {"shared_fp8_blocks", "E=5,topk=2,H=1168,N=60,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=32,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=3,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
     {"many_experts", "E=70,topk=2,H=72,N=36", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=8,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"

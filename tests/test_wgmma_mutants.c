@@ -2,7 +2,7 @@
 #include "mutants.h"
 
 /* ORDER BASE */
-typedef enum base_id { GATHER, SORTED, ROWS, CLUSTER, TURNS, BASE_COUNT } base_id;
+typedef enum base_id { GATHER, SORTED, ROWS, CLUSTER, TURNS, SHARED, SHARED_ROWS, BASE_COUNT } base_id;
 
 static const mutant_base bases[BASE_COUNT] = {
     [GATHER] = {"gather", "E=5,topk=2,H=136,N=44,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
@@ -20,6 +20,12 @@ static const mutant_base bases[BASE_COUNT] = {
     [TURNS] = {"turns", "E=5,topk=2,H=136,N=200,scheme=fp16,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
                "tile_m=64,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=2,schedule=2,producers=2,"
                "cluster=1,group_m=1,blocks_per_sm=1"},
+    [SHARED] = {"shared", "E=5,topk=2,H=840,N=28,scheme=fp16,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+                "tile_m=16,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=3,producers=2,"
+                "cluster=1,group_m=1,blocks_per_sm=3"},
+    [SHARED_ROWS] = {"shared_rows", "E=5,topk=2,H=40,N=1104,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM2,
+                     "tile_m=64,tile_n=64,orientation=1,input_load=1,step_bytes=128,consumers=1,schedule=3,"
+                     "producers=2,cluster=1,group_m=1,blocks_per_sm=2"},
 };
 
 static const mutant mutants[] = {
@@ -71,6 +77,26 @@ static const mutant mutants[] = {
     {"turn_not_passed_on", TURNS, 2, "    mj_pass_turn(shared);\n", ""},
     {"turn_of_the_wrong_parity", TURNS, 1, "        order ^= 1;\n", ""},
     {"other_warpgroups_stages_taken", TURNS, 1, "mj_ring_skip(&ring, MJ_K_STEPS);", ""},
+    {"counter_of_arrivals_not_reset", SHARED, 1, "*counter = 0;", ""},
+    {"counter_of_all_warps", SHARED, 1, "tile->rest * MJ_CONSUMER_WARPS + mj_warp();",
+     "tile->rest * MJ_CONSUMER_WARPS;"},
+    {"last_arrival_not_counted", SHARED_ROWS, 1, "mj_shfl_i32(arrived, 0) + tile->steps;", "mj_shfl_i32(arrived, 0);"},
+    {"stored_before_the_last_arrival", SHARED, 1, "arrived != MJ_K_STEPS", "arrived < MJ_K_STEPS / 2"},
+    {"first_part_dropped", SHARED, 1, "mj_add_partial(sum, mj_part_at(",
+     "if (unit > 0) mj_add_partial(sum, mj_part_at("},
+    {"sum_depends_on_the_last_arrival", SHARED, 1, "sum[i] = 0.0f;\n    }\n    MJ_NO_UNROLL\n    for (mj_i32 unit",
+     "sum[i] = 1e-4f * (float)mj_block();\n    }\n    MJ_NO_UNROLL\n    for (mj_i32 unit"},
+    {"part_of_the_neighbour", SHARED_ROWS, 1, "mj_part_at(args, owner, unit == 0)",
+     "mj_part_at(args, owner + 1, unit == 0)"},
+    {"parts_of_neighbours_overlap", SHARED, 1, "((mj_i64)block * 2 + begins_tile)", "((mj_i64)block + begins_tile)"},
+    {"parts_over_the_sorted_rows", SHARED, 1,
+     "parts += (mj_i64)args->token_count * MJ_TOP_K * (MJ_K * MJ_ELEMENT_BYTES);", ""},
+    {"owner_of_ranges_of_one_length", SHARED, 1, "unit / (each + 1) :", "unit / each :"},
+    {"part_begins_a_step_early", SHARED_ROWS, 1, "return mj_tile_at(table, whole + tile->rest, tile);",
+     "tile->step_first -= unit > 0;\n    return mj_tile_at(table, whole + tile->rest, tile);"},
+    {"part_ends_a_unit_early", SHARED, 1, "stop < MJ_UNITS ?", "--stop < MJ_UNITS ?"},
+    {"second_tile_begins_like_the_first", SHARED, 1, "nth > 0 ? tile->rest * MJ_UNITS : begin;", "begin;"},
+    {"scales_of_the_first_steps", SHARED_ROWS, 1, "tile, MJ_STEP_FIRST(tile) + step);", "tile, step);"},
 };
 
 int main(int argc, char **argv)

@@ -414,7 +414,8 @@ mj_status mj_lab_load(mj_lab *lab, const mj_problem *problem, mj_op op, uint64_t
 mj_status mj_lab_workspace(mj_lab *lab, const mj_manifest *manifest, uint32_t token_count, mj_error *error)
 {
     uint64_t partial_bytes = 0, counter_bytes = 0;
-    mj_status status = mj_manifest_workspace(manifest, token_count, &partial_bytes, &counter_bytes, error);
+    mj_status status =
+        mj_manifest_workspace(manifest, token_count, lab->device->info.sm_count, &partial_bytes, &counter_bytes, error);
     struct {
         mj_guarded *buffer;
         uint64_t bytes;

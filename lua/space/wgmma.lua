@@ -57,9 +57,10 @@ return {
         {
             name = "schedule",
             unit = "choice",
-            values = { 1, 2 },
+            values = { 1, 2, 3 },
             default = 1,
-            doc = "1: consumers share the rows of a tile; 2: two of them take tiles in turns, one stores while the other multiplies",
+            doc = "1: consumers share a tile's rows; 2: two take tiles in turns, one stores while the other multiplies; "
+                .. "3: as 1, and blocks share the depth of a last, partial turn",
         },
         {
             name = "producers",
@@ -116,7 +117,21 @@ return {
             name = "turns_of_tall_tiles",
             reason = "rows of the tile: turns hide the stores of many rows; for few, more blocks do",
             holds = function(c)
-                return c.schedule == 1 or c.tile_m >= 64 and c.blocks_per_sm == 1, c.tile_m, 64
+                return c.schedule ~= 2 or c.tile_m >= 64 and c.blocks_per_sm == 1, c.tile_m, 64
+            end,
+        },
+        {
+            name = "shared_heights",
+            reason = "rows of the tile: sharing evens out what finer heights would save; a power of two is near enough",
+            holds = function(c)
+                return c.schedule ~= 3 or c.tile_m & (c.tile_m - 1) == 0, c.tile_m, 0
+            end,
+        },
+        {
+            name = "shared_shallow_steps",
+            reason = "bytes of depth in a step of tiles that blocks share: deep steps gained nothing where depth is not scarce",
+            holds = function(c)
+                return c.schedule ~= 3 or c.step_bytes == 128, c.step_bytes, 128
             end,
         },
         {
