@@ -250,7 +250,7 @@ mj_work mj_gemm_work(const mj_problem *problem, const mj_scheme *scheme, mj_op o
     bool coded = strcmp(scheme->input_format, scheme->io_format) != 0;
     double scale_groups = 0, zero_groups = 0, input_bytes = coded ? 1 : io_bytes;
     double input_rows =
-        op == MJ_OP_GEMM1 && rows > token_count ? token_count : rows; /* gemm1 reads a token's row once */
+        mj_op_is_gemm1(op) && rows > token_count ? token_count : rows; /* gemm1 reads a token's row once */
     if (scheme->scale.format[0]) {
         scale_groups = groups(gemm.n, scheme->scale.group_n) * groups(gemm.k, scheme->scale.group_k);
     }
@@ -261,7 +261,8 @@ mj_work mj_gemm_work(const mj_problem *problem, const mj_scheme *scheme, mj_op o
                           zero_groups * format_bytes(scheme->zero.format);
     double scale_bytes = coded ? input_rows * mj_scheme_scales_per_row(scheme, gemm.k) * 4 : 0;
     return (mj_work){
-        .bytes = active_experts * expert_bytes + input_rows * k * input_bytes + scale_bytes + rows * n * io_bytes,
+        .bytes =
+            active_experts * expert_bytes + input_rows * k * input_bytes + scale_bytes + rows * gemm.out_n * io_bytes,
         .operations = 2 * rows * n * k,
     };
 }

@@ -28,7 +28,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     if (status != MJ_OK) {
         return status;
     }
-    if (!mj_is_gemm(desc->op)) {
+    if (!mj_op_is_gemm(desc->op)) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "family cpu has no %s", mj_op_name(desc->op));
     }
     uint64_t sums = mj_ceil_div((uint64_t)s.rows * s.tile_n * sizeof(float), SCRATCH_ALIGN_BYTES) * SCRATCH_ALIGN_BYTES;

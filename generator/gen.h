@@ -243,6 +243,7 @@ typedef struct mj_kernel_desc {
  *
  *   output[row, c] = (sum over k of (in[row, k] * input_scale) * ((decode(code) - zero - zero_bias) * weight_scale) + bias[c])
  *                    [gemm2: * topk_weight], in io_format
+ *                    gemm1_act: the activation of column c and, if gated, column N + c of these, as f32, for c < N
  *
  * Dynamic input scales and the codes they belong to are written by the ops quantise1 (x, before gemm1) and quantise2 (the activated
  * rows, before gemm2); static ones ("tensor") are the caller's, and the same ops write the codes. scale = largest |value| / largest
@@ -251,7 +252,7 @@ typedef struct mj_kernel_desc {
 /* ---- Arguments of kernels (op.c). Every kernel takes ONE struct by value; its fields are a subset of this list,
  * in this order, as the op's row in op.c says. ORDER ARG. X(id, C type in the kernel, name, bytes) */
 #define MJ_ARG_LIST(X) \
-    X(MJ_ARG_INPUT, "const void *", "input", 8)     /* gemm1: x [M,H]; gemm2: rows [R,N] */ \
+    X(MJ_ARG_INPUT, "const void *", "input", 8)     /* gemm1, gemm1_act: x [M,H]; gemm2: rows [R,N] */ \
     X(MJ_ARG_WEIGHTS, "const void *", "weights", 8) /* [E, n, k], k contiguous */ \
     X(MJ_ARG_BIAS, "const void *", "bias", 8)       /* [E, n] in io_format, or null */ \
     X(MJ_ARG_OUTPUT, "void *", "output", 8) \
@@ -292,6 +293,9 @@ typedef union mj_arg_value {
 const char *mj_arg_name(mj_arg arg);
 const char *mj_arg_type(mj_arg arg);
 uint32_t mj_arg_bytes(mj_arg arg);
+/* Ops that multiply with weights, and those of them that read tokens and write expert-sorted rows. */
+bool mj_op_is_gemm(mj_op op);
+bool mj_op_is_gemm1(mj_op op);
 /* The op's arguments in struct order. */
 const mj_arg *mj_op_args(mj_op op, uint32_t *count);
 
@@ -420,10 +424,10 @@ typedef struct mj_derived { /* computed once on the host, emitted, static_assert
 
 mj_status mj_family_derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error);
 
-/* GEMM shape of an op: n columns, k depth. gemm1: n = G*N, k = H; gemm2: n = H, k = N; quantise1 and 2: of the GEMM they
- * write for. */
+/* GEMM shape of an op: n rows of an expert's weights, k depth, out_n columns of the output. gemm1: n = out_n = G*N, k = H;
+ * gemm1_act: the same, but out_n = N; gemm2: n = out_n = H, k = N; quantise1 and 2: of the GEMM they write for. */
 typedef struct mj_gemm_shape {
-    uint32_t n, k;
+    uint32_t n, k, out_n;
 } mj_gemm_shape;
 mj_gemm_shape mj_problem_gemm(const mj_problem *problem, mj_op op);
 

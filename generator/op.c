@@ -27,6 +27,7 @@ static const op_row rows[] = {
     {"tables", 4, {MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS, MJ_ARG_TOPK_IDS, MJ_ARG_TOKEN_COUNT}},
     {"quantise1", 5, QUANTISE_ARGS},
     {"gemm1", 13, GEMM_ARGS},
+    {"gemm1_act", 13, GEMM_ARGS},
     {"activation", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_TOKEN_COUNT}},
     {"quantise2", 5, QUANTISE_ARGS},
     {"gemm2", 13, GEMM_ARGS},
@@ -68,6 +69,16 @@ mj_status mj_op_parse(const char *name, mj_op *out, mj_error *error)
     const char *near = mj_nearest_name(name, names, MJ_OP_COUNT);
     return mj_fail(error, MJ_ERR_NOT_FOUND, "no op \"%s\"%s%s%s", name, near ? "; did you mean \"" : "",
                    near ? near : "", near ? "\"?" : "");
+}
+
+bool mj_op_is_gemm1(mj_op op)
+{
+    return op == MJ_OP_GEMM1 || op == MJ_OP_GEMM1_ACT;
+}
+
+bool mj_op_is_gemm(mj_op op)
+{
+    return mj_op_is_gemm1(op) || op == MJ_OP_GEMM2;
 }
 
 const mj_arg *mj_op_args(mj_op op, uint32_t *count)

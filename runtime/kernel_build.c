@@ -171,8 +171,7 @@ mj_status mj_kernel_choose(mj_context *context, const char *backend_name, const 
     if (status != MJ_OK) {
         return status;
     }
-    bool is_gemm = wanted->op == MJ_OP_GEMM1 || wanted->op == MJ_OP_GEMM2;
-    if (is_gemm && wanted->token_count) {
+    if (mj_op_is_gemm(wanted->op) && wanted->token_count) {
         return choose_ranked(context, backend_name, spec, &desc, wanted, out, error);
     }
     status = default_config(context, spec, &desc, wanted->family, &config, error);

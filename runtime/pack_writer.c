@@ -84,7 +84,8 @@ static mj_status check_target(const mj_pack_contents *contents, uint32_t index, 
     }
     for (uint32_t op = MJ_OP_TABLES; status == MJ_OK && op <= MJ_OP_COMBINE; op++) {
         bool quantise = op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
-        if (!has_op[op] && (!quantise || needs_quantise)) {
+        bool needed = quantise ? needs_quantise : op != MJ_OP_GEMM1_ACT;
+        if (needed && !has_op[op]) {
             return mj_fail(error, MJ_ERR_ARGUMENT, "pack: no kernel for %s on %s", mj_op_name((mj_op)op), target->arch);
         }
     }

@@ -44,10 +44,10 @@ static inline bool mj_op_is_quantise(mj_op op)
 }
 /* The op's kernels need the argument: all of them, since it is the scheme that does. */
 bool mj_plan_op_needs(const mj_plan *plan, mj_op op, mj_arg arg);
-/* The plan has rows for the op: always, but for quantise. */
+/* The plan has rows for the op: always, but for quantise and gemm1_act. */
 static inline bool mj_plan_has(const struct mj_plan *plan, mj_op op)
 {
-    return plan->ops[op].count > 0 || !mj_op_is_quantise(op);
+    return plan->ops[op].count > 0 || (!mj_op_is_quantise(op) && op != MJ_OP_GEMM1_ACT);
 }
 
 /* Loads `binary` unless a kernel with this key is there already. */

@@ -138,6 +138,8 @@ TEST(names)
             CHECK(args[a] > args[a - 1]); /* the list's order */
         }
     }
+    CHECK(mj_op_is_gemm(MJ_OP_GEMM1_ACT) && mj_op_is_gemm1(MJ_OP_GEMM1_ACT) && mj_op_is_gemm(MJ_OP_GEMM2));
+    CHECK(!mj_op_is_gemm1(MJ_OP_GEMM2) && !mj_op_is_gemm(MJ_OP_ACTIVATION));
     mj_op op;
     mj_error error = {0};
     CHECK_STATUS(mj_op_parse("gemm3", &op, &error), MJ_ERR_NOT_FOUND);

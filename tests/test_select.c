@@ -35,7 +35,8 @@ static bool covers_once(const mj_plan *plan, uint32_t max_tokens)
                 next = row->tokens_to + 1;
             }
         }
-        bool optional = op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2; /* this scheme has none */
+        /* this scheme has no codes, and nothing asks for the fused form */
+        bool optional = op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2 || op == MJ_OP_GEMM1_ACT;
         if (next != (optional ? 1 : max_tokens + 1)) {
             return false;
         }

@@ -71,7 +71,7 @@ class Layer(ctypes.Structure):
                  ("weight_scales1", "weight_scales2", "weight_zeros1", "weight_zeros2", "input_scale1", "input_scale2")]
 
 
-OP_TABLES, OP_GEMM1, OP_ACTIVATION, OP_GEMM2 = 0, 2, 3, 5
+OP_TABLES, OP_GEMM1, OP_ACTIVATION, OP_GEMM2 = 0, 2, 4, 6
 ORIGINS = ("store", "store of the arch", "pack", "estimate", "reference")
 NO_WORKSPACE = 8
 
