@@ -317,11 +317,12 @@ typedef struct mj_grid_rule {
     uint32_t blocks_per_sm_max; /* persistent kernels: cap at this times sm_count; 0: no cap */
 } mj_grid_rule;
 
-/* ---- Tensor maps: what a copy engine is told of a 2D array; 128 opaque bytes at the end of the argument struct, 64-byte
+/* ---- Tensor maps: what a copy engine is told of an array; 128 opaque bytes at the end of the argument struct, 64-byte
  * aligned, in manifest order, encoded by the backend at every launch from the pointer argument they describe. ---- */
 #define MJ_TENSOR_MAPS_MAX  4
 #define MJ_TENSOR_MAP_BYTES 128
 #define MJ_TENSOR_MAP_ALIGN 64
+#define MJ_TENSOR_AXES_MAX  3
 
 typedef enum mj_row_unit {                 /* ORDER ROW UNIT: how many rows the array has at a launch */
                            MJ_ROWS_FIXED,  /* rows */
@@ -329,6 +330,12 @@ typedef enum mj_row_unit {                 /* ORDER ROW UNIT: how many rows the 
                            MJ_ROWS_PAIRS,  /* rows * M * top_k */
                            MJ_ROW_UNIT_COUNT
 } mj_row_unit;
+
+/* A third, fourth or fifth dimension: parts of the array that lie stride_rows rows apart, and may interleave. */
+typedef struct mj_tensor_axis {
+    uint64_t count, stride_rows;
+    uint32_t box; /* parts of one copy, behind each other in shared memory; the first axis is the innermost */
+} mj_tensor_axis;
 
 typedef struct mj_tensor_map_rule {
     char name[MJ_NAME_MAX]; /* field of mj_args: "weights_map" */
@@ -339,11 +346,14 @@ typedef struct mj_tensor_map_rule {
     uint64_t rows;
     uint32_t box_rows, box_elements; /* one copy; parts outside the array read as zeros and are not written */
     uint32_t swizzle_bytes;          /* 0, 32, 64 or 128: XOR of 16-byte chunks in shared memory */
+    uint32_t axis_count;             /* 0: a 2D array; else `rows` are those of one part, and fixed */
+    mj_tensor_axis axes[MJ_TENSOR_AXES_MAX];
 } mj_tensor_map_rule;
 
 typedef struct mj_tensor_map { /* a rule at a launch: what a backend encodes */
     uint64_t address, rows;
-    uint32_t row_elements, element_bytes, box_rows, box_elements, swizzle_bytes;
+    uint32_t row_elements, element_bytes, box_rows, box_elements, swizzle_bytes, axis_count;
+    mj_tensor_axis axes[MJ_TENSOR_AXES_MAX];
 } mj_tensor_map;
 
 typedef struct mj_manifest {
