@@ -37,6 +37,9 @@ static const struct golden {
     {"wgmma_gemm2_deep_sm_90a", "E=40,topk=2,H=72,N=328,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2,
      "tile_m=16,tile_n=64,orientation=2,input_load=1,step_bytes=256,consumers=1,producers=2,cluster=1,group_m=1,"
      "blocks_per_sm=2"},
+    {"wgmma_gemm1_act_sm_90a", "E=5,topk=2,H=136,N=88,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
+     "tile_m=24,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=3"},
     {"mfma_gemm1_gfx942", "E=5,topk=2,H=264,N=88,bias=1", "gfx942", "mfma", MJ_OP_GEMM1,
      "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,waves_per_eu=2,lds_pad=0,"
      "group_m=1,split_k=1"},
