@@ -69,6 +69,18 @@ static uint32_t producer_need(const wgmma_shape *s)
     return s->input_load == LOAD_BY_GATHER ? 44 + passes : 40;
 }
 
+/* What the activation adds: the compiler keeps the constants of erf and tanh at hand, and works on several values at a time. Gate and
+ * up have block scales of their own. */
+static uint32_t activation_need(const mj_kernel_desc *desc)
+{
+    mj_activation activation = desc->problem->activation;
+    bool polynomial = activation == MJ_ACT_GELU || activation == MJ_ACT_GELU_TANH;
+    if (desc->op != MJ_OP_GEMM1_ACT) {
+        return 0;
+    }
+    return (polynomial ? 52 : 0) + (wgmma_scales_steps(desc) && wgmma_parts(desc) == 2 ? 12 : 0);
+}
+
 /* What a consumer's thread needs. Where output columns run along a thread's sums, values of a column (bias, scale) are held for all
  * blocks of rows at once. */
 static uint32_t consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
@@ -79,7 +91,7 @@ static uint32_t consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     if (s->orientation == TOKENS_ARE_M && of_columns) {
         need += blocks > 1 ? 20 + 12 * blocks : 4;
     }
-    return need + (s->schedule == IN_TURNS ? 4 : 0);
+    return need + activation_need(desc) + (s->schedule == IN_TURNS ? 4 : 0);
 }
 
 /* Of every thread at launch: with setmaxnreg an even share of what is handed out later. */

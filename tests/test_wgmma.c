@@ -71,10 +71,10 @@ static const mutant_base bases[] = {
      MJ_OP_GEMM1_ACT,
      "tile_m=64,tile_n=192,orientation=1,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=2"},
-    {"act_rows_are_m_cluster", "E=5,topk=2,H=72,N=56", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
+    {"act_rows_are_m_cluster", "E=5,topk=2,H=72,N=56,act=gelu", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
      "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=2,"
      "group_m=1,blocks_per_sm=1"},
-    {"act_turns", "E=5,topk=2,H=136,N=104,bias=1,act=gelu", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
+    {"act_turns", "E=5,topk=2,H=136,N=104,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
      "tile_m=64,tile_n=256,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=2,producers=4,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
     {"act_not_gated", "E=5,topk=2,H=136,N=88,bias=1,act=relu2,gated=0", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
