@@ -13,6 +13,7 @@
 
 /* ---- The load of a routing ---- */
 
+enum { IO_BYTES = 2 };
 enum { TILE_ROWS_COUNT = sizeof mj_load_tile_rows / sizeof mj_load_tile_rows[0] };
 
 /* Expected tiles of an expert with a mean of `rows`, when each of `tokens` tokens picks it with the same chance. Integrates the
@@ -72,6 +73,14 @@ double mj_estimate_us(const mj_kernel_desc *desc, const mj_device_shape *shape, 
     }
     fill_load(desc->problem, token_count, expert_rows, &load);
     return family->estimate_us(desc, &derived, shape, &load);
+}
+
+double mj_estimate_activation_us(const mj_problem *problem, const mj_device_shape *shape, uint32_t token_count)
+{
+    mj_load load;
+    fill_load(problem, token_count, NULL, &load);
+    double columns = (problem->gated ? 3.0 : 2.0) * problem->intermediate; /* read and written */
+    return load.row_count * columns * IO_BYTES / shape->memory_gbps * 1e-3 + shape->launch_us;
 }
 
 /* ---- Ranking ---- */

@@ -296,6 +296,12 @@ uint32_t mj_arg_bytes(mj_arg arg);
 /* Ops that multiply with weights, and those of them that read tokens and write expert-sorted rows. */
 bool mj_op_is_gemm(mj_op op);
 bool mj_op_is_gemm1(mj_op op);
+/* Some layers run without it: quantise, and ops that stand in for others. */
+bool mj_op_is_optional(mj_op op);
+/* The op that stands in for this one where it is faster; MJ_OP_COUNT: there is none. */
+mj_op mj_op_stand_in(mj_op op);
+/* The first of the ops that this one stands in for; MJ_OP_COUNT: it stands for itself. */
+mj_op mj_op_stands_for(mj_op op);
 /* The op's arguments in struct order. */
 const mj_arg *mj_op_args(mj_op op, uint32_t *count);
 
@@ -509,6 +515,9 @@ mj_status mj_space_enumerate(const mj_spec *spec, const mj_kernel_desc *desc_wit
  * or NULL for uniform routing. A model, fitted roughly, never a measurement. */
 double mj_estimate_us(const mj_kernel_desc *desc, const mj_device_shape *shape, uint32_t token_count,
                       const double *expert_rows);
+
+/* The same of the activation between the GEMMs: its bytes at the device's bandwidth, and a launch. */
+double mj_estimate_activation_us(const mj_problem *problem, const mj_device_shape *shape, uint32_t token_count);
 
 typedef struct mj_ranked {
     mj_config config;

@@ -81,6 +81,37 @@ bool mj_op_is_gemm(mj_op op)
     return mj_op_is_gemm1(op) || op == MJ_OP_GEMM2;
 }
 
+/* Ops that do in one launch what neighbours do in several. */
+static const struct {
+    mj_op op, parts[2];
+} stand_ins[] = {{MJ_OP_GEMM1_ACT, {MJ_OP_GEMM1, MJ_OP_ACTIVATION}}};
+#define STAND_IN_COUNT (sizeof stand_ins / sizeof stand_ins[0])
+
+bool mj_op_is_optional(mj_op op)
+{
+    return op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2 || mj_op_stands_for(op) != MJ_OP_COUNT;
+}
+
+mj_op mj_op_stand_in(mj_op op)
+{
+    for (size_t i = 0; i < STAND_IN_COUNT; i++) {
+        if (stand_ins[i].parts[0] == op || stand_ins[i].parts[1] == op) {
+            return stand_ins[i].op;
+        }
+    }
+    return MJ_OP_COUNT;
+}
+
+mj_op mj_op_stands_for(mj_op op)
+{
+    for (size_t i = 0; i < STAND_IN_COUNT; i++) {
+        if (stand_ins[i].op == op) {
+            return stand_ins[i].parts[0];
+        }
+    }
+    return MJ_OP_COUNT;
+}
+
 const mj_arg *mj_op_args(mj_op op, uint32_t *count)
 {
     *count = rows[op].arg_count;
