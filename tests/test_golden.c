@@ -70,6 +70,7 @@ static const struct golden {
     {"reference_gemm1_act_sm_90a", "E=5,topk=2,H=136,N=37,bias=1,act=swigluoai,scheme=fp8_w8a8_channel", "sm_90a",
      "reference", MJ_OP_GEMM1_ACT, "threads=64"},
     {"cpu_gemm1_cpu", "E=5,topk=2,H=264,N=88,bias=1", "cpu", "cpu", MJ_OP_GEMM1, ""},
+    {"cpu_gemm1_act_cpu", "E=5,topk=2,H=264,N=88,act=gelu", "cpu", "cpu", MJ_OP_GEMM1_ACT, ""},
     {"cpu_gemm2_cpu", "E=5,topk=2,H=168,N=200,scheme=fp16", "cpu", "cpu", MJ_OP_GEMM2, ""},
     {"tables_sm_90a", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_TABLES, "threads=64"},
     {"activation_sm_90a", "E=5,topk=2,H=64,N=40,act=swigluoai", "sm_90a", "simple", MJ_OP_ACTIVATION, "threads=64"},
