@@ -154,9 +154,10 @@ static mj_status prepare_weights(session *s, mj_op op, mj_error *error)
         device->backend->memory_free(device->handle, s->weights);
         s->weights = NULL;
     }
-    if (op != MJ_OP_GEMM1 && op != MJ_OP_GEMM2) {
+    if (!mj_op_is_gemm(op)) {
         return MJ_OK;
     }
+    mj_check_use_weights(&s->check, op);
     mj_gemm_shape shape = mj_problem_gemm(&s->plan->problem, op);
     uint64_t elements = (uint64_t)s->plan->problem.expert_count * shape.n * shape.k;
     mj_status status = allocate(s, elements * MJ_IO_BYTES, &s->weights, error);

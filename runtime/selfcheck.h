@@ -27,6 +27,7 @@ typedef struct mj_check {
     int32_t *offsets;      /* [E+1] */
     int32_t *sorted_pairs; /* [pairs] */
     mj_check_data inputs, weights;
+    int weights_log2; /* the weights are this power of two smaller than the inputs */
 } mj_check;
 
 typedef struct mj_check_shape { /* of an op's output; rows that no local pair owns are not looked at */
@@ -39,6 +40,9 @@ uint16_t mj_half_from_float(mj_half half, float value);
 mj_status mj_check_open(mj_check *check, mj_context *context, const mj_problem *problem, uint32_t token_count,
                         mj_error *error);
 void mj_check_close(mj_check *check);
+
+/* Sets check->weights to the op's; before its values are asked for. */
+void mj_check_use_weights(mj_check *check, mj_op op);
 
 mj_check_shape mj_check_output_shape(const mj_check *check, mj_op op);
 /* Elements that the op reads as `input`. */

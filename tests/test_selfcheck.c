@@ -61,6 +61,7 @@ TEST(right_outputs_pass_wrong_elements_do_not)
         for (int op = MJ_OP_GEMM1; op <= MJ_OP_COMBINE; op++) {
             uint64_t count = 0, wrong = 0;
             mj_error error = {0};
+            mj_check_use_weights(&check, (mj_op)op);
             uint16_t *output = right_output(&check, (mj_op)op, &count);
             CHECK_STATUS(mj_check_output(&check, (mj_op)op, output, NULL, &error), MJ_OK);
             for (uint64_t i = 0; i < count; i += 7) {
