@@ -13,6 +13,7 @@
 
 /* ---- The load of a routing ---- */
 
+enum { IO_BYTES = 2 };
 enum { TILE_ROWS_COUNT = sizeof mj_load_tile_rows / sizeof mj_load_tile_rows[0] };
 
 /* Expected tiles of an expert with a mean of `rows`, when each of `tokens` tokens picks it with the same chance. Integrates the
@@ -72,6 +73,14 @@ double mj_estimate_us(const mj_kernel_desc *desc, const mj_device_shape *shape, 
     }
     fill_load(desc->problem, token_count, expert_rows, &load);
     return family->estimate_us(desc, &derived, shape, &load);
+}
+
+double mj_estimate_activation_us(const mj_problem *problem, const mj_device_shape *shape, uint32_t token_count)
+{
+    mj_load load;
+    fill_load(problem, token_count, NULL, &load);
+    double columns = (problem->gated ? 3.0 : 2.0) * problem->intermediate; /* read and written */
+    return load.row_count * columns * IO_BYTES / shape->memory_gbps * 1e-3 + shape->launch_us;
 }
 
 /* ---- Ranking ---- */
@@ -250,7 +259,7 @@ mj_work mj_gemm_work(const mj_problem *problem, const mj_scheme *scheme, mj_op o
     bool coded = strcmp(scheme->input_format, scheme->io_format) != 0;
     double scale_groups = 0, zero_groups = 0, input_bytes = coded ? 1 : io_bytes;
     double input_rows =
-        op == MJ_OP_GEMM1 && rows > token_count ? token_count : rows; /* gemm1 reads a token's row once */
+        mj_op_is_gemm1(op) && rows > token_count ? token_count : rows; /* gemm1 reads a token's row once */
     if (scheme->scale.format[0]) {
         scale_groups = groups(gemm.n, scheme->scale.group_n) * groups(gemm.k, scheme->scale.group_k);
     }
@@ -261,7 +270,8 @@ mj_work mj_gemm_work(const mj_problem *problem, const mj_scheme *scheme, mj_op o
                           zero_groups * format_bytes(scheme->zero.format);
     double scale_bytes = coded ? input_rows * mj_scheme_scales_per_row(scheme, gemm.k) * 4 : 0;
     return (mj_work){
-        .bytes = active_experts * expert_bytes + input_rows * k * input_bytes + scale_bytes + rows * n * io_bytes,
+        .bytes =
+            active_experts * expert_bytes + input_rows * k * input_bytes + scale_bytes + rows * gemm.out_n * io_bytes,
         .operations = 2 * rows * n * k,
     };
 }

@@ -69,9 +69,4 @@ static inline bool mj_list_has(const mj_name_list *list, const char *name)
     return false;
 }
 
-static inline bool mj_is_gemm(mj_op op)
-{
-    return op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2;
-}
-
 #endif

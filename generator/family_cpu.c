@@ -28,12 +28,13 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     if (status != MJ_OK) {
         return status;
     }
-    if (!mj_is_gemm(desc->op)) {
+    if (!mj_op_is_gemm(desc->op)) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "family cpu has no %s", mj_op_name(desc->op));
     }
     uint64_t sums = mj_ceil_div((uint64_t)s.rows * s.tile_n * sizeof(float), SCRATCH_ALIGN_BYTES) * SCRATCH_ALIGN_BYTES;
     uint64_t scratch = sums + (uint64_t)ROWS_AT_ONCE * s.tile_k * sizeof(float);
-    uint64_t n_tiles = mj_ceil_div(mj_problem_gemm(desc->problem, desc->op).n, s.tile_n);
+    mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
+    uint64_t n_tiles = mj_ceil_div(gemm.out_n, s.tile_n / (gemm.n / gemm.out_n));
     uint64_t blocks = n_tiles * desc->problem->expert_count;
     if (scratch > UINT32_MAX || blocks > UINT32_MAX) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "config of cpu: sizes do not fit 32 bits");

@@ -16,12 +16,12 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     if (status != MJ_OK) {
         return status;
     }
-    if (!mj_is_gemm(desc->op)) {
+    if (!mj_op_is_gemm(desc->op)) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "family reference has no %s", mj_op_name(desc->op));
     }
-    uint32_t n = mj_problem_gemm(desc->problem, desc->op).n;
+    uint32_t columns = mj_problem_gemm(desc->problem, desc->op).out_n;
     uint32_t warps = out->block_threads / (desc->arch->warp_size ? desc->arch->warp_size : 1);
-    uint64_t chunks = mj_ceil_div(n, (uint64_t)COLUMNS_PER_WARP * (warps ? warps : 1));
+    uint64_t chunks = mj_ceil_div(columns, (uint64_t)COLUMNS_PER_WARP * (warps ? warps : 1));
     chunks = chunks < CHUNKS_MAX ? chunks : CHUNKS_MAX;
     out->regs_estimate = REGISTERS;
     out->grid = (mj_grid_rule){.unit = MJ_GRID_PAIRS, .per_block = 1, .factor = (uint32_t)chunks};

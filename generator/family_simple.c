@@ -40,7 +40,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     if (status != MJ_OK) {
         return status;
     }
-    if ((unsigned)desc->op >= sizeof ops / sizeof ops[0] || mj_is_gemm(desc->op)) {
+    if ((unsigned)desc->op >= sizeof ops / sizeof ops[0] || mj_op_is_gemm(desc->op)) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "family simple has no %s", mj_op_name(desc->op));
     }
     uint32_t warps = (uint32_t)mj_ceil_div(out->block_threads, desc->arch->warp_size ? desc->arch->warp_size : 1);

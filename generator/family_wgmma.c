@@ -18,6 +18,7 @@ enum {
     LANE_EXPERTS_MAX = 32,
     POINTER_ALIGN_BYTES = 16,
     GROUP_THREADS = 128,
+    TURN_ROWS = 8, /* of gate, then of up: a swizzle pattern, and the rows of a thread's neighbours in a fragment */
     STAGES_MIN = 3,
     STAGES_MAX = 24,
 };
@@ -68,6 +69,18 @@ static uint32_t producer_need(const wgmma_shape *s)
     return s->input_load == LOAD_BY_GATHER ? 44 + passes : 40;
 }
 
+/* What the activation adds: the compiler keeps the constants of erf and tanh at hand, and works on several values at a time. Gate and
+ * up have block scales of their own. */
+static uint32_t activation_need(const mj_kernel_desc *desc)
+{
+    mj_activation activation = desc->problem->activation;
+    bool polynomial = activation == MJ_ACT_GELU || activation == MJ_ACT_GELU_TANH;
+    if (desc->op != MJ_OP_GEMM1_ACT) {
+        return 0;
+    }
+    return (polynomial ? 52 : 0) + (wgmma_scales_steps(desc) && wgmma_parts(desc) == 2 ? 12 : 0);
+}
+
 /* What a consumer's thread needs. Where output columns run along a thread's sums, values of a column (bias, scale) are held for all
  * blocks of rows at once. */
 static uint32_t consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
@@ -78,7 +91,7 @@ static uint32_t consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     if (s->orientation == TOKENS_ARE_M && of_columns) {
         need += blocks > 1 ? 20 + 12 * blocks : 4;
     }
-    return need + (s->schedule == IN_TURNS ? 4 : s->schedule == SHARED ? 12 : 0);
+    return need + activation_need(desc) + (s->schedule == IN_TURNS ? 4 : s->schedule == SHARED ? 12 : 0);
 }
 
 /* Of every thread at launch: with setmaxnreg an even share of what is handed out later. */
@@ -88,6 +101,18 @@ static uint32_t estimate_registers(const mj_kernel_desc *desc, const wgmma_shape
     split_registers(s, &consumer, &producer);
     uint32_t share = GROUP_THREADS * (s->consumers * consumer + producer) / (threads ? threads : 1) / 8 * 8;
     return consumer ? share : most_u32(consumer_need(desc, s), producer_need(s));
+}
+
+/* Gate and up rows in turns of 8, each expert's N and N: boxes reach no further than the last column. */
+static void interleave_parts(const mj_kernel_desc *desc, mj_tensor_map_rule *map)
+{
+    mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
+    uint32_t turns = map->box_rows / (2 * TURN_ROWS);
+    map->rows = map->box_rows = TURN_ROWS;
+    map->axis_count = 3;
+    map->axes[0] = (mj_tensor_axis){.count = 2, .stride_rows = gemm.out_n, .box = 2};
+    map->axes[1] = (mj_tensor_axis){.count = gemm.out_n / TURN_ROWS, .stride_rows = TURN_ROWS, .box = turns};
+    map->axes[2] = (mj_tensor_axis){.count = desc->problem->expert_count, .stride_rows = gemm.n, .box = 1};
 }
 
 /* 2D maps of both operands: all experts' weights are one array of experts * n rows. */
@@ -107,6 +132,9 @@ static void add_maps(const mj_kernel_desc *desc, const wgmma_shape *s, mj_derive
         .swizzle_bytes = WGMMA_ATOM_BYTES,
     };
     out->tensor_maps[out->tensor_map_count++] = map;
+    if (wgmma_parts(desc) == 2) {
+        interleave_parts(desc, &out->tensor_maps[0]);
+    }
     if (s->input_load == LOAD_BY_BOXES) {
         snprintf(map.name, sizeof map.name, "input_map");
         map.source = wgmma_sorts(desc, s) ? MJ_ARG_PARTIALS : MJ_ARG_INPUT;
@@ -183,6 +211,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"element_bytes", wgmma_element_bytes(desc)},
         {"sorts", wgmma_sorts(desc, s)},
         {"early", desc->op == MJ_OP_GEMM2 || wgmma_sorts(desc, s)},
+        {"gated_tile", wgmma_parts(desc) == 2},
         {"regs_consumer", consumer},
         {"regs_producer", producer},
         {"m_blocks", wgmma_rows_m(s) / (GROUP_ROWS * groups(s))},
@@ -280,7 +309,8 @@ static bool wgmma_columns(const mj_kernel_desc *desc, const mj_derived *derived,
 {
     (void)desc;
     wgmma_shape s = wgmma_shape_of(derived);
-    uint32_t n = wgmma_rows_n(&s), step = s.orientation == TOKENS_ARE_M ? 16 : 8; /* 16: a pair of stored matrices */
+    uint32_t n = wgmma_rows_n(&s);
+    uint32_t step = s.orientation == TOKENS_ARE_M ? 16 * wgmma_parts(desc) : 8; /* 16: a pair of stored matrices */
     if (n > WGMMA_N_MAX) {
         return at_most(n, WGMMA_N_MAX, measured, limit);
     }
@@ -299,10 +329,9 @@ static bool choices(const mj_kernel_desc *desc, const mj_derived *derived, doubl
 
 static bool swizzle_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
-    (void)desc;
     wgmma_shape s = wgmma_shape_of(derived);
     const uint32_t rows = SWIZZLE_ALIGN / WGMMA_ATOM_BYTES; /* a stage begins on a whole swizzle pattern */
-    return holds_zero(s.tile_m % rows + s.tile_n % (rows * s.cluster), measured, limit);
+    return holds_zero(s.tile_m % rows + s.tile_n % (rows * wgmma_parts(desc) * s.cluster), measured, limit);
 }
 
 static bool box_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -323,12 +352,14 @@ static bool row_strides(const mj_kernel_desc *desc, const mj_derived *derived, d
 static bool columns_aligned(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)derived;
-    return holds_zero(mj_problem_gemm(desc->problem, desc->op).n % 8, measured, limit);
+    return holds_zero(mj_problem_gemm(desc->problem, desc->op).out_n % 8, measured, limit);
 }
 
 static bool map_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
-    return at_most((double)derived->tensor_maps[0].rows, INT32_MAX, measured, limit) && desc;
+    (void)derived;
+    double rows = (double)desc->problem->expert_count * mj_problem_gemm(desc->problem, desc->op).n;
+    return at_most(rows, INT32_MAX, measured, limit);
 }
 
 static bool step_depth(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -352,11 +383,15 @@ static bool scale_of_step(const mj_kernel_desc *desc, const mj_derived *derived,
 static bool scale_of_columns(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     wgmma_shape s = wgmma_shape_of(derived);
-    uint32_t group = desc->scheme->scale.group_n, columns = s.orientation == WEIGHTS_ARE_M ? GROUP_ROWS : s.tile_n;
-    if (!wgmma_scales_steps(desc) || group == 0) {
+    uint32_t group = desc->scheme->scale.group_n, parts = wgmma_parts(desc);
+    uint32_t columns = (s.orientation == WEIGHTS_ARE_M ? GROUP_ROWS : s.tile_n) / parts;
+    if (!wgmma_scales_steps(desc) || group == 0 || columns == 0) {
         return holds_zero(0, measured, limit);
     }
-    return holds_zero(columns < group ? group % columns : columns % group, measured, limit);
+    uint32_t rest = columns < group ? group % columns : columns % group;
+    uint32_t shift =
+        parts == 2 ? mj_problem_gemm(desc->problem, desc->op).out_n % (columns < group ? columns : group) : 0;
+    return holds_zero(rest + shift, measured, limit); /* shift: up's blocks begin elsewhere than gate's */
 }
 
 static bool stages_fit(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -453,9 +488,11 @@ static bool scheduler_experts(const mj_kernel_desc *desc, const mj_derived *deri
 static const mj_family_rule rules[] = {
     {"choices", "orientation and input_load are 1 or 2, schedule is 1 to 3", choices},
     {"wgmma_rows", "rows of wgmma's M left over by warpgroups of whole 64-row blocks", wgmma_rows},
-    {"wgmma_columns", "wgmma's N: at most 256, a multiple of 8 (of 16 where it runs along the output's columns)",
+    {"wgmma_columns",
+     "wgmma's N: at most 256, a multiple of 8 (of 16 where it runs along the output's columns, of 32 with gate and up)",
      wgmma_columns},
-    {"swizzle_rows", "rows of a stage left over by the 8 rows of a swizzle pattern, in each block's part",
+    {"swizzle_rows",
+     "rows of a stage left over by the 8 rows of a swizzle pattern (two for gate and up), in each block's part",
      swizzle_rows},
     {"box_rows", "rows of one box of the copy engine", box_rows},
     {"row_strides", "bytes of a row left over by 16-byte chunks: strides of tensor maps are multiples of 16",
@@ -464,7 +501,8 @@ static const mj_family_rule rules[] = {
     {"map_rows", "rows of all experts' weights in one tensor map", map_rows},
     {"step_depth", "bytes of K in a step: 128, 256 or 512", step_depth},
     {"scale_of_step", "elements of K in a step: as many as share a scale", scale_of_step},
-    {"scale_of_columns", "columns left over by blocks that share a scale", scale_of_columns},
+    {"scale_of_columns", "columns left over by blocks that share a scale, or by which up's blocks are shifted",
+     scale_of_columns},
     {"stages_fit", "steps of the ring that fit the block's share of shared memory; fewer than 3 do not overlap",
      stages_fit},
     {"cluster_size", "blocks of a cluster", cluster_size},

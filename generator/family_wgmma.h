@@ -35,7 +35,13 @@ static inline bool wgmma_scales_steps(const mj_kernel_desc *desc)
 /* gemm1 reads tokens where they lie: its boxes are of rows that a first pass has sorted. */
 static inline bool wgmma_sorts(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
-    return desc->op == MJ_OP_GEMM1 && s->input_load == LOAD_BY_BOXES;
+    return mj_op_is_gemm1(desc->op) && s->input_load == LOAD_BY_BOXES;
+}
+
+/* Weight rows of an output column: 2 are gate and up, which a tile then has in turns of 8. */
+static inline uint32_t wgmma_parts(const mj_kernel_desc *desc)
+{
+    return desc->op == MJ_OP_GEMM1_ACT && desc->problem->gated ? 2 : 1;
 }
 
 static inline uint32_t wgmma_element_bytes(const mj_kernel_desc *desc)

@@ -59,7 +59,7 @@ static double most(double a, double b)
 typedef struct work {               /* of one launch */
     double sms, tiles, slots, busy; /* busy: blocks at work on a multiprocessor */
     double parts;                   /* pieces of work that blocks can take: tiles, or units of their depth */
-    double steps, element_bytes, memory_rate;
+    double steps, element_bytes, memory_rate, tile_outputs;
 } work;
 
 /* Row tiles of an expert walked one after another find its weights in L2 only if they are small, or walked together. */
@@ -77,9 +77,9 @@ static double flow_us(const mj_kernel_desc *desc, const mj_derived *d, const wgm
                       const mj_device_shape *device, const mj_load *load)
 {
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
-    double input_rows = desc->op == MJ_OP_GEMM1 ? load->input_rows : load->row_count;
+    double input_rows = mj_op_is_gemm1(desc->op) ? load->input_rows : load->row_count;
     double weights = load->active_experts * gemm.n * gemm.k * weight_passes(desc, d, s, w, device, load);
-    double bytes = (weights + input_rows * gemm.k) * w->element_bytes + load->row_count * gemm.n * 2;
+    double bytes = (weights + input_rows * gemm.k) * w->element_bytes + load->row_count * gemm.out_n * 2;
     double step_bytes = ((double)s->tile_m + s->tile_n) * s->step_bytes;
     double in_flight = (s->stages - 1.0) * step_bytes * least(s->blocks_per_sm, w->parts / w->sms);
     double share = in_flight / (in_flight + w->memory_rate / w->sms * model.latency_us);
@@ -97,7 +97,7 @@ static double matrix_us(const wgmma_shape *s, const work *w, const mj_device_sha
     double gather = s->input_load == LOAD_BY_GATHER ? s->tile_m * (s->step_bytes / 16.0) / lanes * model.gather_us : 0;
     bool alone = s->consumers * w->busy < 1.5;
     double step = most(multiply * (alone ? model.alone : w->busy), gather);
-    double store = model.tile_us + model.store_us * s->tile_m * s->tile_n / 1000;
+    double store = model.tile_us + model.store_us * w->tile_outputs / 1000;
     double turns = w->tiles / w->slots;
     if (s->schedule == SHARED) {
         turns = most(turns, w->tiles / w->parts);
@@ -131,7 +131,8 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
               .tiles = mj_load_row_tiles(load, s.tile_m * s.cluster) * s.cluster * d->n_tiles,
               .steps = d->k_tiles_per_split,
               .element_bytes = wgmma_element_bytes(desc),
-              .memory_rate = device->memory_gbps * 1e3 * model.memory_share};
+              .memory_rate = device->memory_gbps * 1e3 * model.memory_share,
+              .tile_outputs = (double)s.tile_m * s.tile_n / wgmma_parts(desc)};
     w.slots = w.sms * s.blocks_per_sm;
     w.parts = w.tiles * (s.schedule == SHARED ? most(d->k_tiles_per_split / UNIT_STEPS, 1) : 1);
     w.busy = least(s.blocks_per_sm, most(w.parts / w.sms, 1));
@@ -146,6 +147,6 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
     if (s.schedule == SHARED) {
         us = (us + share_us(&s, &w)) * (last_turn(&w) < model.share_full ? model.share_loss : model.share_idle);
     }
-    bool guessed = s.schedule == IN_TURNS || s.step_bytes > WGMMA_ATOM_BYTES;
+    bool guessed = s.schedule == IN_TURNS || s.step_bytes > WGMMA_ATOM_BYTES || desc->op == MJ_OP_GEMM1_ACT;
     return us * (guessed ? model.guess : 1);
 }

@@ -13,7 +13,7 @@
 #include "moejit_types.h"
 
 /* Part of every cache and store key. Raise it when generated text changes for an unchanged input. */
-#define MJ_GENERATOR_VERSION 2
+#define MJ_GENERATOR_VERSION 3
 
 /* ---- Growing string (strbuf.c). A failed append sets `failed`; check once at the end. ---- */
 typedef struct mj_strbuf {
@@ -250,6 +250,7 @@ typedef struct mj_kernel_desc {
  *
  *   output[row, c] = (sum over k of (in[row, k] * input_scale) * ((decode(code) - zero - zero_bias) * weight_scale) + bias[c])
  *                    [gemm2: * topk_weight], in io_format
+ *                    gemm1_act: the activation of column c and, if gated, column N + c of these, as f32, for c < N
  *
  * Dynamic input scales and the codes they belong to are written by the ops quantise1 (x, before gemm1) and quantise2 (the activated
  * rows, before gemm2); static ones ("tensor") are the caller's, and the same ops write the codes. scale = largest |value| / largest
@@ -258,7 +259,7 @@ typedef struct mj_kernel_desc {
 /* ---- Arguments of kernels (op.c). Every kernel takes ONE struct by value; its fields are a subset of this list,
  * in this order, as the op's row in op.c says. ORDER ARG. X(id, C type in the kernel, name, bytes) */
 #define MJ_ARG_LIST(X) \
-    X(MJ_ARG_INPUT, "const void *", "input", 8)     /* gemm1: x [M,H]; gemm2: rows [R,N] */ \
+    X(MJ_ARG_INPUT, "const void *", "input", 8)     /* gemm1, gemm1_act: x [M,H]; gemm2: rows [R,N] */ \
     X(MJ_ARG_WEIGHTS, "const void *", "weights", 8) /* [E, n, k], k contiguous */ \
     X(MJ_ARG_BIAS, "const void *", "bias", 8)       /* [E, n] in io_format, or null */ \
     X(MJ_ARG_OUTPUT, "void *", "output", 8) \
@@ -299,6 +300,16 @@ typedef union mj_arg_value {
 const char *mj_arg_name(mj_arg arg);
 const char *mj_arg_type(mj_arg arg);
 uint32_t mj_arg_bytes(mj_arg arg);
+/* Ops that multiply with weights, and those of them that read tokens and write expert-sorted rows. */
+bool mj_op_is_gemm(mj_op op);
+bool mj_op_is_gemm1(mj_op op);
+bool mj_op_is_quantise(mj_op op);
+/* Some layers run without it: quantise, and ops that stand in for others. */
+bool mj_op_is_optional(mj_op op);
+/* The op that stands in for this one where it is faster; MJ_OP_COUNT: there is none. */
+mj_op mj_op_stand_in(mj_op op);
+/* The first of the ops that this one stands in for; MJ_OP_COUNT: it stands for itself. */
+mj_op mj_op_stands_for(mj_op op);
 /* The op's arguments in struct order. */
 const mj_arg *mj_op_args(mj_op op, uint32_t *count);
 
@@ -320,11 +331,12 @@ typedef struct mj_grid_rule {
     uint32_t blocks_per_sm_max; /* persistent kernels: cap at this times sm_count; 0: no cap */
 } mj_grid_rule;
 
-/* ---- Tensor maps: what a copy engine is told of a 2D array; 128 opaque bytes at the end of the argument struct, 64-byte
+/* ---- Tensor maps: what a copy engine is told of an array; 128 opaque bytes at the end of the argument struct, 64-byte
  * aligned, in manifest order, encoded by the backend at every launch from the pointer argument they describe. ---- */
 #define MJ_TENSOR_MAPS_MAX  4
 #define MJ_TENSOR_MAP_BYTES 128
 #define MJ_TENSOR_MAP_ALIGN 64
+#define MJ_TENSOR_AXES_MAX  3
 
 typedef enum mj_row_unit {                 /* ORDER ROW UNIT: how many rows the array has at a launch */
                            MJ_ROWS_FIXED,  /* rows */
@@ -332,6 +344,12 @@ typedef enum mj_row_unit {                 /* ORDER ROW UNIT: how many rows the 
                            MJ_ROWS_PAIRS,  /* rows * M * top_k */
                            MJ_ROW_UNIT_COUNT
 } mj_row_unit;
+
+/* A third, fourth or fifth dimension: parts of the array that lie stride_rows rows apart, and may interleave. */
+typedef struct mj_tensor_axis {
+    uint64_t count, stride_rows;
+    uint32_t box; /* parts of one copy, behind each other in shared memory; the first axis is the innermost */
+} mj_tensor_axis;
 
 typedef struct mj_tensor_map_rule {
     char name[MJ_NAME_MAX]; /* field of mj_args: "weights_map" */
@@ -342,11 +360,14 @@ typedef struct mj_tensor_map_rule {
     uint64_t rows;
     uint32_t box_rows, box_elements; /* one copy; parts outside the array read as zeros and are not written */
     uint32_t swizzle_bytes;          /* 0, 32, 64 or 128: XOR of 16-byte chunks in shared memory */
+    uint32_t axis_count;             /* 0: a 2D array; else `rows` are those of one part, and fixed */
+    mj_tensor_axis axes[MJ_TENSOR_AXES_MAX];
 } mj_tensor_map_rule;
 
 typedef struct mj_tensor_map { /* a rule at a launch: what a backend encodes */
     uint64_t address, rows;
-    uint32_t row_elements, element_bytes, box_rows, box_elements, swizzle_bytes;
+    uint32_t row_elements, element_bytes, box_rows, box_elements, swizzle_bytes, axis_count;
+    mj_tensor_axis axes[MJ_TENSOR_AXES_MAX];
 } mj_tensor_map;
 
 typedef struct mj_manifest {
@@ -430,10 +451,10 @@ typedef struct mj_derived { /* computed once on the host, emitted, static_assert
 
 mj_status mj_family_derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error);
 
-/* GEMM shape of an op: n columns, k depth. gemm1: n = G*N, k = H; gemm2: n = H, k = N; quantise1 and 2: of the GEMM they
- * write for. */
+/* GEMM shape of an op: n rows of an expert's weights, k depth, out_n columns of the output. gemm1: n = out_n = G*N, k = H;
+ * gemm1_act: the same, but out_n = N; gemm2: n = out_n = H, k = N; quantise1 and 2: of the GEMM they write for. */
 typedef struct mj_gemm_shape {
-    uint32_t n, k;
+    uint32_t n, k, out_n;
 } mj_gemm_shape;
 mj_gemm_shape mj_problem_gemm(const mj_problem *problem, mj_op op);
 
@@ -505,6 +526,9 @@ mj_status mj_space_enumerate(const mj_spec *spec, const mj_kernel_desc *desc_wit
  * or NULL for uniform routing. A model, fitted roughly, never a measurement. */
 double mj_estimate_us(const mj_kernel_desc *desc, const mj_device_shape *shape, uint32_t token_count,
                       const double *expert_rows);
+
+/* The same of the activation between the GEMMs: its bytes at the device's bandwidth, and a launch. */
+double mj_estimate_activation_us(const mj_problem *problem, const mj_device_shape *shape, uint32_t token_count);
 
 typedef struct mj_ranked {
     mj_config config;

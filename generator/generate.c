@@ -70,7 +70,7 @@ static void collect_vars(generation *g)
     add_text(g, "activation", mj_activation_name(p->activation), true);
     add_text(g, "elem", desc->scheme->io_format, true);
     add_text(g, "wgmma_type", desc->scheme->input_format, true);
-    add_number(g, "gemm", desc->op == MJ_OP_GEMM1 ? 1 : desc->op == MJ_OP_GEMM2 ? 2 : 0, true);
+    add_number(g, "gemm", mj_op_is_gemm1(desc->op) ? 1 : desc->op == MJ_OP_GEMM2 ? 2 : 0, true);
     add_number(g, "experts", p->expert_count, true);
     add_number(g, "top_k", p->top_k, true);
     add_number(g, "hidden", p->hidden, true);
@@ -80,6 +80,8 @@ static void collect_vars(generation *g)
     add_number(g, "act_id", p->activation, true);
     add_number(g, "n", gemm.n, true);
     add_number(g, "k", gemm.k, true);
+    add_number(g, "out_n", gemm.out_n, true);
+    add_number(g, "activates", desc->op == MJ_OP_GEMM1_ACT, true);
     add_number(g, "threads", g->derived.block_threads, true);
     add_number(g, "smem_bytes", g->derived.smem_bytes, true);
     for (uint32_t i = 0; i < desc->space->tunable_count; i++) {

@@ -160,6 +160,25 @@ void mj_manifest_pack_args(const mj_manifest *manifest, const mj_arg_value value
     }
 }
 
+/* Dimensions beyond the second; NULL: nothing wrong. */
+static const char *axes_wrong(const mj_tensor_map_rule *rule)
+{
+    const uint64_t stride_bytes_max = (1ull << 40) - 1, row_bytes = (uint64_t)rule->row_elements * rule->element_bytes;
+    if (rule->axis_count > MJ_TENSOR_AXES_MAX || (rule->axis_count > 0 && rule->row_unit != MJ_ROWS_FIXED)) {
+        return "at most 5 dimensions, and rows that are fixed where there are more than 2";
+    }
+    for (uint32_t i = 0; i < rule->axis_count; i++) {
+        const mj_tensor_axis *axis = &rule->axes[i];
+        if (axis->count == 0 || axis->count > UINT32_MAX || axis->box == 0 || axis->box > 256) {
+            return "an axis has 1 to 2^32 - 1 parts, of which a box takes 1 to 256";
+        }
+        if (axis->stride_rows == 0 || axis->stride_rows > stride_bytes_max / row_bytes) {
+            return "parts of an axis lie less than 2^40 bytes apart, and not in one place";
+        }
+    }
+    return NULL;
+}
+
 mj_status mj_tensor_map_check(const mj_tensor_map_rule *rule, mj_error *error)
 {
     const uint32_t elements_max = UINT32_MAX / 2, box_max = 256;
@@ -180,6 +199,8 @@ mj_status mj_tensor_map_check(const mj_tensor_map_rule *rule, mj_error *error)
         why = "the swizzle spans 0, 32, 64 or 128 bytes";
     } else if (swizzle && rule->box_elements * element > swizzle) {
         why = "a row of the box is wider than the swizzle";
+    } else {
+        why = axes_wrong(rule);
     }
     return why ? mj_fail(error, MJ_ERR_FORMAT, "tensor map %.31s: %s", rule->name, why) : MJ_OK;
 }
@@ -208,6 +229,8 @@ mj_status mj_manifest_tensor_map(const mj_manifest *manifest, uint32_t index, co
         .box_rows = rule->box_rows,
         .box_elements = rule->box_elements,
         .swizzle_bytes = rule->swizzle_bytes,
+        .axis_count = rule->axis_count,
     };
+    memcpy(out->axes, rule->axes, sizeof out->axes);
     return MJ_OK;
 }

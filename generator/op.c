@@ -27,6 +27,7 @@ static const op_row rows[] = {
     {"tables", 4, {MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS, MJ_ARG_TOPK_IDS, MJ_ARG_TOKEN_COUNT}},
     {"quantise1", 5, QUANTISE_ARGS},
     {"gemm1", 13, GEMM_ARGS},
+    {"gemm1_act", 13, GEMM_ARGS},
     {"activation", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_TOKEN_COUNT}},
     {"quantise2", 5, QUANTISE_ARGS},
     {"gemm2", 13, GEMM_ARGS},
@@ -68,6 +69,52 @@ mj_status mj_op_parse(const char *name, mj_op *out, mj_error *error)
     const char *near = mj_nearest_name(name, names, MJ_OP_COUNT);
     return mj_fail(error, MJ_ERR_NOT_FOUND, "no op \"%s\"%s%s%s", name, near ? "; did you mean \"" : "",
                    near ? near : "", near ? "\"?" : "");
+}
+
+bool mj_op_is_gemm1(mj_op op)
+{
+    return op == MJ_OP_GEMM1 || op == MJ_OP_GEMM1_ACT;
+}
+
+bool mj_op_is_gemm(mj_op op)
+{
+    return mj_op_is_gemm1(op) || op == MJ_OP_GEMM2;
+}
+
+/* Ops that do in one launch what neighbours do in several. */
+static const struct {
+    mj_op op, parts[2];
+} stand_ins[] = {{MJ_OP_GEMM1_ACT, {MJ_OP_GEMM1, MJ_OP_ACTIVATION}}};
+#define STAND_IN_COUNT (sizeof stand_ins / sizeof stand_ins[0])
+
+bool mj_op_is_quantise(mj_op op)
+{
+    return op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
+}
+
+bool mj_op_is_optional(mj_op op)
+{
+    return mj_op_is_quantise(op) || mj_op_stands_for(op) != MJ_OP_COUNT;
+}
+
+mj_op mj_op_stand_in(mj_op op)
+{
+    for (size_t i = 0; i < STAND_IN_COUNT; i++) {
+        if (stand_ins[i].parts[0] == op || stand_ins[i].parts[1] == op) {
+            return stand_ins[i].op;
+        }
+    }
+    return MJ_OP_COUNT;
+}
+
+mj_op mj_op_stands_for(mj_op op)
+{
+    for (size_t i = 0; i < STAND_IN_COUNT; i++) {
+        if (stand_ins[i].op == op) {
+            return stand_ins[i].parts[0];
+        }
+    }
+    return MJ_OP_COUNT;
 }
 
 const mj_arg *mj_op_args(mj_op op, uint32_t *count)

@@ -252,13 +252,15 @@ mj_status mj_problem_check(const mj_problem *problem, mj_error *error)
 mj_gemm_shape mj_problem_gemm(const mj_problem *problem, mj_op op)
 {
     uint32_t gates = problem->gated ? 2 : 1;
-    if (op == MJ_OP_GEMM1 || op == MJ_OP_QUANTISE1) {
-        return (mj_gemm_shape){.n = gates * problem->intermediate, .k = problem->hidden};
+    mj_gemm_shape shape = {0};
+    if (mj_op_is_gemm1(op) || op == MJ_OP_QUANTISE1) {
+        shape = (mj_gemm_shape){.n = gates * problem->intermediate, .k = problem->hidden};
     }
     if (op == MJ_OP_GEMM2 || op == MJ_OP_QUANTISE2) {
-        return (mj_gemm_shape){.n = problem->hidden, .k = problem->intermediate};
+        shape = (mj_gemm_shape){.n = problem->hidden, .k = problem->intermediate};
     }
-    return (mj_gemm_shape){0};
+    shape.out_n = op == MJ_OP_GEMM1_ACT ? problem->intermediate : shape.n;
+    return shape;
 }
 
 mj_status mj_problem_from_model(const mj_model *model, uint32_t tp, uint32_t ep, const char *scheme, mj_problem *out,

@@ -139,6 +139,7 @@ static void fill_problem(lua_State *state, const mj_kernel_desc *desc)
     set_text(state, "op", mj_op_name(desc->op));
     set_integer(state, "n", shape.n);
     set_integer(state, "k", shape.k);
+    set_integer(state, "out_n", shape.out_n);
     set_integer(state, "experts", problem->expert_count);
     set_integer(state, "experts_total", problem->expert_total_count);
     set_integer(state, "top_k", problem->top_k);

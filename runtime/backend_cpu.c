@@ -275,8 +275,14 @@ static mj_status cpu_tensor_map_encode(void *device, const mj_tensor_map *map, v
         .box_rows = map->box_rows,
         .box_elements = map->box_elements,
         .swizzle_bytes = map->swizzle_bytes,
+        .axis_count = map->axis_count,
     };
     (void)device;
+    for (uint32_t i = 0; i < map->axis_count; i++) {
+        host.axes[i].stride_rows = map->axes[i].stride_rows;
+        host.axes[i].count = (uint32_t)map->axes[i].count;
+        host.axes[i].box = map->axes[i].box;
+    }
     if (map->address % 16 != 0) { /* as the CUDA driver asks for */
         return mj_fail(error, MJ_ERR_ARGUMENT, "a tensor map of an array that is not aligned to 16 bytes");
     }

@@ -185,9 +185,15 @@ mj_status mj_cuda_tensor_map_encode(void *opaque, const mj_tensor_map *map, void
         return mj_fail(error, MJ_ERR_UNSUPPORTED,
                        "the driver has no cuTensorMapEncodeTiled: CUDA 12.0 or later is needed");
     }
-    unsigned long long dims[2] = {map->row_elements, map->rows};
-    unsigned long long stride_bytes = (unsigned long long)map->row_elements * map->element_bytes;
-    unsigned box[2] = {map->box_elements, map->box_rows}, steps[2] = {1, 1};
+    unsigned long long dims[2 + MJ_TENSOR_AXES_MAX] = {map->row_elements, map->rows};
+    unsigned long long stride_bytes[1 + MJ_TENSOR_AXES_MAX] = {(uint64_t)map->row_elements * map->element_bytes};
+    unsigned box[2 + MJ_TENSOR_AXES_MAX] = {map->box_elements, map->box_rows};
+    unsigned steps[2 + MJ_TENSOR_AXES_MAX] = {1, 1, 1, 1, 1};
+    for (uint32_t i = 0; i < map->axis_count; i++) {
+        dims[2 + i] = map->axes[i].count;
+        stride_bytes[1 + i] = map->axes[i].stride_rows * stride_bytes[0];
+        box[2 + i] = map->axes[i].box;
+    }
     int swizzle =
         map->swizzle_bytes == 128 ? 3 : map->swizzle_bytes / 32; /* CU_TENSOR_MAP_SWIZZLE_NONE, 32B, 64B, 128B */
     bool pushed = false;
@@ -195,9 +201,10 @@ mj_status mj_cuda_tensor_map_encode(void *opaque, const mj_tensor_map *map, void
     if (status != MJ_OK) {
         return status;
     }
-    cu_result result = device->api->tensor_map_encode(
-        out, map->element_bytes == 1 ? CU_TENSOR_MAP_UINT8 : CU_TENSOR_MAP_UINT16, 2, (void *)(uintptr_t)map->address,
-        dims, &stride_bytes, box, steps, 0, swizzle, CU_TENSOR_MAP_L2_PROMOTION_256B, 0);
+    cu_result result =
+        device->api->tensor_map_encode(out, map->element_bytes == 1 ? CU_TENSOR_MAP_UINT8 : CU_TENSOR_MAP_UINT16,
+                                       2 + map->axis_count, (void *)(uintptr_t)map->address, dims, stride_bytes, box,
+                                       steps, 0, swizzle, CU_TENSOR_MAP_L2_PROMOTION_256B, 0);
     leave(device, pushed);
     return mj_cuda_check(device->api, result, "describing an array to the copy engine", error);
 }

@@ -18,7 +18,11 @@ typedef struct mj_host_block {
 #define MJ_HOST_TENSOR_MAP_MAGIC 0x6d6a686f73746d70ull
 typedef struct mj_host_tensor_map {
     uint64_t magic, address, rows;
-    uint32_t row_elements, element_bytes, box_rows, box_elements, swizzle_bytes;
+    uint32_t row_elements, element_bytes, box_rows, box_elements, swizzle_bytes, axis_count;
+    struct {
+        uint64_t stride_rows;
+        uint32_t count, box;
+    } axes[3]; /* MJ_TENSOR_AXES_MAX */
 } mj_host_tensor_map;
 
 typedef void (*mj_host_entry)(const mj_host_block *block, const void *args);

@@ -120,6 +120,22 @@ static mj_device_shape estimate_shape(const mj_device *device, const mj_arch *ar
     return shape;
 }
 
+/* Of an op that stands in for others: leaves those of the ranked that take less than these. */
+static mj_status keep_faster(const mj_ranked *ranked, mj_op op, double instead_us, uint32_t *count, mj_error *error)
+{
+    uint32_t faster = 0;
+    if (strcmp(ranked[0].space->family, "reference") == 0) { /* never fast, and fallen back on by the others too */
+        return mj_fail(error, MJ_ERR_UNSUPPORTED, "no family but the reference has it");
+    }
+    while (faster < *count && ranked[faster].estimate_us < instead_us) {
+        faster++;
+    }
+    *count = faster;
+    return faster ? MJ_OK
+                  : mj_fail(error, MJ_ERR_NOT_FOUND, "%s %s takes about %.1f us, what it replaces %.1f",
+                            ranked[0].space->family, mj_op_name(op), ranked[0].estimate_us, instead_us);
+}
+
 static mj_status choose_ranked(mj_context *context, const char *backend_name, const mj_spec *spec, mj_kernel_desc *desc,
                                const mj_wanted *wanted, mj_built *out, mj_error *error)
 {
@@ -136,12 +152,19 @@ static mj_status choose_ranked(mj_context *context, const char *backend_name, co
     if (status == MJ_OK && count == 0) {
         status = mj_fail(error, MJ_ERR_ILLEGAL, "no legal config for %s on %s", mj_op_name(desc->op), desc->arch->name);
     }
+    double instead_us = 0;
+    if (status == MJ_OK && mj_op_stands_for(desc->op) != MJ_OP_COUNT) {
+        instead_us = wanted->instead_us + mj_estimate_activation_us(desc->problem, &shape, wanted->token_count);
+        status = keep_faster(ranked, desc->op, instead_us, &count, error);
+    }
     for (uint32_t i = 0; status == MJ_OK && i < count; i++) {
         desc->space = ranked[i].space;
         desc->config = &ranked[i].config;
         mj_error tried = {0};
         mj_status made = mj_kernel_compile(context, backend_name, desc, out, &tried);
         if (made == MJ_OK) {
+            out->estimate_us = ranked[i].estimate_us;
+            out->instead_us = instead_us;
             break;
         }
         mj_log(context, 1, "%s: the estimate's choice %u for %u tokens is out: %s", mj_op_name(desc->op), (unsigned)i,
@@ -171,8 +194,7 @@ mj_status mj_kernel_choose(mj_context *context, const char *backend_name, const 
     if (status != MJ_OK) {
         return status;
     }
-    bool is_gemm = wanted->op == MJ_OP_GEMM1 || wanted->op == MJ_OP_GEMM2;
-    if (is_gemm && wanted->token_count) {
+    if (mj_op_is_gemm(wanted->op) && wanted->token_count) {
         return choose_ranked(context, backend_name, spec, &desc, wanted, out, error);
     }
     status = default_config(context, spec, &desc, wanted->family, &config, error);

@@ -7,6 +7,8 @@
 typedef struct mj_built { /* mj_built_free */
     mj_manifest manifest;
     mj_cache_entry entry; /* binary and key */
+    double estimate_us;   /* of a kernel that was chosen by it; else 0 */
+    double instead_us;    /* likewise, of the ops that it stands in for */
 } mj_built;
 void mj_built_free(mj_built *built);
 
@@ -24,9 +26,11 @@ typedef struct mj_wanted {
     const char *family;      /* NULL: any */
     uint32_t token_count;    /* of GEMMs; 0: the family's default config, nothing is estimated */
     const mj_device *device; /* corrects the arch's typical figures; NULL: not there */
+    double instead_us;       /* an op that stands in for others: the estimate of the GEMM among them */
 } mj_wanted;
 /* GEMMs with a token count: the estimate's best that also compiles. Else the default config of the first family of the
- * arch that has the op. */
+ * arch that has the op. An op that stands in for others: MJ_ERR_NOT_FOUND unless the estimate takes it for the faster,
+ * MJ_ERR_UNSUPPORTED where only the reference has it. */
 mj_status mj_kernel_choose(mj_context *context, const char *backend_name, const mj_wanted *wanted, mj_built *out,
                            mj_error *error);
 /* "cuda" for an NVIDIA arch, "cpu": whose compiler builds for it. */

@@ -87,6 +87,13 @@ static mj_json *map_to_json(const mj_tensor_map_rule *rule)
                 mj_json_add_int(object, "box_rows", rule->box_rows) &&
                 mj_json_add_int(object, "box_elements", rule->box_elements) &&
                 mj_json_add_int(object, "swizzle_bytes", rule->swizzle_bytes);
+    mj_json *axes = good && rule->axis_count ? mj_json_add(object, "axes", mj_json_array()) : NULL;
+    for (uint32_t i = 0; good && i < rule->axis_count; i++) {
+        mj_json *axis = mj_json_push(axes, mj_json_object());
+        good = axis && mj_json_add_int(axis, "count", (int64_t)rule->axes[i].count) &&
+               mj_json_add_int(axis, "stride_rows", (int64_t)rule->axes[i].stride_rows) &&
+               mj_json_add_int(axis, "box", rule->axes[i].box);
+    }
     if (!good) {
         mj_json_free(object);
         return NULL;
@@ -300,6 +307,31 @@ static uint32_t index_of(const char *name, const char *const *names, uint32_t co
     return at;
 }
 
+/* Of a map of more than two dimensions. */
+static mj_status read_axes(const mj_json *object, mj_tensor_map_rule *out, mj_error *error)
+{
+    const mj_json *axes = mj_json_get(object, "axes");
+    mj_status status = MJ_OK;
+    if (!axes) {
+        return MJ_OK;
+    }
+    if (!mj_json_is_array(axes) || mj_json_count(axes) > MJ_TENSOR_AXES_MAX) {
+        return mj_fail(error, MJ_ERR_FORMAT, "axes: an array of at most %d objects", MJ_TENSOR_AXES_MAX);
+    }
+    out->axis_count = (uint32_t)mj_json_count(axes);
+    for (uint32_t i = 0; status == MJ_OK && i < out->axis_count; i++) {
+        const mj_json *axis = mj_json_at(axes, i);
+        int64_t count = 0, stride = 0;
+        status = mj_json_read_int(axis, "count", 1, UINT32_MAX, &count, error);
+        status = status == MJ_OK ? mj_json_read_int(axis, "stride_rows", 1, INT64_MAX, &stride, error) : status;
+        status = status == MJ_OK ? read_u32(axis, "box", 1, INT32_MAX, &out->axes[i].box, error) : status;
+        status = mj_json_within(error, status, "axes.");
+        out->axes[i].count = (uint64_t)count;
+        out->axes[i].stride_rows = (uint64_t)stride;
+    }
+    return status;
+}
+
 static mj_status read_map(const mj_json *object, mj_tensor_map_rule *out, mj_error *error)
 {
     char source[MJ_NAME_MAX] = "", unit[MJ_NAME_MAX] = "";
@@ -322,6 +354,7 @@ static mj_status read_map(const mj_json *object, mj_tensor_map_rule *out, mj_err
     for (size_t i = 0; status == MJ_OK && i < sizeof figures / sizeof *figures; i++) {
         status = read_u32(object, figures[i].key, 0, INT32_MAX, figures[i].out, error);
     }
+    status = status == MJ_OK ? read_axes(object, out, error) : status;
     if (status != MJ_OK) {
         return status;
     }

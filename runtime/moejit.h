@@ -173,14 +173,20 @@ MJ_API mj_status mj_stream_sync(mj_device *device, void *stream, mj_error *error
  * M tokens use the tuned row nearest to M in log scale: between tuned a < b the border is sqrt(a*b). A row
  * serves up to 8 times as many, or as few, tokens as it was tuned at; tokens that no row of a source reaches
  * go to the next source, and what no source reaches to the nearest row of the first that has one. A stored
- * row whose kernel cannot be had is skipped; the log (level 1) and, if nothing else serves, the error say why. */
+ * row whose kernel cannot be had is skipped; the log (level 1) and, if nothing else serves, the error say why.
+ *
+ * gemm1_act does the work of gemm1 and activation in one launch. It has rows for those tokens only for which
+ * it is used instead of them: where the source of gemm1's row knows it as the faster one, at the same M. A
+ * store and a pack know it from a tune that timed all three, the estimate from its model. The reason says so:
+ * "replaces gemm1 + activation: 12.3 us instead of 14.1". gemm1 and activation keep their rows. */
 typedef struct mj_plan mj_plan;
 
 enum {                               /* mj_plan_options.flags */
-       MJ_PLAN_REQUIRE_VERIFIED = 1, /* use verified rows only; MJ_ERR_UNVERIFIED where there are none */
+       MJ_PLAN_REQUIRE_VERIFIED = 1, /* use verified rows only; MJ_ERR_UNVERIFIED where there are none (gemm1_act:
+                                     done without) */
        MJ_PLAN_IGNORE_STORE = 2,     /* as if nothing were tuned */
-       MJ_PLAN_REFERENCE = 4,        /* the reference family for both GEMMs: slow, for checking; never verified
-                                     at first, so not with MJ_PLAN_REQUIRE_VERIFIED */
+       MJ_PLAN_REFERENCE = 4,        /* the reference family for both GEMMs, one step at a time: slow, for checking;
+                                     never verified at first, so not with MJ_PLAN_REQUIRE_VERIFIED */
        MJ_PLAN_NO_WORKSPACE = 8      /* the plan allocates none: every mj_layer brings its own */
 };
 
@@ -237,7 +243,8 @@ MJ_API void mj_plan_destroy(mj_plan *plan);
  * An index out of range gives NULL. Any thread, but not during mj_plan_selfcheck.  [sync: no | alloc: no | gpu: no] */
 MJ_API uint32_t mj_plan_row_count(const mj_plan *plan);
 MJ_API const mj_plan_row *mj_plan_get_row(const mj_plan *plan, uint32_t index);
-/* true: every row is verified.  [sync: no | alloc: no | gpu: no] */
+/* true: every row is verified that a launch uses: not those of gemm1 and activation where gemm1_act has all
+ * their tokens.  [sync: no | alloc: no | gpu: no] */
 MJ_API bool mj_plan_is_verified(const mj_plan *plan);
 
 /* Bytes of workspace that a launch of up to max_tokens tokens needs, roughly
@@ -266,6 +273,8 @@ MJ_API mj_status mj_plan_selfcheck(mj_plan *plan, uint32_t token_count, double s
  *     quantise1   x -> codes and scales, where the scheme's GEMMs multiply codes (fp8 W8A8)
  *     gemm1       rows of x through the sorted pairs, times weights1, plus bias1   [rows, G*N]
  *     activation  [rows, G*N] -> [rows, N]
+ *     gemm1_act   gemm1 and activation at once, without a rounding between them: runs in the place of both
+ *                 where the plan has a row of it for M                             [rows, N]
  *     quantise2   [rows, N] -> codes and scales, likewise
  *     gemm2       times weights2, plus bias2, times the top-k weight               [pairs, H]
  *     combine     sum of a token's pairs -> y
@@ -306,16 +315,18 @@ typedef struct mj_layer {
  * MJ_ERR_DEVICE, MJ_ERR_DEVICE_LOST.  [sync: no | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_prepare_workspace(mj_plan *plan, void *workspace, void *stream, mj_error *error);
 
-/* Launches the layer: five kernels (seven with quantise), in order, on `stream`. All pointers of `layer` are device
- * pointers, aligned to 16 bytes (a tuned kernel may ask for more: the error names the pointer and the alignment). `layer` itself may go
- * when the call returns; what it points to must stay until the stream has passed. M = 0 launches nothing.
+/* Launches the layer: five kernels (two more with quantise, one less with gemm1_act), in order, on `stream`.
+ * All pointers of `layer` are device pointers, aligned to 16 bytes (a tuned kernel may ask for more: the error
+ * names the pointer and the alignment). `layer` itself may go when the call returns; what it points to must stay
+ * until the stream has passed. M = 0 launches nothing.
  * Nothing is launched on MJ_ERR_ARGUMENT (a null or misaligned pointer, a bias or scales where none belong) and
  * MJ_ERR_CAPACITY (M > max_tokens). MJ_ERR_DEVICE, MJ_ERR_DEVICE_LOST: a launch was refused; y is undefined.
  * Host cost: below 5 microseconds per kernel beside the driver's.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream, mj_error *error);
 
 /* One op of the layer on the same arguments, as mj_plan_run would launch it: MJ_OP_TABLES .. MJ_OP_COMBINE. Ops before
- * it must have run on this workspace; an op that the scheme does without launches nothing. For profilers and
+ * it must have run on this workspace; an op that the scheme does without launches nothing, nor does gemm1_act where
+ * the plan has no row of it for M. gemm1 and activation are launched also where it has. For profilers and
  * benchmarks. Statuses as mj_plan_run.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *stream, mj_error *error);
 

@@ -152,6 +152,9 @@ mj_status mj_pack_use_read(const mj_json *use, uint32_t variant_count, mj_pack_u
     if (status == MJ_OK) {
         status = mj_json_read_number(use, "time_us_median", &out->time_us_median, error);
     }
+    if (status == MJ_OK && mj_json_get(use, "instead_us")) {
+        status = mj_json_read_number(use, "instead_us", &out->instead_us, error);
+    }
     out->variant = (uint32_t)variant;
     return status;
 }
@@ -178,8 +181,7 @@ static mj_status visit_group(const mj_json *group, uint32_t token_count, uint32_
     for (const mj_json *use = mj_json_first(group); use; use = mj_json_next(use)) {
         pack_visit at = {.token_count = token_count};
         mj_status status = mj_op_parse(mj_json_key(use), &at.op, error);
-        bool is_gemm = at.op == MJ_OP_GEMM1 || at.op == MJ_OP_GEMM2;
-        if (status != MJ_OK || is_gemm != (token_count > 0)) {
+        if (status != MJ_OK || mj_op_is_gemm(at.op) != (token_count > 0)) {
             return mj_fail(error, MJ_ERR_FORMAT, "pack: %s does not belong where it stands",
                            mj_json_key(use) ? mj_json_key(use) : "a value");
         }
@@ -519,6 +521,8 @@ static mj_status add_offer(void *user, const pack_visit *at, mj_error *error)
     offer->origin = MJ_ORIGIN_PACK;
     offer->verified = visit->same_identity && at->use.verified;
     offer->time_us_median = visit->same_identity ? at->use.time_us_median : 0;
+    offer->us = at->use.time_us_median;
+    offer->instead_us = at->use.instead_us;
     if (!offer->verified) {
         snprintf(offer->reason, sizeof offer->reason, "pack: %s",
                  visit->difference[0] ? visit->difference : "not verified on this device");

@@ -13,7 +13,8 @@
  *       "identity": { "device", "arch", "sm_count", "memory_bytes", "driver", "compiler", "generator" },   if verified somewhere
  *       "ops": { "tables": {use}, "activation": {use}, "combine": {use} },
  *       "rows": { "1": { "gemm1": {use}, "gemm2": {use} }, "16": ... } }
- *     use = { "variant": index, "verified": bool, "time_us_median": number }
+ *     use = { "variant": index, "verified": bool, "time_us_median": number, "instead_us": number }
+ * A row holds "gemm1_act" where it is used for gemm1 and activation; instead_us, which may be left out, is what these took.
  * A pack of another generator version is refused: argument structs may differ.
  */
 #ifndef MOEJIT_PACK_H
@@ -44,7 +45,7 @@ typedef struct mj_pack_table { /* rows_json; mj_pack_table_free */
 typedef struct mj_pack_use {
     uint32_t variant;
     bool verified;
-    double time_us_median;
+    double time_us_median, instead_us;
 } mj_pack_use;
 
 mj_status mj_pack_table_parse(const char *rows_json, mj_pack_table *out, mj_error *error);

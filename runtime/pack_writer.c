@@ -32,17 +32,12 @@ typedef struct writer {
 
 /* ---- What is to be written ---- */
 
-static bool is_gemm(mj_op op)
-{
-    return op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2;
-}
-
 static mj_status check_entry(const mj_pack_target *target, uint32_t index, const char *problem, mj_error *error)
 {
     const mj_pack_entry *entry = &target->entries[index];
     char text[256];
     if (!entry->manifest || !entry->binary || !entry->binary_bytes || entry->op < 0 || entry->op > MJ_OP_COMBINE ||
-        entry->manifest->op != entry->op || is_gemm(entry->op) != (entry->token_count > 0)) {
+        entry->manifest->op != entry->op || mj_op_is_gemm(entry->op) != (entry->token_count > 0)) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "pack entry %" PRIu32 " is not a kernel of a layer", index);
     }
     mj_status status = mj_problem_print(&entry->manifest->problem, text, sizeof text, error);
@@ -84,7 +79,7 @@ static mj_status check_target(const mj_pack_contents *contents, uint32_t index, 
     }
     for (uint32_t op = MJ_OP_TABLES; status == MJ_OK && op <= MJ_OP_COMBINE; op++) {
         bool quantise = op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
-        if (!has_op[op] && (!quantise || needs_quantise)) {
+        if (!has_op[op] && (!mj_op_is_optional((mj_op)op) || (quantise && needs_quantise))) {
             return mj_fail(error, MJ_ERR_ARGUMENT, "pack: no kernel for %s on %s", mj_op_name((mj_op)op), target->arch);
         }
     }
@@ -164,7 +159,8 @@ static bool add_use(mj_json *group, const writer *w, target_place at, uint32_t e
     mj_json *use = mj_json_add(group, mj_op_name(entry->op), mj_json_object());
     return mj_json_add_int(use, "variant", w->item_of[at.first + entry_index]) &&
            mj_json_add_bool(use, "verified", entry->verified && at.target->identity) &&
-           mj_json_add_number(use, "time_us_median", entry->time_us_median);
+           mj_json_add_number(use, "time_us_median", entry->time_us_median) &&
+           (entry->instead_us <= 0 || mj_json_add_number(use, "instead_us", entry->instead_us));
 }
 
 static bool add_identity(mj_json *root, const mj_identity *identity)

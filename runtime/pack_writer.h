@@ -7,12 +7,13 @@
 
 typedef struct mj_pack_entry { /* one kernel in use; equal binaries are written once */
     mj_op op;
-    uint32_t token_count; /* the row of gemm1 and gemm2; 0 for the other ops */
+    uint32_t token_count; /* the row of a GEMM; 0 for the other ops */
     const mj_manifest *manifest;
     const void *binary;
     size_t binary_bytes;
     bool verified;         /* on its target's identity; ignored without one */
     double time_us_median; /* 0: not measured */
+    double instead_us;     /* gemm1_act: what gemm1 and activation took; 0: not measured */
 } mj_pack_entry;
 
 typedef struct mj_pack_target { /* the kernels for one arch */
@@ -20,7 +21,8 @@ typedef struct mj_pack_target { /* the kernels for one arch */
     const char *compiler;        /* "nvrtc 13.0" */
     const mj_identity *identity; /* of the device that verified it; NULL: none did */
     uint32_t entry_count;
-    const mj_pack_entry *entries; /* tables, activation, combine, and gemm1 and gemm2 at one token count or more */
+    /* tables, activation, combine, and gemm1 and gemm2 at one token count or more; gemm1_act where it is used beside a gemm1 */
+    const mj_pack_entry *entries;
 } mj_pack_target;
 
 typedef struct mj_pack_contents {

@@ -85,8 +85,9 @@ static void merge_rows(mj_plan *plan)
         for (uint32_t i = span.first; i < span.first + span.count; i++) {
             mj_plan_entry *entry = &plan->entries[i];
             mj_plan_entry *last = plan->ops[op].count ? &plan->entries[kept - 1] : NULL;
-            if (last && last->kernel == entry->kernel && last->row.origin == entry->row.origin &&
-                last->row.verified == entry->row.verified && strcmp(last->row.reason, entry->row.reason) == 0) {
+            if (last && last->kernel == entry->kernel && last->row.tokens_to + 1 == entry->row.tokens_from &&
+                last->row.origin == entry->row.origin && last->row.verified == entry->row.verified &&
+                strcmp(last->row.reason, entry->row.reason) == 0) {
                 last->row.tokens_to = entry->row.tokens_to;
                 continue;
             }
@@ -229,10 +230,25 @@ const mj_plan_row *mj_plan_get_row(const mj_plan *plan, uint32_t index)
     return plan && index < plan->entry_count ? &plan->entries[index].row : NULL;
 }
 
+/* For some of its tokens no other op stands in. */
+static bool row_is_run(const mj_plan *plan, const mj_plan_row *row)
+{
+    mj_op other = mj_op_stand_in(row->op);
+    uint64_t next = row->tokens_from;
+    for (uint32_t i = 0; other != MJ_OP_COUNT && i < plan->ops[other].count; i++) {
+        const mj_plan_row *instead = &plan->entries[plan->ops[other].first + i].row;
+        if (instead->tokens_from <= next && next <= instead->tokens_to) {
+            next = (uint64_t)instead->tokens_to + 1;
+        }
+    }
+    return next <= row->tokens_to;
+}
+
 bool mj_plan_is_verified(const mj_plan *plan)
 {
     for (uint32_t i = 0; plan && i < plan->entry_count; i++) {
-        if (!plan->entries[i].row.verified) {
+        const mj_plan_row *row = &plan->entries[i].row;
+        if (!row->verified && row_is_run(plan, row)) {
             return false;
         }
     }
@@ -248,11 +264,20 @@ const mj_plan_entry *mj_plan_find(const mj_plan *plan, mj_op op, uint32_t token_
 {
     const mj_plan_entry *entry = plan->entries + plan->ops[op].first;
     for (uint32_t i = 0; i < plan->ops[op].count; i++, entry++) {
-        if (token_count <= entry->row.tokens_to) {
+        if (entry->row.tokens_from <= token_count && token_count <= entry->row.tokens_to) {
             return entry;
         }
     }
     return NULL;
+}
+
+bool mj_plan_runs(const mj_plan *plan, mj_op op, uint32_t token_count)
+{
+    mj_op other = mj_op_stand_in(op);
+    if (other != MJ_OP_COUNT && mj_plan_find(plan, other, token_count)) {
+        return false;
+    }
+    return !mj_op_is_optional(op) || mj_plan_find(plan, op, token_count) != NULL;
 }
 
 /* ---- Running ---- */
@@ -396,6 +421,8 @@ static void set_op_values(const mj_plan *plan, mj_op op, const mj_layer *layer, 
         [MJ_OP_QUANTISE1] = {.input = inputs[0], .output = codes[0], .input_scales = scales[0]},
         [MJ_OP_GEMM1] = {codes[0], gemm1_output, address(layer->weights1), address(layer->bias1),
                          address(layer->weight_scales1), address(layer->weight_zeros1), scales[0]},
+        [MJ_OP_GEMM1_ACT] = {codes[0], activation, address(layer->weights1), address(layer->bias1),
+                             address(layer->weight_scales1), address(layer->weight_zeros1), scales[0]},
         [MJ_OP_ACTIVATION] = {.input = gemm1_output, .output = activation},
         [MJ_OP_QUANTISE2] = {.input = inputs[1], .output = codes[1], .input_scales = scales[1]},
         [MJ_OP_GEMM2] = {codes[1], pair_rows, address(layer->weights2), address(layer->bias2),
@@ -432,7 +459,7 @@ mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream, mj_err
     }
     set_values(plan, layer, values);
     for (uint32_t op = MJ_OP_TABLES; status == MJ_OK && op <= MJ_OP_COMBINE; op++) {
-        if (mj_plan_has(plan, (mj_op)op)) {
+        if (mj_plan_runs(plan, (mj_op)op, layer->token_count)) {
             status = run_op(plan, (mj_op)op, layer, values, stream, error);
         }
     }
@@ -449,7 +476,7 @@ mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *s
     if (op < MJ_OP_TABLES || op > MJ_OP_COMBINE) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "op %d is not an op of a layer", (int)op);
     }
-    if (layer->token_count == 0 || !mj_plan_has(plan, op)) {
+    if (layer->token_count == 0 || (mj_op_is_optional(op) && !mj_plan_find(plan, op, layer->token_count))) {
         return MJ_OK;
     }
     set_values(plan, layer, values);

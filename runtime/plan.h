@@ -14,6 +14,9 @@ typedef struct mj_plan_kernel {
 typedef struct mj_plan_entry {
     mj_plan_row row; /* what the user sees */
     uint32_t kernel; /* index in kernels */
+    /* While rows are chosen: the source, what its offer was tuned at, and the time it speaks of (0: none). */
+    uint32_t source, tuned_at;
+    double us;
 } mj_plan_entry;
 
 typedef struct mj_op_span { /* an op's entries: entries[first .. first+count), by tokens_from */
@@ -30,32 +33,26 @@ struct mj_plan {
     uint32_t kernel_count, kernel_capacity;
     mj_plan_kernel *kernels;
     uint32_t entry_count, entry_capacity;
-    mj_plan_entry *entries; /* sorted by op, then tokens_from; together they cover 1..max_tokens once per op */
+    mj_plan_entry
+        *entries; /* sorted by op, then tokens_from; together they cover 1..max_tokens once per op, but those of an
+                               op that stands in for others only the tokens where it does */
     mj_op_span ops[MJ_OP_COUNT];
     mj_workspace workspace;
     void *own_workspace;          /* device memory, or NULL */
     uint32_t pointer_align_bytes; /* of the caller's pointers: the largest of the kernels, at least 16 */
 };
 
-/* Ops of a layer that not every scheme has. */
-static inline bool mj_op_is_quantise(mj_op op)
-{
-    return op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
-}
 /* The op's kernels need the argument: all of them, since it is the scheme that does. */
 bool mj_plan_op_needs(const mj_plan *plan, mj_op op, mj_arg arg);
-/* The plan has rows for the op: always, but for quantise. */
-static inline bool mj_plan_has(const struct mj_plan *plan, mj_op op)
-{
-    return plan->ops[op].count > 0 || !mj_op_is_quantise(op);
-}
+/* A layer of so many tokens launches the op: the plan has it, and none that stands in for it. */
+bool mj_plan_runs(const mj_plan *plan, mj_op op, uint32_t token_count);
 
 /* Loads `binary` unless a kernel with this key is there already. */
 mj_status mj_plan_add_kernel(mj_plan *plan, const char *key, const mj_manifest *manifest, const void *binary,
                              size_t bytes, uint32_t *index, mj_error *error);
 /* Index of the kernel with this key, or UINT32_MAX. */
 uint32_t mj_plan_find_kernel(const mj_plan *plan, const char *key);
-/* The entry that serves `token_count` tokens, 1..max_tokens. */
+/* The entry that serves `token_count` tokens, 1..max_tokens; NULL: there is none, which only an optional op may say. */
 const mj_plan_entry *mj_plan_find(const mj_plan *plan, mj_op op, uint32_t token_count);
 
 #endif

@@ -321,7 +321,7 @@ mj_status mj_ref_gemm_row(const mj_problem *problem, const mj_scheme *scheme, mj
     if (!io) {
         return mj_fail(error, MJ_ERR_UNSUPPORTED, "the host reference does not know scheme %s", scheme->name);
     }
-    if ((op != MJ_OP_GEMM1 && op != MJ_OP_GEMM2) || row >= (uint64_t)offsets[problem->expert_count]) {
+    if (!mj_op_is_gemm(op) || row >= (uint64_t)offsets[problem->expert_count]) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "row %llu of %s is outside the routed rows", (unsigned long long)row,
                        mj_op_name(op));
     }
@@ -330,18 +330,23 @@ mj_status mj_ref_gemm_row(const mj_problem *problem, const mj_scheme *scheme, mj
     uint32_t expert = expert_of_row(offsets, problem->expert_count, row);
     int32_t pair = sorted_pairs[row];
     double factor = second ? (double)topk_weights[pair] : 1.0;
-    double *input_row = malloc(2 * (size_t)shape.k * sizeof(double));
+    double *input_row = malloc((2 * (size_t)shape.k + shape.n) * sizeof(double));
+    double *sums = op == MJ_OP_GEMM1_ACT && input_row ? input_row + 2 * (size_t)shape.k : out;
     if (!input_row) {
         return mj_fail(error, MJ_ERR_MEMORY, "reference row of %u elements", shape.k);
     }
     mj_status status =
         mj_ref_input_row(scheme, shape.k, arrays, second ? row : (uint64_t)pair / problem->top_k, input_row, error);
     if (status == MJ_OK) {
-        status = dot_rows(scheme, shape, arrays, expert, input_row, input_row + shape.k, out, error);
+        status = dot_rows(scheme, shape, arrays, expert, input_row, input_row + shape.k, sums, error);
     }
     for (uint32_t column = 0; column < shape.n && status == MJ_OK; column++) {
         double bias = arrays->bias ? io->load(arrays->bias, (uint64_t)expert * shape.n + column) : 0;
-        out[column] = (out[column] + bias) * factor;
+        sums[column] = (sums[column] + bias) * factor;
+    }
+    for (uint32_t column = 0; op == MJ_OP_GEMM1_ACT && column < shape.out_n && status == MJ_OK; column++) {
+        double up = problem->gated ? sums[shape.out_n + column] : 0;
+        out[column] = mj_ref_activation(problem->activation, problem->gated, sums[column], up);
     }
     free(input_row);
     return status;

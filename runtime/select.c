@@ -12,6 +12,7 @@ enum { OFFERS_MAX = 4096 };
 typedef struct selector {
     mj_plan *plan;
     mj_op op;
+    uint32_t source;  /* being asked */
     mj_error why_not; /* the first reason an offer could not be used: of the best source */
     mj_error why_not_last;
     mj_store_source store;
@@ -146,11 +147,14 @@ static mj_status from_estimate(selector *s, mj_offer *offer, uint32_t *kernel, m
         .family = offer->origin == MJ_ORIGIN_REFERENCE ? "reference" : NULL,
         .token_count = offer->token_count,
         .device = device,
+        .instead_us = offer->instead_us,
     };
     mj_status status = mj_kernel_choose(device->context, device->backend->name, &wanted, &built, error);
     if (status != MJ_OK) {
         return status;
     }
+    offer->us = built.estimate_us;
+    offer->instead_us = built.instead_us;
     offer->manifest = built.manifest;
     memcpy(offer->key, built.entry.key, sizeof offer->key);
     status = mj_plan_add_kernel(s->plan, offer->key, &built.manifest, built.entry.compiled.binary,
@@ -255,13 +259,37 @@ static bool next_gap(const mj_plan *plan, mj_op op, mj_token_range range, mj_tok
     return gap->from <= gap->to;
 }
 
+/* "replaces gemm1 + activation: 12.3 us instead of 14.1; ", nothing for an op that stands for itself. */
+static void describe_stand_in(const mj_offer *offer, mj_op op, char *out, size_t bytes)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (int other = MJ_OP_TABLES; other <= MJ_OP_COMBINE; other++) {
+        if (mj_op_stand_in((mj_op)other) == op) {
+            snprintf(out + used, bytes - used, "%s%s", used ? " + " : "replaces ", mj_op_name((mj_op)other));
+            used = strlen(out);
+        }
+    }
+    if (used && offer->us > 0 && offer->instead_us > 0) {
+        snprintf(out + used, bytes - used, ": %.1f us instead of %.1f", offer->us, offer->instead_us);
+        used = strlen(out);
+    }
+    if (used) {
+        snprintf(out + used, bytes - used, "; ");
+    }
+}
+
 static void describe(const mj_offer *offer, mj_op op, mj_token_range gap, uint32_t kernel, mj_plan_entry *out)
 {
     const char *how = offer->supply == MJ_SUPPLY_ESTIMATE ? "estimated at"
                       : offer->supply == MJ_SUPPLY_BINARY ? "made for"
                                                           : "tuned at";
+    char replaces[72];
     memset(out, 0, sizeof *out);
+    describe_stand_in(offer, op, replaces, sizeof replaces);
     out->kernel = kernel;
+    out->tuned_at = offer->token_count;
+    out->us = offer->us;
     mj_plan_row *row = &out->row;
     row->op = op;
     row->tokens_from = gap.from;
@@ -276,8 +304,9 @@ static void describe(const mj_offer *offer, mj_op op, mj_token_range gap, uint32
         return;
     }
     bool far = gap.to / MJ_REACH > offer->token_count || gap.from < offer->token_count / MJ_REACH;
-    snprintf(row->reason, sizeof row->reason, "%s%s%s M=%" PRIu32 "%s", offer->reason, offer->reason[0] ? "; " : "",
-             how, offer->token_count, far ? ", nothing nearer" : "");
+    int chars = snprintf(row->reason, sizeof row->reason, "%s%s%s%s M=%" PRIu32 "%s", replaces, offer->reason,
+                         offer->reason[0] ? "; " : "", how, offer->token_count, far ? ", nothing nearer" : "");
+    (void)chars; /* cut if it must be */
 }
 
 static uint32_t neighbour(const mj_offers *offers, uint32_t index, int step)
@@ -307,6 +336,7 @@ static mj_status cover_with(selector *s, mj_offers *offers, uint32_t index, uint
         }
         mj_plan_entry entry;
         describe(offer, s->op, gap, kernel, &entry);
+        entry.source = s->source;
         mj_status status = insert_entry(s->plan, s->op, &entry, error);
         if (status != MJ_OK) {
             return status;
@@ -342,16 +372,11 @@ static bool is_covered(const selector *s)
 
 /* ---- Sources ---- */
 
-static bool is_gemm(mj_op op)
-{
-    return op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2;
-}
-
 static mj_status estimate_offers(selector *s, mj_offers *out, mj_error *error)
 {
     mj_context *context = s->plan->device->context;
-    bool reference = is_gemm(s->op) && (s->plan->flags & MJ_PLAN_REFERENCE);
-    bool ladder = is_gemm(s->op) && !reference;
+    bool reference = mj_op_is_gemm(s->op) && (s->plan->flags & MJ_PLAN_REFERENCE);
+    bool ladder = mj_op_is_gemm(s->op) && !reference;
     for (uint64_t tokens = ladder ? 1 : 0; tokens < 4 * (uint64_t)s->plan->max_tokens; tokens *= 4) {
         mj_offer *offer = mj_offers_add(context, out);
         if (!offer) {
@@ -401,7 +426,7 @@ static mj_status no_kernel(selector *s, mj_error *error)
 static mj_status select_op(selector *s, mj_error *error)
 {
     mj_context *context = s->plan->device->context;
-    bool only_estimate = is_gemm(s->op) && (s->plan->flags & MJ_PLAN_REFERENCE);
+    bool only_estimate = mj_op_is_gemm(s->op) && (s->plan->flags & MJ_PLAN_REFERENCE);
     uint32_t source_count = s->store.count + s->pack_count + 1;
     uint32_t asked = 0;
     mj_status status = MJ_OK;
@@ -414,12 +439,14 @@ static mj_status select_op(selector *s, mj_error *error)
     uint32_t first = only_estimate ? source_count - 1 : 0;
     for (uint32_t i = first; status == MJ_OK && i < source_count && !is_covered(s); i++) {
         asked = i + 1;
+        s->source = i;
         status = offers_of(s, i, &offers[i], error);
         if (status == MJ_OK) {
             status = cover(s, &offers[i], MJ_REACH, error);
         }
     }
     for (uint32_t i = first; status == MJ_OK && i < asked && !is_covered(s); i++) {
+        s->source = i;
         status = cover(s, &offers[i], UINT32_MAX, error);
     }
     if (status == MJ_OK && !is_covered(s)) {
@@ -429,6 +456,53 @@ static mj_status select_op(selector *s, mj_error *error)
         mj_free(context, offers[i].items);
     }
     mj_free(context, offers);
+    return status;
+}
+
+/* The op beside one row of those that it stands in for, if the row's source has it. */
+static mj_status stand_in_at(selector *s, mj_offers *offers, const mj_plan_entry *other, mj_error *error)
+{
+    for (uint32_t i = 0; i < offers->count; i++) {
+        mj_offer *offer = &offers->items[i];
+        uint32_t kernel = UINT32_MAX;
+        if (offer->dead || offer->token_count != other->tuned_at) {
+            continue;
+        }
+        if (offer->supply == MJ_SUPPLY_ESTIMATE) {
+            offer->instead_us = other->us;
+        }
+        mj_status status = obtain(s, offers, offer, &kernel, error);
+        if (status != MJ_OK || offer->dead) {
+            return status;
+        }
+        mj_plan_entry entry;
+        describe(offer, s->op, (mj_token_range){other->row.tokens_from, other->row.tokens_to}, kernel, &entry);
+        return insert_entry(s->plan, s->op, &entry, error);
+    }
+    return MJ_OK;
+}
+
+static mj_status select_stand_in(selector *s, mj_error *error)
+{
+    mj_plan *plan = s->plan;
+    mj_op_span others = plan->ops[mj_op_stands_for(s->op)];
+    uint32_t source_count = s->store.count + s->pack_count + 1;
+    mj_status status = MJ_OK;
+    plan->ops[s->op].first = plan->entry_count;
+    for (uint32_t source = 0; status == MJ_OK && source < source_count; source++) {
+        mj_offers offers = {0};
+        bool asked = false;
+        for (uint32_t i = others.first; status == MJ_OK && i < others.first + others.count; i++) {
+            mj_plan_entry other = plan->entries[i]; /* a copy: entries move as they grow */
+            if (other.source != source) {
+                continue;
+            }
+            status = asked ? MJ_OK : offers_of(s, source, &offers, error);
+            asked = true;
+            status = status == MJ_OK ? stand_in_at(s, &offers, &other, error) : status;
+        }
+        mj_free(plan->device->context, offers.items);
+    }
     return status;
 }
 
@@ -451,7 +525,7 @@ static void order_by_op(mj_plan *plan)
     }
 }
 
-/* quantise comes last, because the GEMMs' manifests say whether it is wanted: that needs no generator. */
+/* quantise comes late, because the GEMMs' manifests say whether it is wanted: that needs no generator. */
 static mj_status select_all(selector *s, mj_error *error)
 {
     static const mj_op layer_ops[] = {MJ_OP_TABLES,  MJ_OP_GEMM1,     MJ_OP_ACTIVATION, MJ_OP_GEMM2,
@@ -460,8 +534,15 @@ static mj_status select_all(selector *s, mj_error *error)
     for (size_t i = 0; status == MJ_OK && i < sizeof layer_ops / sizeof *layer_ops; i++) {
         s->op = layer_ops[i];
         mj_op gemm = s->op == MJ_OP_QUANTISE2 ? MJ_OP_GEMM2 : MJ_OP_GEMM1;
-        if (!mj_op_is_quantise(s->op) || mj_plan_op_needs(s->plan, gemm, MJ_ARG_INPUT_SCALES)) {
+        if (!mj_op_is_optional(s->op) || mj_plan_op_needs(s->plan, gemm, MJ_ARG_INPUT_SCALES)) {
             status = select_op(s, error);
+        }
+    }
+    bool as_asked = s->plan->flags & MJ_PLAN_REFERENCE;
+    for (uint32_t op = MJ_OP_TABLES; status == MJ_OK && !as_asked && op <= MJ_OP_COMBINE; op++) {
+        if (mj_op_stands_for((mj_op)op) != MJ_OP_COUNT) {
+            s->op = (mj_op)op;
+            status = select_stand_in(s, error);
         }
     }
     if (status == MJ_OK) {

@@ -9,6 +9,9 @@
  * the border is sqrt(a*b), which belongs to a. An offer reaches a factor of MJ_REACH to both sides; tokens that no offer of a
  * source reaches go to the next source. What is left when all sources were asked goes to the nearest offer of the first
  * source that has any, however far, and the reason says so. An offer whose kernel cannot be had is skipped and logged.
+ *
+ * An op that stands in for others (gemm1_act) has no tokens of its own: where the first of the others was given tokens, the
+ * same source is asked whether it is faster at what that row was tuned at. It then gets the same tokens; the others keep theirs.
  */
 #ifndef MOEJIT_SELECT_H
 #define MOEJIT_SELECT_H
@@ -36,7 +39,9 @@ typedef struct mj_offer {
     bool verified;
     char reason[112]; /* first part of the row's reason; "" when there is nothing to explain */
     double time_us_median;
-    bool dead; /* its kernel cannot be had */
+    double us;         /* the time that the source has: another device's too, or the estimate's; 0: none */
+    double instead_us; /* of an op that stands in for others: what these take, likewise */
+    bool dead;         /* its kernel cannot be had */
 } mj_offer;
 
 typedef struct mj_offers { /* of one source, for one op, sorted by token_count */
@@ -69,6 +74,7 @@ typedef struct mj_store_source { /* select_store.c: the files that bear on a pla
 
 mj_status mj_store_source_open(mj_plan *plan, mj_store_source *out, mj_error *error);
 void mj_store_source_close(mj_store_source *source);
+/* Of an op that stands in for others, here and in a pack: only where it is the faster. */
 mj_status mj_store_source_offers(mj_plan *plan, const mj_store_source *source, uint32_t file_index, mj_op op,
                                  mj_offers *out, mj_error *error);
 

@@ -167,6 +167,7 @@ static mj_status add_choice(mj_plan *plan, const mj_store_source *source, uint32
     offer->origin = exact ? MJ_ORIGIN_STORE : MJ_ORIGIN_STORE_ARCH;
     offer->verified = exact && choice->verified;
     offer->time_us_median = exact ? choice->time_us_median : 0;
+    offer->us = choice->time_us_median;
     if (!exact) {
         snprintf(offer->reason, sizeof offer->reason, "%s", source->files[index].difference);
     } else if (!choice->verified) {
@@ -199,17 +200,24 @@ mj_status mj_store_source_offers(mj_plan *plan, const mj_store_source *source, u
                                  mj_offers *out, mj_error *error)
 {
     const mj_store_file *file = &source->files[file_index].file;
-    if (op != MJ_OP_GEMM1 && op != MJ_OP_GEMM2) {
+    if (!mj_op_is_gemm(op)) {
         const mj_choice *choice = &file->ops[op];
         return choice->present ? add_choice(plan, source, file_index, op, choice, 0, plan->routing, out, error) : MJ_OK;
     }
     const char *routing = pick_routing(file, plan->routing);
     mj_status status = MJ_OK;
     for (uint32_t i = 0; status == MJ_OK && i < file->row_count; i++) {
-        const mj_store_row *row = &file->rows[i];
-        const mj_choice *choice = op == MJ_OP_GEMM1 ? &row->gemm1 : &row->gemm2;
-        if (choice->present && row->token_count && strcmp(row->routing, routing) == 0) {
-            status = add_choice(plan, source, file_index, op, choice, row->token_count, routing, out, error);
+        mj_store_row *row = &file->rows[i];
+        const mj_choice *choice = mj_store_row_choice(row, op);
+        double instead_us = 0;
+        if (!choice->present || !row->token_count || strcmp(row->routing, routing) != 0 ||
+            !mj_store_row_prefers(row, op, &instead_us)) {
+            continue;
+        }
+        uint32_t before = out->count;
+        status = add_choice(plan, source, file_index, op, choice, row->token_count, routing, out, error);
+        if (status == MJ_OK && out->count > before) {
+            out->items[before].instead_us = instead_us;
         }
     }
     return status;

@@ -330,7 +330,7 @@ static mj_status check_op(session *s, mj_op op, mj_error *error)
 {
     mj_plan *plan = s->plan;
     bool has_base = false;
-    mj_status status = mj_plan_has(plan, op) ? prepare_operands(s, op, error) : MJ_OK;
+    mj_status status = plan->ops[op].count > 0 ? prepare_operands(s, op, error) : MJ_OK;
     for (uint32_t i = 0; status == MJ_OK && i < plan->ops[op].count; i++) {
         uint32_t kernel = plan->entries[plan->ops[op].first + i].kernel;
         bool seen = false;

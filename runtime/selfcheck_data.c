@@ -219,7 +219,7 @@ static mj_status begin_gemm(mj_check *check, mj_error *error)
     mj_operands all;
     mj_gemm_shape shape = mj_problem_gemm(&check->problem, check->op);
     uint64_t pairs = (uint64_t)check->token_count * check->problem.top_k;
-    uint64_t rows = check->op == MJ_OP_GEMM1 ? check->token_count : pairs;
+    uint64_t rows = mj_op_is_gemm1(check->op) ? check->token_count : pairs;
     mj_status status = mj_operands_describe(&check->scheme, &check->problem, check->op, rows, &all, error);
     const struct {
         mj_arg arg;
@@ -276,14 +276,14 @@ mj_status mj_check_begin(mj_check *check, mj_op op, mj_error *error)
 {
     end(check);
     check->op = op;
-    if (op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2) {
+    if (mj_op_is_gemm(op)) {
         return begin_gemm(check, error);
     }
     if (op == MJ_OP_TABLES) {
         return MJ_OK;
     }
     add(check, MJ_ARG_INPUT, input_elements(check) * check->io.word_bytes, &check->io);
-    if (op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2) {
+    if (mj_op_is_quantise(op)) {
         uint64_t rows = mj_check_output_shape(check, op).rows;
         uint32_t per_row = mj_ref_scales_per_row(&check->scheme, mj_problem_gemm(&check->problem, op).k);
         if (per_row) {

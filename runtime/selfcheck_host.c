@@ -18,11 +18,6 @@ static uint64_t gates(const mj_check *check)
     return check->problem.gated ? 2 : 1;
 }
 
-static bool is_gemm(mj_op op)
-{
-    return op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2;
-}
-
 mj_check_shape mj_check_output_shape(const mj_check *check, mj_op op)
 {
     const mj_problem *problem = &check->problem;
@@ -32,6 +27,7 @@ mj_check_shape mj_check_output_shape(const mj_check *check, mj_op op)
         return (mj_check_shape){check->token_count, problem->hidden, MJ_CODE_BYTES};
     case MJ_OP_GEMM1:
         return (mj_check_shape){check->local_rows, gates(check) * problem->intermediate, MJ_IO_BYTES};
+    case MJ_OP_GEMM1_ACT:
     case MJ_OP_ACTIVATION:
         return (mj_check_shape){check->local_rows, problem->intermediate, MJ_IO_BYTES};
     case MJ_OP_QUANTISE2:
@@ -122,7 +118,7 @@ static mj_check_want gemm_value(const mj_check *check, uint64_t row, uint64_t co
 {
     mj_gemm_shape shape = mj_problem_gemm(&check->problem, check->op);
     uint64_t expert = expert_of_row(check, row), pair = (uint64_t)check->sorted_pairs[row];
-    uint64_t in_row = check->op == MJ_OP_GEMM1 ? pair / check->problem.top_k : row;
+    uint64_t in_row = mj_op_is_gemm1(check->op) ? pair / check->problem.top_k : row;
     double sums[2] = {0, 0};
     sum_products(check, shape, in_row, expert, column, sums);
     double factor = check->op == MJ_OP_GEMM2 ? (double)check->topk_weights[pair] : 1;
@@ -164,11 +160,60 @@ static int64_t row_of_pair(const mj_check *check, uint64_t pair)
     return -1;
 }
 
+/* 16-bit floats in, sums in float, one rounding: nothing else to lose digits by. */
+static bool is_exact(const mj_check *check)
+{
+    const mj_scheme *s = &check->scheme;
+    return !mj_op_is_gemm(check->op) ||
+           (!s->scale.format[0] && !s->decode_count && strcmp(s->input_format, s->io_format) == 0);
+}
+
+typedef struct allowance { /* of a value; of the size of its terms */
+    double relative, rest;
+} allowance;
+
+/* Two units in the last place, and a little of the size of the sum's terms; where kernels may round on the way, what the scheme's
+ * tolerance allows. A product that lacks one step of 16 in 16384 is off by 3 % of that size. */
+static allowance allowed(const mj_check *check)
+{
+    const mj_tolerance *tolerance = &check->scheme.tolerance;
+    double unit = strcmp(check->scheme.io_format, "bf16") == 0 ? 1.0 / 128 : 1.0 / 1024;
+    return is_exact(check) ? (allowance){unit, 1.0 / 4096}
+                           : (allowance){tolerance->element_rel, tolerance->element_rms};
+}
+
+/* The size is what the curve makes of what its sums are allowed, and of some roundings of floats on the way: (1 + erf) is not
+ * exact. */
+static mj_check_want gemm_act_value(const mj_check *check, uint64_t row, uint64_t column)
+{
+    const mj_problem *problem = &check->problem;
+    allowance a = allowed(check);
+    mj_check_want gate = gemm_value(check, row, column), up = {0, 0};
+    if (problem->gated) {
+        up = gemm_value(check, row, problem->intermediate + column);
+    }
+    double relative = is_exact(check) ? 0 : a.relative; /* sums are not rounded before the curve */
+    double gate_off = a.rest * gate.size + relative * fabs(gate.value);
+    double up_off = a.rest * up.size + relative * fabs(up.value);
+    double value = mj_ref_activation(problem->activation, problem->gated, gate.value, up.value);
+    double off = 0x1p-20 * (fabs(gate.value) + 1) * (fabs(up.value) + 1);
+    for (int i = 0; i < 4; i++) {
+        double moved =
+            mj_ref_activation(problem->activation, problem->gated, gate.value + (i & 1 ? gate_off : -gate_off),
+                              up.value + (i & 2 ? up_off : -up_off));
+        off = fmax(off, fabs(moved - value));
+    }
+    return (mj_check_want){value, off / a.rest};
+}
+
 mj_check_want mj_check_value(const mj_check *check, uint64_t row, uint64_t column)
 {
     const double io_size = 14; /* of four of the io data: their mean square is 7.1, twice */
     if (check->op == MJ_OP_GEMM1) {
         return gemm_value(check, row, column);
+    }
+    if (check->op == MJ_OP_GEMM1_ACT) {
+        return gemm_act_value(check, row, column);
     }
     if (check->op == MJ_OP_GEMM2) {
         int64_t sorted = row_of_pair(check, row);
@@ -186,23 +231,10 @@ static double io_value(const mj_check *check, uint16_t code)
     return mj_ref_load(check->scheme.io_format, &code, 0);
 }
 
-/* 16-bit floats in, sums in float, one rounding: nothing else to lose digits by. */
-static bool is_exact(const mj_check *check)
-{
-    const mj_scheme *s = &check->scheme;
-    return !is_gemm(check->op) ||
-           (!s->scale.format[0] && !s->decode_count && strcmp(s->input_format, s->io_format) == 0);
-}
-
-/* Two units in the last place, and a little of the size of the sum's terms; where kernels may round on the way, what the scheme's
- * tolerance allows. A product that lacks one step of 16 in 16384 is off by 3 % of that size. */
 static bool is_near(const mj_check *check, double got, mj_check_want want)
 {
-    const mj_tolerance *tolerance = &check->scheme.tolerance;
-    bool exact = is_exact(check);
-    double unit = strcmp(check->scheme.io_format, "bf16") == 0 ? 1.0 / 128 : 1.0 / 1024;
-    double relative = exact ? unit : tolerance->element_rel, rest = exact ? 1.0 / 4096 : tolerance->element_rms;
-    return fabs(got - want.value) <= relative * fabs(want.value) + rest * want.size;
+    allowance a = allowed(check);
+    return fabs(got - want.value) <= a.relative * fabs(want.value) + a.rest * want.size;
 }
 
 typedef struct comparison {
@@ -277,7 +309,7 @@ mj_status mj_check_output(const mj_check *check, const void *output, const void 
 {
     comparison c = {check, mj_check_output_shape(check, check->op), output, base, 0, 0};
     uint64_t count = c.shape.rows * c.shape.columns;
-    uint64_t depth = is_gemm(check->op) ? mj_problem_gemm(&check->problem, check->op).k : 16;
+    uint64_t depth = mj_op_is_gemm(check->op) ? mj_problem_gemm(&check->problem, check->op).k : 16;
     mj_status status = check_every(&c, error);
     if (count > PRODUCTS_MAX / depth) {
         status = status == MJ_OK ? check_samples(&c, PRODUCTS_MAX / depth, error) : status;
@@ -286,7 +318,8 @@ mj_status mj_check_output(const mj_check *check, const void *output, const void 
             status = check_element(&c, i, error);
         }
     }
-    if (status == MJ_OK && is_gemm(check->op) && sqrt(c.difference) > check->scheme.tolerance.row_norm * sqrt(c.want)) {
+    if (status == MJ_OK && mj_op_is_gemm(check->op) &&
+        sqrt(c.difference) > check->scheme.tolerance.row_norm * sqrt(c.want)) {
         return mj_fail(error, MJ_ERR_WRONG_RESULT,
                        "%s of %" PRIu32 " tokens: errors are %.3g of the values in the mean, scheme %s allows %.3g",
                        mj_op_name(check->op), check->token_count, sqrt(c.difference / c.want), check->problem.scheme,

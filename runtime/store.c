@@ -93,6 +93,31 @@ mj_store_row *mj_store_row_at(mj_store_file *file, uint32_t token_count, const c
     return row;
 }
 
+mj_choice *mj_store_row_choice(mj_store_row *row, mj_op op)
+{
+    static const size_t offsets[MJ_OP_COUNT] = {
+        [MJ_OP_GEMM1] = offsetof(mj_store_row, gemm1),
+        [MJ_OP_GEMM1_ACT] = offsetof(mj_store_row, gemm1_act),
+        [MJ_OP_ACTIVATION] = offsetof(mj_store_row, activation),
+        [MJ_OP_GEMM2] = offsetof(mj_store_row, gemm2),
+    };
+    return offsets[op] ? (mj_choice *)(void *)((char *)row + offsets[op]) : NULL;
+}
+
+bool mj_store_row_prefers(mj_store_row *row, mj_op op, double *instead_us)
+{
+    const mj_choice *choice = mj_store_row_choice(row, op);
+    *instead_us = 0;
+    if (mj_op_stands_for(op) == MJ_OP_COUNT) {
+        return true;
+    }
+    for (int other = 0; other < MJ_OP_COUNT; other++) {
+        const mj_choice *part = mj_op_stand_in((mj_op)other) == op ? mj_store_row_choice(row, (mj_op)other) : NULL;
+        *instead_us += part && part->present ? part->time_us_median : 0;
+    }
+    return choice->present && choice->verified && choice->time_us_median > 0 && choice->time_us_median < *instead_us;
+}
+
 /* ---- Identity --------------------------------------------------------------------------------- */
 
 static bool differs(const char *name, const char *a, const char *b, char *difference, size_t bytes)
@@ -189,13 +214,17 @@ static bool add_absent_rows(mj_store_file *to, const mj_store_file *from)
         }
     }
     for (uint32_t i = 0; i < from->row_count; i++) {
-        const mj_store_row *old = &from->rows[i];
+        mj_store_row *old = &from->rows[i];
         mj_store_row *row = mj_store_row_at(to, old->token_count, old->routing);
         if (!row) {
             return false;
         }
-        row->gemm1 = row->gemm1.present ? row->gemm1 : old->gemm1;
-        row->gemm2 = row->gemm2.present ? row->gemm2 : old->gemm2;
+        for (int op = 0; op < MJ_OP_COUNT; op++) {
+            mj_choice *choice = mj_store_row_choice(row, (mj_op)op);
+            if (choice && !choice->present) {
+                *choice = *mj_store_row_choice(old, (mj_op)op);
+            }
+        }
     }
     return true;
 }

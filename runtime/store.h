@@ -7,12 +7,15 @@
  *     "identity": { "device", "arch", "sm_count", "memory_bytes", "driver", "compiler", "generator", "version" },
  *     "ceilings": { "memory_gbps", "matrix_tflops", "matrix_product" },    the last: "bf16" where it is absent
  *     "ops": { "tables": {kernel}, "activation": {kernel}, "combine": {kernel} },
- *     "rows": { "1": { "uniform": { "gemm1": {choice}, "gemm2": {choice} } }, "16": ... }
+ *     "rows": { "1": { "uniform": { "gemm1": {choice}, "gemm1_act": {choice}, "activation": {kernel}, "gemm2": {choice} } },
+ *               "16": ... }
  *   }
  *   kernel = choice = { "family", "config", "verified", "time_us_median", "time_us_spread", "floor_us", "tried", "refused",
  *   "failed": {reason: count}, "seed", "effort", "samples", "launches", "bytes", "operations", "cache_key", "manifest" }
  *   effort: "quick" or "full", how the whole space was searched; "part": only a part of it was, so a tune does not skip the row
  *   samples, launches: replays timed, and launches in each; bytes, operations: of one launch. Files without these four are read.
+ *   gemm1_act stands in for gemm1 and activation: it is used where its time is below the sum of theirs in the same row. There is an
+ *   activation in a row for that comparison alone (it was timed at that batch size); it is the kernel of "ops".
  *
  * Keys come in this order, rows by tokens, routings by name: equal contents give equal bytes. A row or op may be absent, a key of
  * what is there may not. Keys this version does not know are kept when it rewrites the file.
@@ -55,7 +58,7 @@ typedef struct mj_choice {
 typedef struct mj_store_row {
     uint32_t token_count;
     char routing[MJ_NAME_MAX];
-    mj_choice gemm1, gemm2;
+    mj_choice gemm1, gemm1_act, activation, gemm2;
 } mj_store_row;
 
 typedef struct mj_store_file { /* one file in memory; mj_store_file_free */
@@ -85,6 +88,11 @@ mj_json *mj_store_to_json(const mj_store_file *file);
 void mj_store_file_free(mj_store_file *file);
 /* The row, added if absent; valid until the next row is added. NULL when out of memory. */
 mj_store_row *mj_store_row_at(mj_store_file *file, uint32_t token_count, const char *routing);
+/* A row's choice for an op; NULL: rows hold none for it. */
+mj_choice *mj_store_row_choice(mj_store_row *row, mj_op op);
+/* An op that stands in for others was verified, and is faster than these together; `*instead_us`: what they take, those of them
+ * that were timed. Ops that stand for themselves: true, and 0. */
+bool mj_store_row_prefers(mj_store_row *row, mj_op op, double *instead_us);
 /* false names the first difference: "driver: cuda 12.8, not cuda 13.0". Memory counts as equal within 2 %: drivers and kernels
  * take a little more or less of it. `difference` may be NULL. */
 bool mj_identity_equal(const mj_identity *a, const mj_identity *b, char *difference, size_t bytes);

@@ -199,9 +199,10 @@ static mj_status read_routing(const mj_json *value, uint32_t token_count, const 
                        "%s: no room for the row", routing);
     }
     snprintf(outer, sizeof outer, "%s.", routing);
-    mj_status status = read_choice_at(value, "gemm1", MJ_OP_GEMM1, problem, &row->gemm1, error);
-    if (status == MJ_OK) {
-        status = read_choice_at(value, "gemm2", MJ_OP_GEMM2, problem, &row->gemm2, error);
+    mj_status status = MJ_OK;
+    for (int op = 0; op < MJ_OP_COUNT && status == MJ_OK; op++) {
+        mj_choice *choice = mj_store_row_choice(row, (mj_op)op);
+        status = choice ? read_choice_at(value, mj_op_name((mj_op)op), (mj_op)op, problem, choice, error) : MJ_OK;
     }
     return mj_json_within(error, status, outer);
 }

@@ -105,14 +105,18 @@ static bool add_rows(mj_json *root, const mj_store_file *file)
     mj_json *rows = mj_json_add(root, "rows", mj_json_object()), *row_json = NULL;
     bool good = rows != NULL;
     for (uint32_t i = 0; good && i < file->row_count; i++) {
-        const mj_store_row *row = &file->rows[i];
+        mj_store_row *row = &file->rows[i];
         char key[16];
         snprintf(key, sizeof key, "%" PRIu32, row->token_count);
         if (i == 0 || row->token_count != row[-1].token_count) {
             row_json = mj_json_add(rows, key, mj_json_object());
         }
         mj_json *column = mj_json_add(row_json, row->routing, mj_json_object());
-        good = column && add_choice(column, "gemm1", &row->gemm1) && add_choice(column, "gemm2", &row->gemm2);
+        good = column != NULL;
+        for (int op = 0; op < MJ_OP_COUNT && good; op++) {
+            const mj_choice *choice = mj_store_row_choice(row, (mj_op)op);
+            good = !choice || add_choice(column, mj_op_name((mj_op)op), choice);
+        }
     }
     return good;
 }

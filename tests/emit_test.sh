@@ -41,6 +41,8 @@ check generated_file_compiles $? "$output"
 # A new home, so no cache; no NVRTC and no C compiler.
 output=$(env -i HOME="$work/other" PATH=/nowhere MOEJIT_NVRTC=/nowhere/libnvrtc.so MOEJIT_CC=/nowhere/cc "$work/serve" cpu 256 512 2>&1)
 check serves_without_generator_or_compiler $? "$output"
+echo "$output" | grep -qE "^gemm1_act .* cpu: .*pack" # the estimate takes it for the shorter sequence; y is checked above
+check serves_gemm1_with_its_activation $? "$output"
 
 # Another problem than the pack's is refused, not served by accident.
 output=$(env -i HOME="$work/other" "$work/serve" cpu 256 1024 2>&1)

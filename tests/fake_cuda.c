@@ -278,7 +278,8 @@ EXPORT int cuLaunchKernelEx(const launch_config *config, void *function, void **
     return launch(function, config->grid, config->block, config->stream, params, extra);
 }
 
-/* The driver's limits; then the map is: address, elements, rows, bytes of a row, type, swizzle, elements and rows of a box. */
+/* The driver's limits; then the map is: address, elements, rows, bytes of a row, type, swizzle, elements and rows of a box, rank,
+ * then of each further dimension its stride, and 1000 times its size and the box's. */
 EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, const void *address,
                                   const unsigned long long *dims, const unsigned long long *strides,
                                   const unsigned *box, const unsigned *steps, int interleave, int swizzle,
@@ -286,17 +287,22 @@ EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, const void
 {
     ENTER(1)
     const unsigned long long wide = 1ULL << 32, element = type == 0 ? 1 : 2, spans[] = {256 * element, 32, 64, 128};
-    int good = (uintptr_t)map % 64 == 0 && rank == 2 && (type == 0 || type == 1) && (uintptr_t)address % 16 == 0 &&
-               address && dims[0] > 0 && dims[1] > 0 && dims[0] <= wide && dims[1] <= wide && strides[0] % 16 == 0 &&
-               strides[0] < wide << 8 && box[0] >= 1 && box[1] >= 1 && box[0] <= 256 && box[1] <= 256 &&
-               steps[0] == 1 && steps[1] == 1 && interleave == 0 && swizzle >= 0 && swizzle <= 3 && l2_promotion >= 0 &&
-               l2_promotion <= 3 && fill == 0 && box[0] * element % 16 == 0;
+    int good = (uintptr_t)map % 64 == 0 && rank >= 2 && rank <= 5 && (type == 0 || type == 1) &&
+               (uintptr_t)address % 16 == 0 && address && interleave == 0 && swizzle >= 0 && swizzle <= 3 &&
+               l2_promotion >= 0 && l2_promotion <= 3 && fill == 0 && box[0] * element % 16 == 0;
+    for (unsigned i = 0; good && i < rank; i++) {
+        good = dims[i] > 0 && dims[i] <= wide && box[i] >= 1 && box[i] <= 256 && steps[i] == 1 &&
+               (i == 0 || (strides[i - 1] % 16 == 0 && strides[i - 1] < wide << 8));
+    }
     if (!good || box[0] * element > spans[swizzle]) {
         return INVALID_VALUE;
     }
-    const unsigned long long words[16] = {
-        (uintptr_t)address,          dims[0], dims[1], strides[0], (unsigned long long)type,
-        (unsigned long long)swizzle, box[0],  box[1]};
+    unsigned long long words[16] = {(uintptr_t)address,          dims[0], dims[1], strides[0], (unsigned long long)type,
+                                    (unsigned long long)swizzle, box[0],  box[1],  rank};
+    for (unsigned i = 2; i < rank; i++) {
+        words[5 + 2 * i] = strides[i - 1];
+        words[6 + 2 * i] = dims[i] * 1000 + box[i];
+    }
     memcpy(map, words, sizeof words);
     return 0;
 }

@@ -93,6 +93,8 @@ typedef struct fake_tuned {
         const char *routing;
         int32_t tile;
         bool absent, unverified;
+        double activation_us, fused_us; /* 0: not in the row */
+        bool fused_absent, fused_unverified;
     } rows[8];
 } fake_tuned;
 
@@ -101,6 +103,21 @@ static inline mj_identity fake_identity(fake_world *w)
     mj_identity identity = {0};
     mj_device_identity(&w->device, &identity, NULL);
     return identity;
+}
+
+/* gemm1_act, and the activation's time that it is compared with. */
+static inline void fake_fuse(fake_world *w, const fake_tuned *tuned, uint32_t index, mj_store_row *row)
+{
+    if (tuned->rows[index].activation_us > 0) {
+        row->activation = fake_choice(w, MJ_OP_ACTIVATION, "simple", 0, false);
+        row->activation.time_us_median = tuned->rows[index].activation_us;
+    }
+    if (tuned->rows[index].fused_us > 0) {
+        row->gemm1_act =
+            fake_choice(w, MJ_OP_GEMM1_ACT, "mma", tuned->rows[index].tile, tuned->rows[index].fused_absent);
+        row->gemm1_act.time_us_median = tuned->rows[index].fused_us;
+        row->gemm1_act.verified = !tuned->rows[index].fused_unverified;
+    }
 }
 
 static inline void fake_fill(fake_world *w, const fake_tuned *tuned, mj_store_file *file)
@@ -118,6 +135,7 @@ static inline void fake_fill(fake_world *w, const fake_tuned *tuned, mj_store_fi
         row->gemm1 = fake_choice(w, MJ_OP_GEMM1, "mma", tuned->rows[i].tile, tuned->rows[i].absent);
         row->gemm2 = fake_choice(w, MJ_OP_GEMM2, "mma", tuned->rows[i].tile, tuned->rows[i].absent);
         row->gemm1.verified = row->gemm2.verified = !tuned->rows[i].unverified;
+        fake_fuse(w, tuned, i, row);
     }
 }
 

@@ -314,20 +314,20 @@ static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const 
     const mj_problem *p = r->desc->problem;
     mj_gemm_shape shape = mj_problem_gemm(p, r->desc->op);
     const int32_t *pairs = l->pairs.data;
-    double *want = calloc(shape.n, sizeof *want);
+    double *want = calloc(shape.out_n, sizeof *want);
     bool *owned = calloc(l->pair_count + 1, sizeof *owned), right = want && owned;
     for (uint32_t row = 0; row < l->rows && right; row++) {
-        uint32_t out_row = r->desc->op == MJ_OP_GEMM1 ? row : (uint32_t)pairs[row];
+        uint32_t out_row = mj_op_is_gemm1(r->desc->op) ? row : (uint32_t)pairs[row];
         owned[out_row] = true;
         mj_error error = {0};
         if (mj_ref_gemm_row(p, r->desc->scheme, r->desc->op, &d->arrays, l->offsets.data, pairs,
                             l->weights_of_pairs.data, row, want, &error) != MJ_OK) {
             _exit(99);
         }
-        right = row_right(r, l, output->data, out_row, shape.n, want);
+        right = row_right(r, l, output->data, out_row, shape.out_n, want);
     }
     for (uint32_t row = 0; row < l->pair_count && right; row++) {
-        right = owned[row] || row_untouched(r, l, output->data, row, shape.n);
+        right = owned[row] || row_untouched(r, l, output->data, row, shape.out_n);
     }
     free(want);
     free(owned);
@@ -344,7 +344,7 @@ static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const 
 static gemm_data gemm_data_new(run *r, const layer *l)
 {
     const mj_problem *p = r->desc->problem;
-    uint64_t input_rows = r->desc->op == MJ_OP_GEMM1 ? l->routing->tokens : l->pair_count, partial_bytes = 0;
+    uint64_t input_rows = mj_op_is_gemm1(r->desc->op) ? l->routing->tokens : l->pair_count, partial_bytes = 0;
     uint64_t counter_bytes = 0, bias_count = (uint64_t)p->expert_count * mj_problem_gemm(p, r->desc->op).n;
     mj_operands o;
     mj_manifest_workspace(r->manifest, l->routing->tokens, sm_count(r, l->routing->tokens), &partial_bytes,
@@ -401,7 +401,7 @@ static bool gemm_case(run *r, const routing_case *c)
     bool right = true;
     buffer outputs[2];
     for (int pass = 0; pass < 2; pass++) { /* the second finds the workspace as the first left it */
-        outputs[pass] = buffer_new((size_t)l.pair_count * shape.n * 2, 0xff);
+        outputs[pass] = buffer_new((size_t)l.pair_count * shape.out_n * 2, 0xff);
         values[MJ_ARG_OUTPUT].pointer = (uintptr_t)outputs[pass].data;
         if (right) {
             launch(r, values, blocks_of(r, c->tokens));
@@ -422,9 +422,9 @@ static bool gemm_case(run *r, const routing_case *c)
 
 static bool (*const op_cases[MJ_OP_COUNT])(run *r, const routing_case *c) = {
     [MJ_OP_QUANTISE1] = quantise_case, [MJ_OP_QUANTISE2] = quantise_case, [MJ_OP_TABLES] = tables_case,
-    [MJ_OP_GEMM1] = gemm_case,         [MJ_OP_ACTIVATION] = rowwise_case, [MJ_OP_GEMM2] = gemm_case,
-    [MJ_OP_COMBINE] = rowwise_case,    [MJ_OP_FILL] = fill_case,          [MJ_OP_COMPARE] = compare_case,
-    [MJ_OP_STREAM] = stream_case,
+    [MJ_OP_GEMM1] = gemm_case,         [MJ_OP_GEMM1_ACT] = gemm_case,     [MJ_OP_ACTIVATION] = rowwise_case,
+    [MJ_OP_GEMM2] = gemm_case,         [MJ_OP_COMBINE] = rowwise_case,    [MJ_OP_FILL] = fill_case,
+    [MJ_OP_COMPARE] = compare_case,    [MJ_OP_STREAM] = stream_case,
 };
 
 /* ---- The child ---- */

@@ -127,6 +127,34 @@ static void columns_outside(fixture *f)
 {
     f->problem.intermediate = 7170;
 }
+static void act_columns_inside(fixture *f)
+{
+    f->problem.intermediate = 7176;
+}
+static void act_columns_outside(fixture *f) /* good for gemm1: 14344 columns */
+{
+    f->problem.intermediate = 7172;
+}
+static void act_pairs_inside(fixture *f)
+{
+    tokens_are_rows(f);
+    set(f, "tile_n", 160);
+}
+static void act_parts_inside(fixture *f)
+{
+    act_pairs_inside(f);
+    set(f, "cluster", 2);
+}
+static void act_blocks_inside(fixture *f) /* 32 columns of a warpgroup's block: up begins with a block of its own */
+{
+    blocks_of_columns_inside(f);
+    f->problem.intermediate = 7200;
+}
+static void act_blocks_outside(fixture *f)
+{
+    blocks_of_columns_inside(f);
+    f->problem.intermediate = 7208;
+}
 static void map_inside(fixture *f)
 {
     f->problem.intermediate = INT32_MAX / 16; /* times 2 * 8 experts */

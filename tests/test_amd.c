@@ -351,7 +351,7 @@ TEST(other_ops_compile)
         amd_built built;
         char why[300] = "";
         mj_kernel_source source = {0};
-        bool gemm = i == MJ_OP_GEMM1 || i == MJ_OP_GEMM2, quantise = i == MJ_OP_QUANTISE1 || i == MJ_OP_QUANTISE2;
+        bool gemm = mj_op_is_gemm((mj_op)i), quantise = i == MJ_OP_QUANTISE1 || i == MJ_OP_QUANTISE2;
         const char *problem =
             quantise ? "E=8,topk=2,H=4096,N=7168,scheme=fp8_w8a8_channel" : "E=8,topk=2,H=4096,N=7168,act=gelu";
         CHECK(fixture_kernel(&f, problem, archs[i % 4], gemm ? "reference" : "simple", (mj_op)i, ""));

@@ -270,9 +270,22 @@ TEST(tensor_maps)
         CHECK_INT(words[5], rows[i].want_swizzle);
         CHECK_INT(words[6], map.box_elements);
         CHECK_INT(words[7], 128);
+        CHECK_INT(words[8], 2);
+        CHECK_INT(words[9], 0);
     }
     _Alignas(MJ_TENSOR_MAP_ALIGN) char out[MJ_TENSOR_MAP_BYTES];
+    _Alignas(MJ_TENSOR_MAP_ALIGN) unsigned long long words[MJ_TENSOR_MAP_BYTES / 8];
     mj_tensor_map map = a_map;
+    map.rows = map.box_rows = 8;
+    map.axis_count = 3;
+    map.axes[0] = (mj_tensor_axis){2, 96, 2};
+    map.axes[1] = (mj_tensor_axis){12, 8, 4};
+    map.axes[2] = (mj_tensor_axis){5, 192, 1};
+    CHECK_STATUS(cuda->tensor_map_encode(f.device, &map, words, &f.error), MJ_OK);
+    const unsigned long long want[] = {0x7000, 4096,      8,    8192,     1,     3,          64,  8,
+                                       5,      96 * 8192, 2002, 8 * 8192, 12004, 192 * 8192, 5001};
+    CHECK(memcmp(words, want, sizeof want) == 0);
+    map = a_map;
     map.address += 8;
     CHECK_STATUS(cuda->tensor_map_encode(f.device, &map, out, &f.error), MJ_ERR_ARGUMENT);
     CHECK_CONTAINS(f.error.text, "describing an array to the copy engine");

@@ -163,23 +163,23 @@ static bool run_case(const fixture *f, const mj_manifest *manifest, void *kernel
     snprintf(what, sizeof what, "%s, %s, %u tokens", mj_op_name(f->desc.op), routing_names[kind], tokens);
     route(p, kind, tokens, b->ids);
     uint64_t rows = mj_ref_tables(p, b->ids, tokens, b->offsets, b->sorted);
-    memset(b->output, 0xff, (pairs * g.n + GUARD_ELEMENTS) * 2);
+    memset(b->output, 0xff, (pairs * g.out_n + GUARD_ELEMENTS) * 2);
     if (launch(manifest, kernel, b, tokens, &error) != MJ_OK) {
         check_fail(__FILE__, __LINE__, "%s: %s", what, error.text);
         return false;
     }
     mj_ref_arrays arrays = {.input = b->input, .weights = b->weights, .bias = p->bias ? b->bias : NULL};
     for (uint64_t row = 0; row < rows; row++) {
-        uint64_t out_row = f->desc.op == MJ_OP_GEMM1 ? row : (uint64_t)b->sorted[row];
+        uint64_t out_row = mj_op_is_gemm1(f->desc.op) ? row : (uint64_t)b->sorted[row];
         if (mj_ref_gemm_row(p, &f->scheme, f->desc.op, &arrays, b->offsets, b->sorted, b->topk_weights, row, b->want,
                             &error) != MJ_OK ||
-            !row_is_right(f, b, out_row, g.n, what)) {
+            !row_is_right(f, b, out_row, g.out_n, what)) {
             check_fail(__FILE__, __LINE__, "%s: %s", what, error.text);
             return false;
         }
     }
-    uint64_t untouched = untouched_elements(b, pairs * g.n + GUARD_ELEMENTS);
-    if (untouched != (pairs - rows) * g.n + GUARD_ELEMENTS) {
+    uint64_t untouched = untouched_elements(b, pairs * g.out_n + GUARD_ELEMENTS);
+    if (untouched != (pairs - rows) * g.out_n + GUARD_ELEMENTS) {
         check_fail(__FILE__, __LINE__, "%s: %llu elements untouched", what, (unsigned long long)untouched);
         return false;
     }
@@ -235,6 +235,13 @@ TEST(awkward_sizes_fp16)
     check_kernel(with_scheme(AWKWARD, "fp16"), MJ_OP_GEMM2, "", "native");
 }
 
+/* A gate and its up are in one tile, whose last columns are not all there; without a gate. */
+TEST(gemm1_with_its_activation)
+{
+    check_kernel("E=5,topk=2,H=136,N=83,act=swigluoai,bias=1", MJ_OP_GEMM1_ACT, "tile_n=32", "native");
+    check_kernel(with_scheme(DEEP, "fp16"), MJ_OP_GEMM1_ACT, "tile_n=16,tile_k=512,rows=16", "native");
+}
+
 TEST(depth_in_parts)
 {
     check_kernel(with_scheme(DEEP, "bf16"), MJ_OP_GEMM1, "tile_n=16,tile_k=512,rows=16", "native");
@@ -280,6 +287,7 @@ int main(int argc, char **argv)
     }
     RUN(awkward_sizes_bf16);
     RUN(awkward_sizes_fp16);
+    RUN(gemm1_with_its_activation);
     RUN(depth_in_parts);
 #if defined(__x86_64__)
     RUN(any_x86_cpu);

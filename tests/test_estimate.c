@@ -243,10 +243,28 @@ TEST(work_of_a_gemm)
     mj_work work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM1, 16, 32, 7);
     CHECK(work.operations == 2.0 * 32 * 14336 * 4096);
     CHECK(work.bytes == 2.0 * (7.0 * 14336 * 4096 + 16.0 * 4096 + 32.0 * 14336)); /* 16 distinct rows */
+    work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM1_ACT, 16, 32, 7);       /* half the columns written */
+    CHECK(work.operations == 2.0 * 32 * 14336 * 4096);
+    CHECK(work.bytes == 2.0 * (7.0 * 14336 * 4096 + 16.0 * 4096 + 32.0 * 7168));
     work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM2, 16, 32, 7);
     CHECK(work.bytes == 2.0 * (7.0 * 4096 * 7168 + 32.0 * 7168 + 32.0 * 4096));
     work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM1, 16, 3, 1); /* expert parallel: fewer rows than tokens */
     CHECK(work.bytes == 2.0 * (14336.0 * 4096 + 3.0 * 4096 + 3.0 * 14336));
+}
+
+/* Of the same config the fused form is never the slower one: it stores half as much. */
+TEST(the_activation_costs_no_launch)
+{
+    static const uint32_t tokens[] = {1, 64, 4096};
+    fixture f;
+    CHECK(fixture_kernel(&f, mixtral, "sm_90a", "wgmma", MJ_OP_GEMM1, ""));
+    for (int i = 0; i < 3; i++) {
+        f.desc.op = MJ_OP_GEMM1;
+        double plain_us = mj_estimate_us(&f.desc, &f.arch.typical, tokens[i], NULL);
+        f.desc.op = MJ_OP_GEMM1_ACT;
+        double fused_us = mj_estimate_us(&f.desc, &f.arch.typical, tokens[i], NULL);
+        CHECK(fused_us > 0 && fused_us < plain_us * 1.04); /* a share is added to what was never timed */
+    }
 }
 
 int main(int argc, char **argv)
@@ -257,6 +275,7 @@ int main(int argc, char **argv)
     }
     RUN(tiles_grow_with_rows);
     RUN(ranks_know_what_rocm_drops_by_tokens);
+    RUN(the_activation_costs_no_launch);
     RUN(few_blocks_are_split);
     RUN(shared_tiles_rank_behind_unless_they_gain_much);
     RUN(ranks_are_ordered_and_repeatable);

@@ -40,6 +40,9 @@ static const struct golden {
     {"wgmma_gemm1_shared_sm_90a", "E=5,topk=2,H=776,N=60,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=16,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=3,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=2"},
+    {"wgmma_gemm1_act_sm_90a", "E=5,topk=2,H=136,N=88,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
+     "tile_m=24,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=3"},
     {"mfma_gemm1_gfx942", "E=5,topk=2,H=264,N=88,bias=1", "gfx942", "mfma", MJ_OP_GEMM1,
      "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,waves_per_eu=2,lds_pad=0,"
      "group_m=1,split_k=1"},
@@ -70,7 +73,10 @@ static const struct golden {
     {"reference_gemm1_sm_86", "E=5,topk=2,H=51,N=33,bias=1,scheme=fp16", "sm_86", "reference", MJ_OP_GEMM1,
      "threads=64"},
     {"reference_gemm2_cpu", "E=5,topk=2,H=51,N=33,bias=1", "cpu", "reference", MJ_OP_GEMM2, "threads=1"},
+    {"reference_gemm1_act_sm_90a", "E=5,topk=2,H=136,N=37,bias=1,act=swigluoai,scheme=fp8_w8a8_channel", "sm_90a",
+     "reference", MJ_OP_GEMM1_ACT, "threads=64"},
     {"cpu_gemm1_cpu", "E=5,topk=2,H=264,N=88,bias=1", "cpu", "cpu", MJ_OP_GEMM1, ""},
+    {"cpu_gemm1_act_cpu", "E=5,topk=2,H=264,N=88,act=gelu", "cpu", "cpu", MJ_OP_GEMM1_ACT, ""},
     {"cpu_gemm2_cpu", "E=5,topk=2,H=168,N=200,scheme=fp16", "cpu", "cpu", MJ_OP_GEMM2, ""},
     {"tables_sm_90a", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_TABLES, "threads=64"},
     {"activation_sm_90a", "E=5,topk=2,H=64,N=40,act=swigluoai", "sm_90a", "simple", MJ_OP_ACTIVATION, "threads=64"},

@@ -11,11 +11,13 @@
 #define MODES(X) \
     X(PIPELINE) \
     X(PARTS) \
-    X(GATHER) X(GATHER_NO_FENCE) X(GATHER_WRITER_FENCE_TOO_EARLY) X(GATHER_READ_EARLY) X(STORE) X(STORE_READER_FENCE) \
-        X(STORE_UNTIL_READ) X(STORE_NO_FENCE) X(STORE_OVERWRITTEN) X(STORE_NO_WAIT) X(STORE_MISALIGNED) X(MATRICES) \
-            X(NO_INIT) X(INIT_TWICE) X(NO_INIT_FENCE) X(BARRIER_OVERWRITTEN) X(NOT_A_MAP) X(EXPECT_LESS) \
-                X(EXPECT_MORE) X(ARRIVE_TWICE) X(BOX_MISALIGNED) X(BOX_TWICE) X(BOX_LEFT) X(NO_POLICY) \
-                    X(PRODUCER_DOES_NOT_WAIT) X(PRODUCER_PARITY) X(CONSUMER_PARITY) X(PARITY_TWO) \
+    X(FIVE) \
+    X(FIVE_PARTS) \
+    X(FIVE_AS_TWO) X(GATHER) X(GATHER_NO_FENCE) X(GATHER_WRITER_FENCE_TOO_EARLY) X(GATHER_READ_EARLY) X(STORE) \
+        X(STORE_READER_FENCE) X(STORE_UNTIL_READ) X(STORE_NO_FENCE) X(STORE_OVERWRITTEN) X(STORE_NO_WAIT) \
+            X(STORE_MISALIGNED) X(MATRICES) X(NO_INIT) X(INIT_TWICE) X(NO_INIT_FENCE) X(BARRIER_OVERWRITTEN) \
+                X(NOT_A_MAP) X(EXPECT_LESS) X(EXPECT_MORE) X(ARRIVE_TWICE) X(BOX_MISALIGNED) X(BOX_TWICE) X(BOX_LEFT) \
+                    X(NO_POLICY) X(PRODUCER_DOES_NOT_WAIT) X(PRODUCER_PARITY) X(CONSUMER_PARITY) X(PARITY_TWO) \
                         X(ROWS_OFF_THE_PATTERN) X(DEPTH_BEYOND_THE_ROW) X(NO_SWIZZLE) X(OTHER_OPERANDS) X(OTHER_SUMS) \
                             X(SUMS_OVERLAP) X(NO_WGMMA_FENCE) X(NO_LATER_WGMMA_FENCE) X(NO_COMMIT) X(WAIT_TOO_SHORT) \
                                 X(RELEASED_EARLY) X(SUMS_WRITTEN) X(SUMS_READ) X(NAMED_COUNTS_DIFFER) \
@@ -267,6 +269,44 @@ TEST(matrices_are_stored_as_the_manual_says)
     CHECK_INT(elected, 1);
 }
 
+/* Boxes of 4 x 3 x 2 parts of 8 rows from an array of 24-row experts: rows 12 and on are the second half, groups of 4 rows overlap. */
+TEST(boxes_of_five_dimensions)
+{
+    static const mode modes[] = {FIVE, FIVE_PARTS};
+    const uint32_t columns = 72;
+    for (size_t m = 0; m < 2; m++) {
+        char why[300];
+        mj_tensor_map map = {.address = (uintptr_t)a,
+                             .rows = 4,
+                             .row_elements = columns,
+                             .element_bytes = 2,
+                             .box_rows = 4,
+                             .box_elements = 64,
+                             .swizzle_bytes = 128,
+                             .axis_count = 3,
+                             .axes = {{2, 12, 2}, {3, 4, modes[m] == FIVE ? 4 : 2}, {5, 24, 1}}};
+        kernel_args args = {.out = out, .mode = (int32_t)modes[m], .swizzle = 128, .steps = STEPS};
+        fill(a, &bf16, 1, 5 * 24, columns);
+        CHECK(encode_map(a, A_ROWS, columns, 2, BLOCK_ROWS, 128, args.maps[0]));
+        CHECK(mj_backend_cpu.tensor_map_encode(NULL, &map, args.maps[1], NULL) == MJ_OK);
+        CHECK(encode_map(c, C_ROWS, C_COLUMNS, 2, BLOCK_ROWS, 128, args.maps[2]));
+        size_t smem = 2 * (BLOCK_ROWS + 16) * 128 + BLOCK_ROWS * 128 + 64;
+        host_result result = host_call(shared_library, "kernel", &args, 1, smem, 9 + m, why, 300);
+        if (result != HOST_RIGHT || why[0]) {
+            check_fail(__FILE__, __LINE__, "%s: %s", host_result_name(result), why);
+            return;
+        }
+        for (int i = 0; i < 32 * 64; i++) { /* begins at element 16, the second group, the fourth expert */
+            int row = i / 64, column = i % 64 + 16, part = row / 8 + 1, bits = 0;
+            int array_row = 3 * 24 + row / 4 % 2 * 12 + part * 4 + row % 4;
+            uint32_t want =
+                column < (int)columns && part < 3 ? encode(&bf16, number(1, (uint32_t)array_row, (uint32_t)column)) : 0;
+            memcpy(&bits, (char *)out + 2 * (size_t)i, 2);
+            CHECK_INT(bits & 0xffff, (int)want);
+        }
+    }
+}
+
 /* ---- Mistakes ---- */
 static const struct mistake {
     mode mode;
@@ -292,6 +332,7 @@ static const struct mistake {
     {ARRIVE_TWICE, "one arrival more than the 1 of its phase", NULL, 128, false},
     {BOX_MISALIGNED, "is not aligned to 1024 bytes", NULL, 128, false},
     {BOX_MISALIGNED, "is not aligned to 512 bytes", NULL, 64, false},
+    {FIVE_AS_TWO, "a load in 5 dimensions of a map of 2", NULL, 128, false},
     {BOX_TWICE, "two copies are under way to shared memory", NULL, 32, false},
     {BOX_LEFT, "ended while boxes were under way", "was overwritten", 128, true},
     {NO_POLICY, "no cache policy", NULL, 128, false},
@@ -368,6 +409,7 @@ int main(int argc, char **argv)
     build(base.n, base.f, shared_library, sizeof shared_library);
     RUN(stores_are_clipped_and_read_late);
     RUN(matrices_are_stored_as_the_manual_says);
+    RUN(boxes_of_five_dimensions);
     RUN(mistakes_are_named);
     unlink(shared_library);
     mj_spec_free(fixture_spec);

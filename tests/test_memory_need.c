@@ -58,9 +58,9 @@ static mj_status prepare(const mj_problem *problem, mj_op op, uint32_t token_cou
 
 TEST(a_gemm_fits_into_what_it_needs_and_not_into_less)
 {
-    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM2};
+    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM2};
     for (size_t p = 0; p < PROBLEM_COUNT; p++) {
-        for (int o = 0; o < 2; o++) {
+        for (int o = 0; o < 3; o++) {
             const uint32_t token_count = 1 + 12 * (uint32_t)p;
             mj_memory_need need;
             mj_error error = {0};

@@ -10,32 +10,33 @@
 #include "pack_writer.h"
 #include "select.h"
 
-enum { ENTRIES = 7 };
+enum { ENTRIES = 7, FUSED = ENTRIES, ENTRIES_MAX };
 
 typedef struct packed {
     fake_world w;
-    mj_manifest manifests[ENTRIES];
-    mj_pack_entry entries[ENTRIES];
+    mj_manifest manifests[ENTRIES_MAX];
+    mj_pack_entry entries[ENTRIES_MAX];
     mj_identity identity;
     mj_pack_target target;
     mj_pack_contents contents;
     char folder[600];
 } packed;
 
-/* tables, activation, combine, gemm1 and gemm2 at 1 and 16; gemm2 uses one binary for both. */
+/* tables, activation, combine, gemm1 and gemm2 at 1 and 16; gemm2 uses one binary for both. Made, but not counted: gemm1_act at 16. */
 static bool open_packed(packed *p)
 {
     static const struct {
         mj_op op;
         uint32_t tokens;
         int32_t tile;
-    } kernels[ENTRIES] = {{MJ_OP_GEMM1, 16, 32}, {MJ_OP_GEMM1, 1, 16}, {MJ_OP_TABLES, 0, 0}, {MJ_OP_ACTIVATION, 0, 0},
-                          {MJ_OP_COMBINE, 0, 0}, {MJ_OP_GEMM2, 1, 64}, {MJ_OP_GEMM2, 16, 64}};
+    } kernels[ENTRIES_MAX] = {{MJ_OP_GEMM1, 16, 32},    {MJ_OP_GEMM1, 1, 16},     {MJ_OP_TABLES, 0, 0},
+                              {MJ_OP_ACTIVATION, 0, 0}, {MJ_OP_COMBINE, 0, 0},    {MJ_OP_GEMM2, 1, 64},
+                              {MJ_OP_GEMM2, 16, 64},    {MJ_OP_GEMM1_ACT, 16, 32}};
     memset(p, 0, sizeof *p);
     if (!fake_open(&p->w)) {
         return false;
     }
-    for (int i = 0; i < ENTRIES; i++) {
+    for (int i = 0; i < ENTRIES_MAX; i++) {
         p->manifests[i] = fake_manifest(&p->w.problem, kernels[i].op, "mma", kernels[i].tile);
         p->entries[i] = (mj_pack_entry){.op = kernels[i].op,
                                         .token_count = kernels[i].tokens,
@@ -45,6 +46,7 @@ static bool open_packed(packed *p)
                                         .verified = true,
                                         .time_us_median = 7};
     }
+    p->entries[FUSED].instead_us = 9.5;
     p->target =
         (mj_pack_target){.arch = "sm_90a", .compiler = "fakecc 1.0", .entry_count = ENTRIES, .entries = p->entries};
     p->contents = (mj_pack_contents){.name = "small-layer",
@@ -134,6 +136,39 @@ TEST(verified_on_this_identity_only)
     CHECK_CONTAINS(mj_plan_get_row(plan, 1)->reason, "driver");
     mj_plan_destroy(plan);
     fake_close(&p.w);
+}
+
+/* gemm1_act stands where it is used; a kernel that nobody verified is done without where that is asked for. */
+TEST(a_stand_in_of_a_pack)
+{
+    for (int i = 0; i < 4; i++) {
+        packed p;
+        mj_plan *plan = NULL;
+        bool verified = i & 1, required = i & 2;
+        uint32_t fused = 0;
+        CHECK(open_packed(&p));
+        p.identity = fake_identity(&p.w);
+        p.target.identity = &p.identity;
+        p.target.entry_count = ENTRIES_MAX;
+        p.entries[FUSED].verified = verified;
+        CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
+        CHECK_STATUS(mj_pack_load(p.w.context, p.folder, NULL), MJ_OK);
+        CHECK_STATUS(create(&p.w, required ? MJ_PLAN_REQUIRE_VERIFIED : 0, &plan, NULL), MJ_OK);
+        for (uint32_t r = 0; r < mj_plan_row_count(plan); r++) {
+            const mj_plan_row *row = mj_plan_get_row(plan, r);
+            if (row->op == MJ_OP_GEMM1_ACT) {
+                fused++;
+                CHECK_INT(row->tokens_from, 5);
+                CHECK_INT(row->verified, verified);
+                CHECK_CONTAINS(row->reason, "replaces gemm1 + activation: 7.0 us instead of 9.5; ");
+                CHECK_CONTAINS(row->reason, "made for M=16");
+            }
+        }
+        CHECK_INT(fused, verified || !required);
+        CHECK_INT(mj_plan_is_verified(plan), verified || required);
+        mj_plan_destroy(plan);
+        fake_close(&p.w);
+    }
 }
 
 TEST(the_store_goes_before_a_pack)
@@ -480,6 +515,7 @@ int main(int argc, char **argv)
     CHECK_BEGIN(argc, argv);
     RUN(a_folder_serves_a_plan);
     RUN(verified_on_this_identity_only);
+    RUN(a_stand_in_of_a_pack);
     RUN(the_store_goes_before_a_pack);
     RUN(the_c_file_compiles_and_registers);
     RUN(other_archs_lie_idle);

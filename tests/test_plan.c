@@ -1,6 +1,7 @@
 /* test_plan.c: whole layers on the cpu device against a float64 layer, graphs, bad arguments, the self check. */
 #define _GNU_SOURCE
 #include "fake_store.h"
+#include "kernel_build.h"
 #include "layer_case.h"
 #include "null_script.h"
 #include "plan.h"
@@ -23,24 +24,26 @@ typedef struct bench {
 /* One cache for all cases: equal kernels are compiled once. */
 static char cache_folder[256];
 
-static bool open_bench(bench *b)
+static bool open_bench_with(bench *b, const char *store_dir)
 {
     mj_error error = {0};
     memset(b, 0, sizeof *b);
     if (!cache_folder[0] && !fake_folder(cache_folder, sizeof cache_folder)) {
         return false;
     }
-    mj_context_options options = {.cache_dir = cache_folder,
-                                  .store_dir = "/nonexistent/store",
-                                  .log = fake_log_line,
-                                  .user = &b->log,
-                                  .log_level = 1};
+    mj_context_options options = {
+        .cache_dir = cache_folder, .store_dir = store_dir, .log = fake_log_line, .user = &b->log, .log_level = 1};
     if (mj_context_create(&options, &b->context, &error) != MJ_OK ||
         mj_device_open(b->context, "cpu", &b->device, &error) != MJ_OK) {
         printf("# %s\n", error.text);
         return false;
     }
     return true;
+}
+
+static bool open_bench(bench *b)
+{
+    return open_bench_with(b, "/nonexistent/store");
 }
 
 static void close_bench(bench *b)
@@ -140,6 +143,115 @@ TEST(a_captured_graph_follows_its_buffers)
     mj_plan_destroy(plan);
     close_layer(&l);
     close_layer(&other);
+    close_bench(&b);
+}
+
+/* ---- gemm1_act in the place of gemm1 and activation ---- */
+
+static bool choose(bench *b, const mj_problem *problem, mj_op op, double time_us, mj_choice *out)
+{
+    mj_built built;
+    mj_error error = {0};
+    mj_wanted wanted = {.problem = problem, .arch = "cpu", .op = op, .device = b->device, .instead_us = 1e9};
+    wanted.token_count = mj_op_is_gemm(op) ? MAX_TOKENS : 0;
+    if (mj_kernel_choose(b->context, "cpu", &wanted, &built, &error) != MJ_OK) {
+        printf("# %s: %s\n", mj_op_name(op), error.text);
+        return false;
+    }
+    *out = (mj_choice){.present = true, .verified = true, .time_us_median = time_us, .effort = "quick"};
+    out->manifest = built.manifest;
+    memcpy(out->cache_key, built.entry.key, sizeof out->cache_key);
+    mj_built_free(&built);
+    return true;
+}
+
+/* A store in which gemm1 and activation took 3 us each, and gemm1_act as said. */
+static bool save_store(bench *b, const mj_problem *problem, const char *folder, double fused_us)
+{
+    static const mj_op simple[] = {MJ_OP_TABLES, MJ_OP_ACTIVATION, MJ_OP_COMBINE};
+    char name[512], path[1024];
+    mj_store_file file = {.problem = *problem};
+    mj_store_row *row = mj_store_row_at(&file, MAX_TOKENS, "uniform");
+    bool good = choose(b, problem, MJ_OP_GEMM1, 3, &row->gemm1) && choose(b, problem, MJ_OP_GEMM2, 3, &row->gemm2) &&
+                choose(b, problem, MJ_OP_GEMM1_ACT, fused_us, &row->gemm1_act) &&
+                choose(b, problem, MJ_OP_ACTIVATION, 3, &row->activation);
+    for (size_t i = 0; good && i < 3; i++) {
+        good = choose(b, problem, simple[i], 0, &file.ops[simple[i]]);
+    }
+    good = good && mj_device_identity(b->device, &file.identity, NULL) == MJ_OK &&
+           mj_store_file_name(problem, file.identity.device, name, sizeof name, NULL) == MJ_OK &&
+           mj_os_make_folder(folder, NULL) == MJ_OK && mj_os_join(path, sizeof path, folder, name, NULL) == MJ_OK &&
+           mj_store_replace(path, &file, NULL) == MJ_OK;
+    mj_store_file_free(&file);
+    return good;
+}
+
+static const mj_plan_row *fused_row(const mj_plan *plan)
+{
+    for (uint32_t i = 0; i < mj_plan_row_count(plan); i++) {
+        if (mj_plan_get_row(plan, i)->op == MJ_OP_GEMM1_ACT) {
+            return mj_plan_get_row(plan, i);
+        }
+    }
+    return NULL;
+}
+
+/* One layer through both sequences: each near the float64 layer; the faster one by the store is taken. */
+TEST(both_sequences_give_the_layer)
+{
+    char folder[400];
+    uint16_t *first = NULL;
+    for (int fused = 0; fused < 2; fused++) {
+        bench b;
+        layer l;
+        mj_plan *plan = NULL;
+        mj_error error = {0};
+        CHECK(cache_folder[0] || fake_folder(cache_folder, sizeof cache_folder));
+        snprintf(folder, sizeof folder, "%s/store", cache_folder);
+        CHECK(open_bench_with(&b, folder));
+        CHECK(open_layer(&l, FIRST, 7, SOME_ABSENT));
+        CHECK(save_store(&b, &l.problem, folder, fused ? 5.5 : 6.5));
+        CHECK_STATUS(make_plan(&b, &l.problem, MJ_PLAN_REQUIRE_VERIFIED, &plan, &error), MJ_OK);
+        CHECK_INT(fused_row(plan) != NULL, fused);
+        if (fused) {
+            CHECK_STRING(fused_row(plan)->reason, "replaces gemm1 + activation: 5.5 us instead of 6.0; tuned at M=12");
+        }
+        mj_layer run = arguments(&l);
+        memset(l.y, 0xff, y_bytes(&l));
+        CHECK_STATUS(mj_plan_run(plan, &run, NULL, &error), MJ_OK);
+        CHECK(worst_error(&l) <= tolerance(&l));
+        if (!fused) {
+            first = aligned(y_bytes(&l));
+            memcpy(first, l.y, y_bytes(&l));
+        } else { /* without a rounding between them: not the same bits, or it was the same sequence */
+            CHECK(memcmp(first, l.y, y_bytes(&l)) != 0);
+        }
+        CHECK_STATUS(mj_plan_selfcheck(plan, 12, 60, &error), MJ_OK);
+        mj_plan_destroy(plan);
+        close_layer(&l);
+        close_bench(&b);
+    }
+    free(first);
+}
+
+TEST(the_estimate_knows_the_shorter_sequence)
+{
+    bench b;
+    layer l;
+    mj_plan *plan = NULL;
+    mj_error error = {0};
+    CHECK(open_bench(&b));
+    CHECK(open_layer(&l, FIRST, 1, RANDOM));
+    CHECK_STATUS(make_plan(&b, &l.problem, 0, &plan, &error), MJ_OK);
+    const mj_plan_row *row = fused_row(plan);
+    CHECK(row && !row->verified && row->origin == MJ_ORIGIN_ESTIMATE && row->time_us_median == 0);
+    CHECK_CONTAINS(row->reason, "replaces gemm1 + activation: ");
+    CHECK_CONTAINS(row->reason, "nothing tuned for these tokens; estimated at M=1");
+    mj_plan_destroy(plan);
+    CHECK_STATUS(make_plan(&b, &l.problem, MJ_PLAN_REFERENCE, &plan, &error), MJ_OK);
+    CHECK(!fused_row(plan)); /* what everything is compared with takes one step at a time */
+    mj_plan_destroy(plan);
+    close_layer(&l);
     close_bench(&b);
 }
 
@@ -345,6 +457,7 @@ TEST(selfcheck_finds_wrong_kernels)
         }
         CHECK_STATUS(mj_plan_selfcheck(plan, 16, 60, &error), MJ_ERR_WRONG_RESULT);
         CHECK(!mj_plan_is_verified(plan));
+        CHECK(i > 0 || strstr(error.text, "gemm1_act of ")); /* the first op that activates */
         CHECK_CONTAINS(b.log.text, "selfcheck: ");
         mj_plan_destroy(plan);
     }
@@ -497,6 +610,8 @@ int main(int argc, char **argv)
     RUN(layers_of_the_reference);
     RUN(a_plan_says_that_it_rests_on_the_estimate);
     RUN(a_captured_graph_follows_its_buffers);
+    RUN(both_sequences_give_the_layer);
+    RUN(the_estimate_knows_the_shorter_sequence);
     RUN(bad_arguments_run_nothing);
     RUN(bad_plans);
     RUN(a_workspace_of_the_callers);

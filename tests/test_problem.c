@@ -138,6 +138,14 @@ TEST(names)
             CHECK(args[a] > args[a - 1]); /* the list's order */
         }
     }
+    CHECK(mj_op_is_gemm(MJ_OP_GEMM1_ACT) && mj_op_is_gemm1(MJ_OP_GEMM1_ACT) && mj_op_is_gemm(MJ_OP_GEMM2));
+    mj_problem layer = {.intermediate = 24, .hidden = 16, .gated = true};
+    mj_gemm_shape fused = mj_problem_gemm(&layer, MJ_OP_GEMM1_ACT), plain = mj_problem_gemm(&layer, MJ_OP_GEMM1);
+    CHECK(fused.n == 48 && fused.k == 16 && fused.out_n == 24 && plain.n == 48 && plain.out_n == 48);
+    layer.gated = false;
+    fused = mj_problem_gemm(&layer, MJ_OP_GEMM1_ACT);
+    CHECK(fused.n == 24 && fused.out_n == 24 && mj_problem_gemm(&layer, MJ_OP_GEMM2).out_n == 16);
+    CHECK(!mj_op_is_gemm1(MJ_OP_GEMM2) && !mj_op_is_gemm(MJ_OP_ACTIVATION));
     mj_op op;
     mj_error error = {0};
     CHECK_STATUS(mj_op_parse("gemm3", &op, &error), MJ_ERR_NOT_FOUND);

@@ -156,6 +156,38 @@ TEST(gemm2_rows)
     check_gemm("f16", MJ_OP_GEMM2);
 }
 
+/* gemm1_act is gemm1, then the activation of the unrounded sums. */
+TEST(gemm1_act_rows)
+{
+    for (int gated = 0; gated < 2; gated++) {
+        mj_problem p = small();
+        mj_scheme scheme = scheme_of("bf16");
+        const int32_t ids[] = {2, 0, -1, 2, 0, 3, 2, 0};
+        int32_t offsets[4], pairs[8];
+        uint16_t input[4 * 5], weights[3 * 8 * 5], bias[3 * 8];
+        double sums[8], out[4];
+        p.gated = gated;
+        p.activation = MJ_ACT_SWIGLUOAI;
+        for (uint64_t i = 0; i < 120; i++) {
+            mj_ref_store("bf16", weights, i, mj_ref_fill(2, i, 2));
+            mj_ref_store("bf16", input, i % 20, mj_ref_fill(1, i % 20, 1));
+            mj_ref_store("bf16", bias, i % 24, mj_ref_fill(3, i % 24, 2));
+        }
+        uint64_t rows = mj_ref_tables(&p, ids, 4, offsets, pairs);
+        mj_ref_arrays arrays = {.input = input, .weights = weights, .bias = bias};
+        for (uint64_t row = 0; row < rows; row++) {
+            CHECK_STATUS(mj_ref_gemm_row(&p, &scheme, MJ_OP_GEMM1, &arrays, offsets, pairs, NULL, row, sums, NULL),
+                         MJ_OK);
+            CHECK_STATUS(mj_ref_gemm_row(&p, &scheme, MJ_OP_GEMM1_ACT, &arrays, offsets, pairs, NULL, row, out, NULL),
+                         MJ_OK);
+            for (uint32_t c = 0; c < 4; c++) {
+                double up = gated ? sums[4 + c] : 0;
+                CHECK(out[c] == mj_ref_activation(MJ_ACT_SWIGLUOAI, gated, sums[c], up));
+            }
+        }
+    }
+}
+
 TEST(unknown_schemes_are_refused)
 {
     mj_problem p = small();
@@ -199,6 +231,7 @@ int main(int argc, char **argv)
     RUN(tables_are_stable_and_skip_other_ranks);
     RUN(gemm_rows);
     RUN(gemm2_rows);
+    RUN(gemm1_act_rows);
     RUN(unknown_schemes_are_refused);
     RUN(fill_is_normal_like_and_fixed);
     return CHECK_END();

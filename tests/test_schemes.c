@@ -64,6 +64,10 @@ TEST(every_scheme_is_decoded)
         if (scheme->supported) {
             expect_right(scheme->name, "E=5,topk=2,H=232,N=72,bias=1", "cpu", "reference", MJ_OP_GEMM1, "threads=1");
         }
+        if (scheme->supported && (i % 3 == 1 || getenv("MOEJIT_TEST_FULL"))) {
+            expect_right(scheme->name, "E=5,topk=2,H=72,N=36,bias=1,act=swigluoai", "cpu", "reference", MJ_OP_GEMM1_ACT,
+                         "threads=1");
+        }
         if (scheme->supported && (i % 3 == 0 || getenv("MOEJIT_TEST_FULL"))) {
             expect_right(scheme->name, "E=5,topk=2,H=72,N=100", "cpu", "reference", MJ_OP_GEMM2, "threads=1");
         }

@@ -82,13 +82,14 @@ enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
 
 TEST(right_outputs_pass_wrong_elements_do_not)
 {
-    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_ACTIVATION, MJ_OP_GEMM2, MJ_OP_COMBINE};
-    for (size_t p = 0; p < CASE_COUNT * 4; p++) {
+    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_ACTIVATION, MJ_OP_GEMM2, MJ_OP_COMBINE};
+    enum { OP_COUNT = sizeof ops / sizeof ops[0] };
+    for (size_t p = 0; p < CASE_COUNT * OP_COUNT; p++) {
         mj_check check;
         mj_error error = {0};
-        CHECK(open_check(&check, cases[p / 4].problem, cases[p / 4].scheme, 17));
+        CHECK(open_check(&check, cases[p / OP_COUNT].problem, cases[p / OP_COUNT].scheme, 17));
         CHECK(check.local_rows > 0 && check.local_rows < 17u * check.problem.top_k); /* some pairs are nobody's */
-        CHECK_STATUS(mj_check_begin(&check, ops[p % 4], &error), MJ_OK);
+        CHECK_STATUS(mj_check_begin(&check, ops[p % OP_COUNT], &error), MJ_OK);
         uint64_t count = 0, wrong = 0;
         uint16_t *output = right_output(&check, &count);
         CHECK_STATUS(mj_check_output(&check, output, NULL, &error), MJ_OK);
@@ -135,23 +136,24 @@ static void *whole(const mj_check *check, mj_arg arg)
 /* What the check takes for right is what the tuner's truth makes of the arrays that were uploaded. */
 TEST(values_are_those_of_the_reference) /* but for values kept as float */
 {
-    for (size_t p = 0; p < CASE_COUNT * 2; p++) {
+    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM2};
+    for (size_t p = 0; p < CASE_COUNT * 3; p++) {
         mj_check check;
         mj_error error = {0};
         double row_values[1024];
-        CHECK(open_check(&check, cases[p / 2].problem, cases[p / 2].scheme, 9));
-        CHECK_STATUS(mj_check_begin(&check, p % 2 ? MJ_OP_GEMM2 : MJ_OP_GEMM1, &error), MJ_OK);
+        CHECK(open_check(&check, cases[p / 3].problem, cases[p / 3].scheme, 9));
+        CHECK_STATUS(mj_check_begin(&check, ops[p % 3], &error), MJ_OK);
         mj_ref_arrays arrays = {whole(&check, MJ_ARG_INPUT),        whole(&check, MJ_ARG_WEIGHTS),
                                 whole(&check, MJ_ARG_BIAS),         whole(&check, MJ_ARG_WEIGHT_SCALES),
                                 whole(&check, MJ_ARG_WEIGHT_ZEROS), whole(&check, MJ_ARG_INPUT_SCALES)};
         CHECK_INT(arrays.weight_zeros != NULL, check.scheme.zero.format[0] != 0);
         CHECK_INT(arrays.input_scales != NULL, strcmp(check.scheme.input_scale_kind, "none") != 0);
         for (uint64_t row = 0; row < check.local_rows; row++) {
-            uint64_t to = p % 2 ? (uint64_t)check.sorted_pairs[row] : row;
+            uint64_t to = check.op == MJ_OP_GEMM2 ? (uint64_t)check.sorted_pairs[row] : row;
             CHECK_STATUS(mj_ref_gemm_row(&check.problem, &check.scheme, check.op, &arrays, check.offsets,
                                          check.sorted_pairs, check.topk_weights, row, row_values, &error),
                          MJ_OK);
-            for (uint32_t i = 0; i < mj_problem_gemm(&check.problem, check.op).n; i++) {
+            for (uint32_t i = 0; i < mj_problem_gemm(&check.problem, check.op).out_n; i++) {
                 mj_check_want want = mj_check_value(&check, to, i);
                 CHECK(fabs(want.value - row_values[i]) <= 1e-6 * want.size);
             }
@@ -265,7 +267,7 @@ TEST(a_missing_step_is_found)
             double value = mj_check_value(&check, i / n, i % n).value;
             CHECK_STATUS(mj_ref_input_row(&check.scheme, k, &arrays, token, x, &error), MJ_OK);
             CHECK_STATUS(
-                mj_ref_weight_row(&check.scheme, (mj_gemm_shape){n, k}, &arrays, 0, (uint32_t)(i % n), w, &error),
+                mj_ref_weight_row(&check.scheme, (mj_gemm_shape){n, k, n}, &arrays, 0, (uint32_t)(i % n), w, &error),
                 MJ_OK);
             for (uint64_t j = k - rows[s].step; j < k; j++) {
                 value -= x[j] * w[j];

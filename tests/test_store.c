@@ -63,6 +63,10 @@ static void add_row(mj_store_file *file, uint32_t tokens, const char *routing, i
     mj_store_row *row = mj_store_row_at(file, tokens, routing);
     row->gemm1 = sample_choice(MJ_OP_GEMM1, tile);
     row->gemm2 = sample_choice(MJ_OP_GEMM2, tile);
+    if (tokens == 16) { /* rows may have these two */
+        row->gemm1_act = sample_choice(MJ_OP_GEMM1_ACT, tile);
+        row->activation = sample_choice(MJ_OP_ACTIVATION, 2);
+    }
 }
 
 static mj_store_file sample_file(void)
@@ -143,6 +147,10 @@ TEST(round_trip_is_byte_stable)
     CHECK_INT(again.row_count, 4);
     CHECK_STRING(again.rows[1].routing, "zipf1");
     CHECK(again.rows[0].gemm1.time_us_median == 123.456 && again.rows[0].gemm2.verified);
+    CHECK(again.rows[2].gemm1_act.verified && again.rows[2].activation.present && !again.rows[0].gemm1_act.present);
+    const char *fused = strstr(strstr(first, "\"rows\""), "\"gemm1_act\": {");
+    const char *alone = fused ? strstr(fused, "\"activation\": {") : NULL;
+    CHECK(alone && strstr(alone, "\"gemm2\": {") && strstr(alone, "\"128\": {")); /* in the order of the ops */
     CHECK_STRING(again.rows[0].gemm1.failed_reasons, "timeout: 2; wrong result: 1");
     CHECK_INT(again.rows[0].gemm1.failed, 3);
     CHECK_INT(again.rows[0].gemm1.manifest.config.count, 2);
@@ -257,9 +265,9 @@ static void refuse(const mj_json *root, const char *path, const char *value, mj_
 /* Every key of the file removed, and given every wrong type. */
 static void damage_below(const mj_json *root, const mj_json *object, const char *outer)
 {
-    static const char *const optional[] = {"version",      "tables",  "activation", "combine", "gemm1",     "gemm2",
-                                           "uniform",      "zipf1",   "1",          "16",      "128",       "timeout",
-                                           "wrong result", "samples", "launches",   "bytes",   "operations"};
+    static const char *const optional[] = {"version", "tables",       "activation", "combine",  "gemm1", "gemm1_act",
+                                           "gemm2",   "uniform",      "zipf1",      "1",        "16",    "128",
+                                           "timeout", "wrong result", "samples",    "launches", "bytes", "operations"};
     for (const mj_json *child = mj_json_first(object); child; child = mj_json_next(child)) {
         char path[256];
         const char *key = mj_json_key(child);

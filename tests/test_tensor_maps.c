@@ -102,6 +102,48 @@ TEST(limits_of_the_copy_engine)
     }
 }
 
+/* Gate and up rows of 4 experts in turns of 8: boxes of 32 rows. */
+static mj_tensor_map_rule interleaved_rule(void)
+{
+    mj_tensor_map_rule rule = weights_rule;
+    rule.rows = rule.box_rows = 8;
+    rule.axis_count = 3;
+    rule.axes[0] = (mj_tensor_axis){.count = 2, .stride_rows = 32, .box = 2};
+    rule.axes[1] = (mj_tensor_axis){.count = 4, .stride_rows = 8, .box = 2};
+    rule.axes[2] = (mj_tensor_axis){.count = 4, .stride_rows = 64, .box = 1};
+    return rule;
+}
+
+TEST(limits_of_further_dimensions)
+{
+    const uint64_t far = ((1ull << 40) - 1) / 128; /* rows of 128 bytes */
+    const struct {
+        uint32_t axis_count;
+        mj_row_unit unit;
+        mj_tensor_axis last;
+        const char *says; /* NULL: good */
+    } rows[] = {
+        {3, MJ_ROWS_FIXED, {UINT32_MAX, far, 256}, NULL},
+        {4, MJ_ROWS_FIXED, {4, 64, 1}, "at most 5 dimensions"},
+        {3, MJ_ROWS_PAIRS, {4, 64, 1}, "rows that are fixed"},
+        {3, MJ_ROWS_FIXED, {0, 64, 1}, "1 to 2^32 - 1 parts"},
+        {3, MJ_ROWS_FIXED, {1ull << 32, 64, 1}, "1 to 2^32 - 1 parts"},
+        {3, MJ_ROWS_FIXED, {4, 64, 0}, "a box takes 1 to 256"},
+        {3, MJ_ROWS_FIXED, {4, 64, 257}, "a box takes 1 to 256"},
+        {3, MJ_ROWS_FIXED, {4, 0, 1}, "not in one place"},
+        {3, MJ_ROWS_FIXED, {4, far + 1, 1}, "less than 2^40 bytes"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        mj_error error = {0};
+        mj_tensor_map_rule rule = interleaved_rule();
+        rule.axis_count = rows[i].axis_count;
+        rule.row_unit = rows[i].unit;
+        rule.axes[2] = rows[i].last;
+        CHECK_STATUS(mj_tensor_map_check(&rule, &error), rows[i].says ? MJ_ERR_FORMAT : MJ_OK);
+        CHECK_CONTAINS(error.text, rows[i].says ? rows[i].says : "");
+    }
+}
+
 TEST(rows_of_a_launch)
 {
     mj_manifest manifest = manifest_with_maps();
@@ -196,6 +238,49 @@ static char *replaced(const char *text, const char *from, const char *to)
     }
     snprintf(out, bytes, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
     return out;
+}
+
+TEST(further_dimensions_round_trip)
+{
+    static const struct {
+        const char *from, *to, *says;
+    } rows[] = {
+        {"\"axes\":[", "\"axes\":{},\"others\":[", "axes: an array of at most 3"},
+        {"\"axes\":[", "\"axes\":[{},{},", "axes: an array of at most 3"},
+        {"\"count\":2", "\"count\":0", "tensor_maps.axes.count"},
+        {"\"count\":2,", "", "tensor_maps.axes.count"},
+        {"\"stride_rows\":32", "\"stride_rows\":-8", "tensor_maps.axes.stride_rows"},
+        {"\"stride_rows\":32", "\"stride_rows\":9007199254740992", "less than 2^40 bytes"},
+        {"\"box\":2", "\"box\":1000", "a box takes 1 to 256"},
+        {"\"box\":2", "\"box\":\"2\"", "tensor_maps.axes.box"},
+    };
+    mj_manifest manifest = manifest_with_maps(), again;
+    mj_error error = {0};
+    manifest.tensor_maps[0] = interleaved_rule();
+    char *text = text_of(&manifest);
+    CHECK(text);
+    CHECK_STATUS(parse(text, &again, &error), MJ_OK);
+    CHECK_INT(again.tensor_maps[0].axis_count, 3);
+    CHECK_INT(again.tensor_maps[1].axis_count, 0);
+    for (int i = 0; i < 3; i++) {
+        const mj_tensor_axis *a = &manifest.tensor_maps[0].axes[i], *b = &again.tensor_maps[0].axes[i];
+        CHECK(a->count == b->count && a->stride_rows == b->stride_rows && a->box == b->box);
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *bad = replaced(text, rows[i].from, rows[i].to);
+        CHECK(bad);
+        CHECK_STATUS(parse(bad, &again, &error), MJ_ERR_FORMAT);
+        CHECK_CONTAINS(error.text, rows[i].says);
+        free(bad);
+    }
+    free(text);
+    mj_tensor_map map;
+    mj_arg_value values[MJ_ARG_COUNT] = {[MJ_ARG_WEIGHTS].pointer = 0x4000};
+    CHECK_STATUS(mj_manifest_tensor_map(&manifest, 0, values, 7, &map, &error), MJ_OK);
+    CHECK_INT(map.axis_count, 3);
+    CHECK_INT(map.axes[0].stride_rows, 32);
+    CHECK_INT(map.axes[1].box, 2);
+    CHECK_INT(map.axes[2].count, 4);
 }
 
 TEST(texts_of_bad_maps_are_refused)
@@ -415,8 +500,10 @@ int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
     RUN(limits_of_the_copy_engine);
+    RUN(limits_of_further_dimensions);
     RUN(rows_of_a_launch);
     RUN(manifests_round_trip);
+    RUN(further_dimensions_round_trip);
     RUN(texts_of_bad_maps_are_refused);
     RUN(maps_are_made_for_every_launch);
     RUN(bad_maps_never_load);

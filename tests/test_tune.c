@@ -72,7 +72,7 @@ static void on_candidate(void *user, const mj_candidate_result *result)
 }
 
 /* Few configs, so that the test is short: the reference and one blocked kernel. */
-static bool accept_few(void *user, mj_op op, const char *family, const mj_config *config)
+static bool accept_blocked(void *user, mj_op op, const char *family, const mj_config *config)
 {
     (void)user;
     (void)op;
@@ -80,6 +80,11 @@ static bool accept_few(void *user, mj_op op, const char *family, const mj_config
     bool blocked = strcmp(family, "cpu") == 0 && mj_config_get(config, "tile_n", &n) &&
                    mj_config_get(config, "tile_k", &k) && mj_config_get(config, "rows", &rows);
     return blocked && k == 512 && rows == 16 && (n == 16 || n == 64);
+}
+
+static bool accept_few(void *user, mj_op op, const char *family, const mj_config *config)
+{
+    return op != MJ_OP_GEMM1_ACT && accept_blocked(user, op, family, config); /* which has a case of its own */
 }
 
 static bool accept_one(void *user, mj_op op, const char *family, const mj_config *config)
@@ -141,7 +146,7 @@ static void check_store(const mj_tune_result *result)
     mj_store_file_free(&file);
 }
 
-/* Every stored GEMM as if it had been searched so and took so long; returns how many there are. */
+/* Every stored gemm1 as if it had been searched so and took so long, and gemm1_act beside it; returns how many there are. */
 static uint32_t pretend_stored(const char *effort, double time_us)
 {
     char name[512], path[1600];
@@ -164,6 +169,10 @@ static uint32_t pretend_stored(const char *effort, double time_us)
             choice->time_us_median = time_us;
             snprintf(choice->effort, sizeof(choice->effort), "%s", effort);
             changed += choice->present;
+            if (!file.rows[i].gemm1_act.present) {
+                file.rows[i].gemm1_act = *choice;
+                file.rows[i].gemm1_act.manifest.op = MJ_OP_GEMM1_ACT;
+            }
         }
         changed = mj_store_replace(path, &file, NULL) == MJ_OK ? changed : 0;
         mj_store_file_free(&file);
@@ -203,11 +212,11 @@ TEST(a_tune_finds_stores_and_then_skips)
     o.accept = NULL;
     w = (watch){0};
     CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
-    CHECK_INT(result.row_count, 2);
+    CHECK_INT(result.row_count, 4);
     CHECK(result.rows[0].from_store && result.rows[1].from_store && result.rows[1].verified);
     CHECK(result.rows[1].bytes > 0 && result.rows[1].operations > 0 && result.rows[1].best.launches > 0);
     CHECK_INT(w.candidates, 0);
-    CHECK_INT(w.rows, 2);
+    CHECK_INT(w.rows, 4);
     mj_tune_result_free(&result);
 }
 
@@ -312,6 +321,56 @@ TEST(another_version_that_comes_in_between_is_left_alone)
     CHECK_STRING(now, other_version);
     free(now);
     mj_tune_result_free(&result);
+}
+
+static void check_fused_store(const mj_tune_result *result)
+{
+    mj_store_file file;
+    CHECK_STATUS(mj_store_load(result->store_path, &file, NULL), MJ_OK);
+    CHECK_INT(file.row_count, 1);
+    const mj_store_row *row = &file.rows[0];
+    CHECK(row->gemm1.verified && row->gemm1_act.verified && row->activation.verified && !row->gemm2.present);
+    CHECK_INT(row->gemm1_act.manifest.op, MJ_OP_GEMM1_ACT);
+    CHECK(row->activation.time_us_median > 0 && row->activation.sample_count > 1 && row->activation.launches > 0);
+    CHECK_STRING(row->activation.cache_key, file.ops[MJ_OP_ACTIVATION].cache_key);
+    CHECK(row->gemm1_act.bytes < row->gemm1.bytes && row->gemm1_act.operations == row->gemm1.operations);
+    mj_store_file_free(&file);
+}
+
+/* A third op, with the activation alone timed beside it; a wrong kernel of it does not win either. */
+TEST(gemm1_act_is_tuned_beside_gemm1)
+{
+    watch w = {0};
+    mj_tune_result result;
+    mj_error error = {0};
+    mj_tune_options o = options_for(&w);
+    fresh_folders();
+    o.accept = accept_blocked;
+    o.token_counts = &batch_sizes[1];
+    o.token_count_count = 1;
+    setenv("MOEJIT_TEST_POISON", "nan", 1);
+    mj_status status = mj_tune(context, &tiny, &o, &result, &error);
+    unsetenv("MOEJIT_TEST_POISON");
+    CHECK_STATUS(status, MJ_OK);
+    CHECK_INT(result.row_count, 2);
+    CHECK_INT(result.rows[1].op, MJ_OP_GEMM1_ACT);
+    CHECK(result.rows[1].verified && result.rows[1].failed == 1 && w.poisoned_ok == 0);
+    CHECK(result.rows[1].activation.time_us_median > 0 && result.rows[0].activation.time_us_median == 0);
+    check_fused_store(&result);
+    mj_tune_result_free(&result);
+    CHECK_INT(pretend_stored("quick", 10), 1);
+    o.accept = NULL;
+    o.family = "reference"; /* which is never fast: it is not looked at for an op that stands in for others */
+    CHECK_STATUS(mj_bench(context, &tiny, &o, &result, &error), MJ_OK);
+    CHECK_INT(result.row_count, 1);
+    CHECK_INT(result.rows[0].op, MJ_OP_GEMM1);
+    mj_tune_result_free(&result);
+    o.family = NULL;
+    CHECK_STATUS(mj_bench(context, &tiny, &o, &result, &error), MJ_OK);
+    CHECK_INT(result.row_count, 2);
+    CHECK(result.rows[1].origin == MJ_ORIGIN_STORE && result.rows[1].activation.time_us_median > 0);
+    mj_tune_result_free(&result);
+    CHECK(no_child_left());
 }
 
 /* Quick looks at the estimate's best few; what the store holds races along even if it is not among them. */
@@ -619,6 +678,7 @@ int main(int argc, char **argv)
     }
     CHECK_BEGIN(argc, argv);
     RUN(a_tune_finds_stores_and_then_skips);
+    RUN(gemm1_act_is_tuned_beside_gemm1);
     RUN(a_part_of_the_space_replaces_only_what_is_slower);
     RUN(the_stored_choice_races_along);
     RUN(force_moves_another_version_aside);

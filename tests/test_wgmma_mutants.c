@@ -2,7 +2,19 @@
 #include "mutants.h"
 
 /* ORDER BASE */
-typedef enum base_id { GATHER, SORTED, ROWS, CLUSTER, TURNS, SHARED, SHARED_ROWS, BASE_COUNT } base_id;
+typedef enum base_id {
+    GATHER,
+    SORTED,
+    ROWS,
+    CLUSTER,
+    TURNS,
+    SHARED,
+    SHARED_ROWS,
+    ACT,
+    ACT_ROWS,
+    ACT_BLOCKS,
+    BASE_COUNT
+} base_id;
 
 static const mutant_base bases[BASE_COUNT] = {
     [GATHER] = {"gather", "E=5,topk=2,H=136,N=44,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
@@ -26,6 +38,16 @@ static const mutant_base bases[BASE_COUNT] = {
     [SHARED_ROWS] = {"shared_rows", "E=5,topk=2,H=40,N=1104,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM2,
                      "tile_m=64,tile_n=64,orientation=1,input_load=1,step_bytes=128,consumers=1,schedule=3,"
                      "producers=2,cluster=1,group_m=1,blocks_per_sm=2"},
+    [ACT] = {"act", "E=5,topk=2,H=136,N=88,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
+             "tile_m=24,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,"
+             "cluster=1,group_m=1,blocks_per_sm=3"},
+    [ACT_ROWS] = {"act_rows", "E=5,topk=2,H=144,N=56,bias=1,act=swigluoai,scheme=fp8_w8a8_channel", "sm_90a", "wgmma",
+                  MJ_OP_GEMM1_ACT,
+                  "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,"
+                  "cluster=1,group_m=1,blocks_per_sm=2"},
+    [ACT_BLOCKS] = {"act_blocks", "E=5,topk=2,H=144,N=128,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
+                    "tile_m=16,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,"
+                    "cluster=1,group_m=1,blocks_per_sm=2"},
 };
 
 static const mutant mutants[] = {
@@ -59,7 +81,7 @@ static const mutant mutants[] = {
     {"stage_not_advanced", ROWS, 1, "before = ring->stage;\n        mj_ring_next(ring);", "before = ring->stage;"},
     {"bias_of_the_first_expert", GATHER, 1, "MJ_LOAD(args->bias, (mj_i64)tile->expert * MJ_N + column)",
      "MJ_LOAD(args->bias, column)"},
-    {"lower_rows_with_upper_bias", TURNS, 1, "MJ_FINISH(d[2], r0, c1, b1, w0)", "MJ_FINISH(d[2], r0, c1, b0, w0)"},
+    {"lower_rows_with_upper_bias", TURNS, 1, "MJ_STORED(d[2], r0, c1, b1, w0)", "MJ_STORED(d[2], r0, c1, b0, w0)"},
     {"topk_weight_missing", ROWS, 1, "rows->weight[i] = args->topk_weights[rows->out[i]];", ""},
     {"topk_weight_of_the_row", TURNS, 1, "args->topk_weights[rows->out[i]];", "args->topk_weights[row];"},
     {"stored_without_the_swizzle", ROWS, 1, "((j / 8 + to_chunk) ^ (to_row & 7)) * 16", "(j / 8 + to_chunk) * 16"},
@@ -76,6 +98,21 @@ static const mutant mutants[] = {
     {"skipped_tile_keeps_its_stages", CLUSTER, 1, "mj_release(shared, ring->stage);", ""},
     {"turn_not_passed_on", TURNS, 2, "    mj_pass_turn(shared);\n", ""},
     {"turn_of_the_wrong_parity", TURNS, 1, "        order ^= 1;\n", ""},
+    {"gate_and_up_swapped", ACT, 1, "mj_activate(finished[1], finished[3])", "mj_activate(finished[3], finished[1])"},
+    {"gate_and_up_swapped_in_rows", ACT_ROWS, 1, "mj_activate(gate_value, up_value)",
+     "mj_activate(up_value, gate_value)"},
+    {"activated_before_it_is_scaled", ACT_ROWS, 1, "MJ_FINISH(d[i], row_scale[i / 2], scale[c], bias[c], 1.0f)",
+     "MJ_FINISH(d[i], 1.0f, 1.0f, bias[c], 1.0f)"},
+    {"up_with_the_scale_of_gate", ACT_ROWS, 1, "scale[c + 2], bias[c + 2]", "scale[c], bias[c + 2]"},
+    {"up_with_the_block_scale_of_gate", ACT_BLOCKS, 1, "(column + i % MJ_PARTS * MJ_OUT_N) / 128", "column / 128"},
+    {"up_without_its_bias", ACT, 1, "mj_bias_at(args, tile, column + MJ_OUT_N)}", "0.0f}"},
+    {"up_with_the_bias_of_other_columns", ACT, 1, "mj_bias_at(args, tile, column + MJ_OUT_N)}",
+     "mj_bias_at(args, tile, column + 8)}"},
+    {"activated_columns_clipped_too_far", ACT, 1, "out_row >= 0 && column < MJ_OUT_N", "out_row >= 0 && column < MJ_N"},
+    {"activated_columns_clipped_too_early", ACT_ROWS, 1, "column < MJ_OUT_N) {", "column + 8 < MJ_OUT_N) {"},
+    {"groups_counted_in_weight_rows", ACT, 1, "tile->column_tile * (MJ_OUT_TILE / 8);",
+     "tile->column_tile * (MJ_TILE_N / 8);"},
+    {"second_eight_rows_as_the_first", ACT, 1, "j + 8 < MJ_ROWS ? d + 2 : d;", "d;"},
     {"other_warpgroups_stages_taken", TURNS, 1, "mj_ring_skip(&ring, MJ_K_STEPS);", ""},
     {"counter_of_arrivals_not_reset", SHARED, 1, "*counter = 0;", ""},
     {"counter_of_all_warps", SHARED, 1, "tile->rest * MJ_CONSUMER_WARPS + mj_warp();",

@@ -5,30 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "cli_compile.h"
-#include "cli_kernel.h"
-#include "kernel_build.h"
+#include "cli_emit.h"
 #include "os.h"
 #include "pack.h"
-#include "pack_writer.h"
-#include "scheme_words.h"
-#include "store.h"
-
-typedef struct emit_job { /* one arch */
-    const cli_options *options;
-    mj_context *context;
-    const cli_target *target;
-    const char *arch, *backend;
-    bool has_store; /* a store file of this problem and arch was found */
-    mj_store_file store;
-    char store_name[512];
-    uint32_t token_count_count;
-    uint32_t tokens[CLI_LIST_MAX];
-    uint32_t built_capacity, count, from_store;
-    mj_built *built;
-    mj_pack_entry *entries;
-} emit_job;
 
 typedef struct emission { /* what one command writes: one pack */
     const cli_options *options;
@@ -40,116 +19,7 @@ typedef struct emission { /* what one command writes: one pack */
     emit_job *jobs[MJ_PACK_TARGETS_MAX];
 } emission;
 
-/* ---- The store: the first file of this problem and arch, in name order ---- */
-typedef struct store_search {
-    emit_job *job;
-    const char *folder;
-    char problem[512];
-} store_search;
-
-static bool visit_store(void *user, const char *name, uint64_t bytes, double mtime_seconds)
-{
-    store_search *search = user;
-    emit_job *job = search->job;
-    (void)bytes;
-    (void)mtime_seconds;
-    const char *ending = strstr(name, ".moejit.json");
-    char path[4096], problem[512] = "";
-    if (!ending || ending[12] || mj_os_join(path, sizeof path, search->folder, name, NULL) != MJ_OK) {
-        return true;
-    }
-    mj_error error = {MJ_OK, ""};
-    if (mj_store_load(path, &job->store, &error) != MJ_OK) {
-        if (!job->options->quiet) {
-            fprintf(stderr, "moejit: skipped: %s\n", error.text);
-        }
-        return true;
-    }
-    mj_problem_print(&job->store.problem, problem, sizeof problem, NULL);
-    if (strcmp(problem, search->problem) == 0 && strcmp(job->store.identity.arch, job->arch) == 0 &&
-        job->store.identity.generator_version == MJ_GENERATOR_VERSION) {
-        job->has_store = true;
-        snprintf(job->store_name, sizeof job->store_name, "%s", name);
-        return false;
-    }
-    mj_store_file_free(&job->store);
-    return true;
-}
-
-static void find_store(emit_job *job)
-{
-    store_search search = {.job = job, .folder = job->context->store_dir};
-    mj_problem_print(&job->target->problem, search.problem, sizeof search.problem, NULL);
-    if (search.folder && search.folder[0]) {
-        mj_os_list_folder(search.folder, visit_store, &search, NULL);
-    }
-}
-
-/* The tuned choice for exactly this many tokens, routed uniformly if there is such a row. */
-static const mj_choice *stored_choice(const emit_job *job, mj_op op, uint32_t tokens)
-{
-    const mj_choice *found = NULL;
-    for (uint32_t i = 0; job->has_store && i < job->store.row_count; i++) {
-        const mj_store_row *row = &job->store.rows[i];
-        const mj_choice *choice = op == MJ_OP_GEMM1 ? &row->gemm1 : &row->gemm2;
-        if (row->token_count != tokens || !choice->present ||
-            (job->options->family && strcmp(choice->manifest.family, job->options->family) != 0)) {
-            continue;
-        }
-        if (!found || strcmp(row->routing, "uniform") == 0) {
-            found = choice;
-        }
-    }
-    return found;
-}
-
-/* ---- Kernels: chosen, compiled by moejit-compile into the cache, picked up from there ---- */
-typedef struct emit_item {
-    uint32_t tokens;         /* 0: any number */
-    const mj_choice *choice; /* NULL: not from the store */
-} emit_item;
-
-/* --config speaks for both GEMMs, or with --gemm for one. */
-static bool config_given(const emit_job *job, mj_op op)
-{
-    return job->options->config && (op == MJ_OP_GEMM1 || op == MJ_OP_GEMM2) &&
-           (!job->options->op || strcmp(job->options->op, mj_op_name(op)) == 0);
-}
-
-static mj_status plan_one(emit_job *job, emit_item *item, cli_compile_item *out, mj_error *error)
-{
-    bool given = config_given(job, out->op);
-    if (item->tokens && !given) {
-        item->choice = stored_choice(job, out->op, item->tokens);
-    }
-    if (item->choice) {
-        memcpy(out->family, item->choice->manifest.family, sizeof out->family);
-        out->config = item->choice->manifest.config;
-        return MJ_OK;
-    }
-    cli_kernel_words words = {.arch = job->arch,
-                              .op = mj_op_name(out->op),
-                              .family = item->tokens ? job->options->family : NULL,
-                              .config = given ? job->options->config : NULL,
-                              .tokens = item->tokens};
-    cli_kernel kernel;
-    const mj_spec *spec = NULL;
-    mj_status status = mj_context_spec(job->context, &spec, error);
-    if (status == MJ_OK) {
-        status = cli_kernel_resolve(spec, &job->target->problem, &words, &kernel, error);
-    }
-    mj_verdict verdict = {0};
-    if (status == MJ_OK && given && !mj_legal(spec, &kernel.desc, &verdict)) {
-        return mj_fail(error, MJ_ERR_ILLEGAL, "%s: --config is refused by %s: %s", words.op, verdict.refusals[0].rule,
-                       verdict.refusals[0].reason);
-    }
-    if (status == MJ_OK) {
-        snprintf(out->family, sizeof out->family, "%s", kernel.desc.space->family);
-        out->config = kernel.config;
-    }
-    return status;
-}
-
+/* ---- Kernels: compiled by moejit-compile into the cache, picked up from there ---- */
 static mj_status build_one(emit_job *job, const emit_item *item, const cli_compile_item *kernel, mj_error *error)
 {
     const mj_spec *spec = NULL;
@@ -172,7 +42,8 @@ static mj_status build_one(emit_job *job, const emit_item *item, const cli_compi
                                                .binary = built->entry.compiled.binary,
                                                .binary_bytes = built->entry.compiled.binary_bytes,
                                                .verified = same && choice->verified,
-                                               .time_us_median = same ? choice->time_us_median : 0};
+                                               .time_us_median = same ? choice->time_us_median : 0,
+                                               .instead_us = same ? item->instead_us : 0};
     job->from_store += choice != NULL;
     job->count++;
     return MJ_OK;
@@ -192,24 +63,9 @@ static mj_status compile_ahead(const emit_job *job, const cli_compile_item *kern
     return status == MJ_ERR_NOT_FOUND ? MJ_OK : status;
 }
 
-/* Ops with one kernel for all batch sizes. */
-static uint32_t list_plain(const emit_job *job, mj_op plain[MJ_OP_COUNT])
-{
-    const mj_spec *spec = NULL;
-    const mj_scheme *scheme = NULL;
-    bool quantises = mj_context_spec(job->context, &spec, NULL) == MJ_OK &&
-                     mj_spec_find_scheme(spec, job->target->problem.scheme, &scheme, NULL) == MJ_OK &&
-                     mj_scheme_quantises(scheme);
-    static const mj_op ops[] = {MJ_OP_TABLES, MJ_OP_ACTIVATION, MJ_OP_COMBINE, MJ_OP_QUANTISE1, MJ_OP_QUANTISE2};
-    uint32_t count = quantises ? 5 : 3;
-    memcpy(plain, ops, count * sizeof *plain);
-    return count;
-}
-
 static mj_status build_all(emit_job *job, mj_error *error)
 {
-    mj_op plain[MJ_OP_COUNT];
-    uint32_t plain_count = list_plain(job, plain), total = plain_count + 2 * job->token_count_count;
+    uint32_t total = MJ_OP_COUNT + 3 * job->token_count_count, count = 0;
     emit_item *items = calloc(total, sizeof *items);
     cli_compile_item *kernels = calloc(total, sizeof *kernels);
     job->built = calloc(total, sizeof *job->built);
@@ -217,16 +73,13 @@ static mj_status build_all(emit_job *job, mj_error *error)
     job->entries = calloc(total, sizeof *job->entries);
     mj_status status =
         items && kernels && job->built && job->entries ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "out of memory");
-    for (uint32_t i = 0; i < total && status == MJ_OK; i++) {
-        uint32_t gemm = i - plain_count; /* only where i is not below it */
-        kernels[i].op = i < plain_count ? plain[i] : (gemm % 2 ? MJ_OP_GEMM2 : MJ_OP_GEMM1);
-        items[i].tokens = i < plain_count ? 0 : job->tokens[gemm / 2];
-        status = plan_one(job, &items[i], &kernels[i], error);
+    if (status == MJ_OK) {
+        status = cli_emit_choose(job, items, kernels, &count, error);
     }
     if (status == MJ_OK) {
-        status = compile_ahead(job, kernels, total, error);
+        status = compile_ahead(job, kernels, count, error);
     }
-    for (uint32_t i = 0; i < total && status == MJ_OK; i++) {
+    for (uint32_t i = 0; i < count && status == MJ_OK; i++) {
         status = cli_interrupted() ? mj_fail(error, MJ_ERR_INTERRUPTED, "interrupted: nothing was written")
                                    : build_one(job, &items[i], &kernels[i], error);
     }
@@ -239,7 +92,7 @@ static mj_status build_all(emit_job *job, mj_error *error)
 static void print_job(FILE *out, const emit_job *job)
 {
     fprintf(out, "%s: %u kernels for %s (%u of %u GEMM rows as tuned%s%s, the others by the estimate)\n", job->arch,
-            job->count, job->target->label, job->from_store, 2 * job->token_count_count, job->has_store ? " in " : "",
+            job->count, job->target->label, job->from_store, job->gemm_count, job->has_store ? " in " : "",
             job->store_name);
     for (uint32_t i = 0; i < job->count; i++) {
         const mj_pack_entry *entry = &job->entries[i];
@@ -434,7 +287,7 @@ static mj_status build_arch(emission *e, const char *arch, mj_error *error)
     qsort(job->tokens, job->token_count_count, sizeof *job->tokens, compare_tokens);
     mj_status status = mj_arch_backend(job->context, arch, &job->backend, error);
     if (status == MJ_OK) {
-        find_store(job);
+        cli_emit_find_store(job);
         status = build_all(job, error);
     }
     return status;
@@ -464,8 +317,8 @@ static cli_exit check_words(const cli_options *options)
         cli_error("--config needs --family: a config is a point of one family's space");
         return CLI_USAGE;
     }
-    if (options->token_count_count > (MJ_PACK_VARIANTS_MAX - 5) / 2) {
-        cli_error("emit: more than %d batch sizes", (MJ_PACK_VARIANTS_MAX - 5) / 2);
+    if (options->token_count_count > (MJ_PACK_VARIANTS_MAX - 5) / 3) {
+        cli_error("emit: more than %d batch sizes", (MJ_PACK_VARIANTS_MAX - 5) / 3);
         return CLI_USAGE;
     }
     return CLI_OK;

@@ -160,11 +160,20 @@ static cli_exit judge_rows(const measure_job *job, const mj_tune_result *result,
     return code;
 }
 
-/* Which part of each family's space is legal, for the GEMMs asked for; into `text` or, if given, `json`. */
-static mj_status space_maps(const measure_job *job, const mj_arch *arch, mj_strbuf *text, mj_json *json,
-                            mj_error *error)
+static bool has_op(const mj_tune_result *result, mj_op op)
 {
-    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM2};
+    for (uint32_t i = 0; i < result->row_count; i++) {
+        if (result->rows[i].op == op) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Which part of each family's space is legal, for the GEMMs predicted; into `text` or, if given, `json`. */
+static mj_status space_maps(const measure_job *job, const mj_arch *arch, const mj_tune_result *result, mj_strbuf *text,
+                            mj_json *json, mj_error *error)
+{
     const mj_tune_options *wanted = &job->wanted;
     const mj_space *only = NULL;
     mj_json *maps = json ? mj_json_add(json, "space", mj_json_object()) : NULL;
@@ -173,16 +182,16 @@ static mj_status space_maps(const measure_job *job, const mj_arch *arch, mj_strb
     if (status == MJ_OK && wanted->family) {
         status = mj_spec_find_space(job->spec, wanted->family, &only, error);
     }
-    for (int i = 0; i < 2 && status == MJ_OK; i++) {
-        if (i == 0 ? wanted->gemm2_only : wanted->gemm1_only) {
+    for (int op = 0; op < MJ_OP_COUNT && status == MJ_OK; op++) {
+        uint64_t legal = 0;
+        desc.op = (mj_op)op;
+        if (!has_op(result, desc.op)) {
             continue;
         }
-        uint64_t legal = 0;
-        desc.op = ops[i];
         if (!json) {
-            mj_strbuf_addf(text, "\nspace of %s on %s\n", mj_op_name(ops[i]), arch->name);
+            mj_strbuf_addf(text, "\nspace of %s on %s\n", mj_op_name(desc.op), arch->name);
         }
-        mj_json *list = maps ? mj_json_add(maps, mj_op_name(ops[i]), mj_json_array()) : NULL;
+        mj_json *list = maps ? mj_json_add(maps, mj_op_name(desc.op), mj_json_array()) : NULL;
         status = cli_space_map(job->spec, desc, only, text, list, &legal, error);
     }
     return status;
@@ -195,7 +204,7 @@ static cli_exit report_predictions(const measure_job *job, const report_subject 
     mj_error error = {MJ_OK, ""};
     mj_strbuf text = {0};
     mj_json *json = job->options->json ? report_json(subject, result) : NULL;
-    mj_status status = space_maps(job, arch, &text, json, &error);
+    mj_status status = space_maps(job, arch, result, &text, json, &error);
     if (status == MJ_OK && !json) {
         report_print_predictions(stdout, subject, result);
         fputs(text.text ? text.text : "", stdout);

@@ -339,7 +339,7 @@ void mj_lab_close(mj_lab *lab)
 
 static mj_status set_problem(mj_lab *lab, const mj_problem *problem, mj_op op, uint64_t seed, mj_error *error)
 {
-    if (op != MJ_OP_GEMM1 && op != MJ_OP_GEMM2) {
+    if (!mj_op_is_gemm(op)) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "%s has no weights", mj_op_name(op));
     }
     mj_status status = mj_problem_check(problem, error);

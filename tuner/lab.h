@@ -49,6 +49,7 @@ typedef struct mj_case_set {
     float *topk_weights;
     void *device_offsets, *device_pairs, *device_ids, *device_topk_weights, *device_input;
     void *device_input_scales; /* null: the scheme has none */
+    void *device_sums;         /* null but while an activation is timed */
     uint64_t rows;             /* of this rank */
     uint32_t active_count;     /* experts with rows */
 } mj_case_set;
@@ -63,7 +64,8 @@ typedef struct mj_case {
     uint64_t output_rows; /* rows of the output array of set 0 */
     mj_guarded output[2]; /* large enough for every set */
     void *reference, *result;
-    bool own_weights; /* each launch reads its own copy */
+    uint32_t sums_count; /* sets that have sums */
+    bool own_weights;    /* each launch reads its own copy */
     uint32_t weights_used;
     double bytes, operations; /* per launch, mean over the sets */
     char note[160];
@@ -111,6 +113,11 @@ mj_status mj_lab_workspace(mj_lab *lab, const mj_manifest *manifest, uint32_t to
 /* Arguments of one launch on set `set_index` writing to `output`. */
 void mj_case_arguments(const mj_lab *lab, const mj_case *prepared, uint32_t set_index, void *output,
                        mj_arg_value values[MJ_ARG_COUNT]);
+
+/* gemm1's rows, random, as the input of an activation that is timed on a case of gemm1 or gemm1_act: own ones for each set, or
+ * for as many as fit. MJ_ERR_DEVICE_MEMORY: for none. */
+mj_status mj_case_make_sums(mj_lab *lab, mj_case *prepared, mj_error *error);
+void mj_case_free_sums(mj_lab *lab, mj_case *prepared);
 
 /* A helper op's kernel (fill, compare, stream) or another family's, generated here. */
 mj_status mj_lab_build(mj_lab *lab, const mj_problem *problem, mj_op op, const char *family, mj_loaded_kernel *out,

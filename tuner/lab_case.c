@@ -103,7 +103,7 @@ static uint64_t pair_total(const mj_lab *lab, uint32_t token_count)
 
 static uint64_t input_rows(const mj_lab *lab, uint32_t token_count)
 {
-    return lab->op == MJ_OP_GEMM1 ? token_count : pair_total(lab, token_count);
+    return mj_op_is_gemm1(lab->op) ? token_count : pair_total(lab, token_count);
 }
 
 /* The input and its scales: lab->operands describes one row. A scale of the whole input stays one. */
@@ -128,7 +128,7 @@ static uint64_t input_bytes(const mj_lab *lab, uint32_t token_count)
 
 static uint64_t output_bytes(const mj_lab *lab, uint64_t rows)
 {
-    return rows * lab->shape.n * lab->io_bytes;
+    return rows * lab->shape.out_n * lab->io_bytes;
 }
 
 static mj_status set_host(const mj_lab *lab, uint32_t token_count, const char *routing, uint64_t seed, mj_case_set *set,
@@ -286,7 +286,7 @@ static mj_status alloc_outputs(mj_lab *lab, mj_case *prepared, mj_error *error)
 {
     const mj_case_set *first = &prepared->sets[0];
     uint64_t rows = capacity_rows(lab, prepared->token_count);
-    prepared->output_rows = lab->op == MJ_OP_GEMM1 ? first->rows : rows;
+    prepared->output_rows = mj_op_is_gemm1(lab->op) ? first->rows : rows;
     mj_status status = MJ_OK;
     for (int i = 0; i < 2 && status == MJ_OK; i++) {
         status = mj_guarded_alloc(lab, output_bytes(lab, rows), &prepared->output[i], error);
@@ -358,6 +358,39 @@ void mj_case_free(mj_lab *lab, mj_case *prepared)
     *prepared = (mj_case){0};
 }
 
+static uint64_t sums_bytes(const mj_lab *lab, const mj_case *prepared)
+{
+    return pair_total(lab, prepared->token_count) * lab->shape.n * lab->io_bytes;
+}
+
+mj_status mj_case_make_sums(mj_lab *lab, mj_case *prepared, mj_error *error)
+{
+    uint64_t bytes = sums_bytes(lab, prepared);
+    mj_status status = MJ_OK;
+    while (status == MJ_OK && prepared->sums_count < prepared->set_count) {
+        void **sums = &prepared->sets[prepared->sums_count].device_sums;
+        status = mj_lab_alloc(lab, bytes, sums, error);
+        if (status == MJ_ERR_DEVICE_MEMORY && prepared->sums_count > 0) {
+            return MJ_OK; /* fewer are used in turns */
+        }
+        prepared->sums_count += status == MJ_OK;
+        if (status == MJ_OK) {
+            status = mj_lab_fill(lab, lab->scheme->io_format, *sums, bytes / lab->io_bytes,
+                                 mix_seed(prepared->seed, 1000 + prepared->sums_count), 1.0f, error);
+        }
+    }
+    return status;
+}
+
+void mj_case_free_sums(mj_lab *lab, mj_case *prepared)
+{
+    while (prepared->sums_count > 0) {
+        mj_case_set *set = &prepared->sets[--prepared->sums_count];
+        mj_lab_free(lab, set->device_sums, sums_bytes(lab, prepared));
+        set->device_sums = NULL;
+    }
+}
+
 void mj_case_arguments(const mj_lab *lab, const mj_case *prepared, uint32_t set_index, void *output,
                        mj_arg_value values[MJ_ARG_COUNT])
 {
@@ -389,5 +422,5 @@ void mj_case_arguments(const mj_lab *lab, const mj_case *prepared, uint32_t set_
     }
     values[MJ_ARG_TOKEN_COUNT].i32 = (int32_t)prepared->token_count;
     values[MJ_ARG_ROW_COUNT].i32 = (int32_t)set->rows;
-    values[MJ_ARG_COLUMN_COUNT].i32 = (int32_t)lab->shape.n;
+    values[MJ_ARG_COLUMN_COUNT].i32 = (int32_t)lab->shape.out_n;
 }

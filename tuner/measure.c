@@ -50,6 +50,10 @@ static mj_status capture(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel 
     for (uint32_t i = 0; i < launches && status == MJ_OK; i++) {
         mj_arg_value values[MJ_ARG_COUNT];
         mj_case_arguments(lab, prepared, i % prepared->set_count, prepared->output[0].data, values);
+        if (prepared->sums_count > 0) {
+            const mj_case_set *set = &prepared->sets[i % prepared->sums_count];
+            values[MJ_ARG_INPUT].pointer = (uint64_t)(uintptr_t)set->device_sums;
+        }
         status = mj_kernel_launch(lab->device, kernel, values, prepared->token_count, lab->stream, error);
     }
     mj_status ended = backend->capture_end(lab->device->handle, lab->stream, graph, status == MJ_OK ? error : NULL);
@@ -112,6 +116,9 @@ mj_status mj_measure(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *ker
     void *graph = NULL;
     *out = (mj_timing){0};
     mj_status status = mj_lab_workspace(lab, &kernel->manifest, prepared->token_count, error);
+    if (status == MJ_OK && kernel->manifest.op == MJ_OP_ACTIVATION) {
+        status = mj_case_make_sums(lab, prepared, error);
+    }
     if (status == MJ_OK) {
         status = timer_open(lab, &t, error);
     }
@@ -130,5 +137,6 @@ mj_status mj_measure(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *ker
     if (t.backend) {
         timer_close(&t);
     }
+    mj_case_free_sums(lab, prepared);
     return status;
 }

@@ -28,15 +28,15 @@ static bool add_case(const mj_problem *problem, const mj_scheme *scheme, mj_op o
     mj_operands operands;
     mj_gemm_shape shape = mj_problem_gemm(problem, op);
     uint64_t pairs = token_count * problem->top_k;
-    uint64_t input_rows = op == MJ_OP_GEMM1 ? token_count : pairs;
+    uint64_t input_rows = mj_op_is_gemm1(op) ? token_count : pairs;
     if (mj_operands_describe(scheme, problem, op, input_rows, &operands, NULL) != MJ_OK) {
         return false;
     }
     return add(sum, pairs, 3 * sizeof(int32_t), 1) && add(sum, problem->expert_count + 1ull, sizeof(int32_t), 1) &&
            add(sum, operands.input.bytes, 1, 1) &&
            (operands.input_scales.bytes == 0 || add(sum, operands.input_scales.bytes, 1, 1)) &&
-           add_guarded(sum, pairs, shape.n, io_bytes) && add_guarded(sum, pairs, shape.n, io_bytes) &&
-           add(sum, pairs, shape.n, io_bytes) && add(sum, pairs, 4 * sizeof(float), 1);
+           add_guarded(sum, pairs, shape.out_n, io_bytes) && add_guarded(sum, pairs, shape.out_n, io_bytes) &&
+           add(sum, pairs, shape.out_n, io_bytes) && add(sum, pairs, 4 * sizeof(float), 1);
 }
 
 static mj_status io_format(const mj_scheme *scheme, uint64_t *io_bytes, mj_error *error)

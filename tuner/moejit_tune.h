@@ -67,7 +67,7 @@ typedef struct mj_candidate_result {
     double compile_seconds;
 } mj_candidate_result;
 
-typedef struct mj_tune_row { /* a finished row: the choice for one op, M and routing */
+typedef struct mj_tune_row { /* a finished row: the choice for one op (gemm1, gemm1_act, gemm2), M and routing */
     mj_op op;
     uint32_t token_count;
     char routing[MJ_NAME_MAX];
@@ -79,6 +79,8 @@ typedef struct mj_tune_row { /* a finished row: the choice for one op, M and rou
     double
         row_error; /* largest ||got - ref|| / ||ref|| of one row when its output was compared; < 0: not in this call */
     mj_candidate_result against; /* of options->against, timed in the same rounds; family empty: none */
+    /* gemm1_act: the activation that it makes needless, timed alone in the same way; time 0: it was not timed. */
+    mj_candidate_result activation;
     uint32_t tried, refused, failed, dropped;
     uint32_t failed_by_reason[MJ_REASON_COUNT];
     bool from_store;  /* skipped: already tuned with this identity */
@@ -105,12 +107,12 @@ typedef struct mj_tune_options {
     const char *const *routings; /* NULL: { "uniform" } */
     uint64_t seed;
     mj_effort effort;
-    double budget_seconds;     /* 0: none; reached: rows so far are kept, the rest is left untuned */
-    uint64_t device_bytes_max; /* 0: nine tenths of what is free */
-    uint64_t host_bytes_max;   /* 0: 2 GiB, per helper */
-    bool force;                /* measure again what the store already holds */
-    bool gemm1_only, gemm2_only;
-    const char *family; /* only this family; NULL: all */
+    double budget_seconds;       /* 0: none; reached: rows so far are kept, the rest is left untuned */
+    uint64_t device_bytes_max;   /* 0: nine tenths of what is free */
+    uint64_t host_bytes_max;     /* 0: 2 GiB, per helper */
+    bool force;                  /* measure again what the store already holds */
+    bool gemm1_only, gemm2_only; /* gemm1 includes gemm1_act */
+    const char *family;          /* only this family; NULL: all */
     /* Bench: a family whose choice by the estimate is timed beside each row's own; NULL: none. Where the row's own config is that
      * choice, it stands against itself. */
     const char *against;
@@ -149,7 +151,9 @@ typedef struct mj_tune_result {
     uint32_t resumed; /* measurements taken from the journal */
 } mj_tune_result;
 
-/* Tunes one problem. On MJ_ERR_INTERRUPTED and on a spent budget `out` holds the finished rows. Free with mj_tune_result_free.
+/* Tunes one problem: gemm1, gemm2 and, where a family of the arch other than the reference has it and a config is legal, gemm1_act
+ * (with the activation alone beside it). On MJ_ERR_INTERRUPTED and on a spent budget `out` holds the finished rows. Free with
+ * mj_tune_result_free.
  * [sync: yes | alloc: host | gpu: in helper processes] */
 MJ_API mj_status mj_tune(mj_context *context, const mj_problem *problem, const mj_tune_options *options,
                          mj_tune_result *out, mj_error *error);

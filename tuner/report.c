@@ -1,6 +1,7 @@
 /* report.c: tables for people, JSON for programs; the same numbers in both. */
 #include <string.h>
 
+#include "gen.h"
 #include "report.h"
 
 #define LAUNCHES_USUAL 10 /* in one timed replay */
@@ -100,22 +101,43 @@ static void print_tail(FILE *out, const mj_tune_result *result)
 }
 
 /* ---- Lines ---- */
-typedef struct pair { /* the two GEMMs of one batch size and routing; either may be NULL */
-    const mj_tune_row *gemm[2];
-} pair;
+static const mj_op columns[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM2};
+#define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
+
+typedef struct gemm_cell { /* the GEMMs of one batch size and routing, by column; each may be NULL */
+    const mj_tune_row *rows[COLUMN_COUNT];
+} gemm_cell;
+
+static bool has_column(const mj_tune_result *result, mj_op op)
+{
+    for (uint32_t i = 0; i < result->row_count; i++) {
+        if (result->rows[i].op == op) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A column is left out where nothing stands in it, unless its op is one that every layer has. */
+static bool is_shown(const mj_tune_result *result, mj_op op)
+{
+    return mj_op_stands_for(op) == MJ_OP_COUNT || has_column(result, op);
+}
 
 static bool same_cell(const mj_tune_row *a, const mj_tune_row *b)
 {
     return a->token_count == b->token_count && strcmp(a->routing, b->routing) == 0;
 }
 
-static pair next_pair(const mj_tune_result *result, uint32_t *index)
+static gemm_cell next_cell(const mj_tune_result *result, uint32_t *index)
 {
-    pair out = {{NULL, NULL}};
+    gemm_cell out = {{NULL}};
     const mj_tune_row *first = &result->rows[*index];
     while (*index < result->row_count && same_cell(first, &result->rows[*index])) {
         const mj_tune_row *row = &result->rows[(*index)++];
-        out.gemm[row->op == MJ_OP_GEMM2] = row;
+        for (size_t i = 0; i < COLUMN_COUNT; i++) {
+            out.rows[i] = columns[i] == row->op ? row : out.rows[i];
+        }
     }
     return out;
 }
@@ -129,13 +151,23 @@ typedef struct cell_sum {
     uint32_t by_reason[MJ_REASON_COUNT];
 } cell_sum;
 
-static cell_sum sum_pair(const pair *cell)
+/* Times and work of the ops that stand for themselves: one that stands in for others would count their work again. */
+static cell_sum sum_cell(const gemm_cell *cell)
 {
     cell_sum sum = {.row_error = -1};
     bool padded_known = true, against_known = true;
-    for (int i = 0; i < 2; i++) {
-        const mj_tune_row *row = cell->gemm[i];
+    for (size_t i = 0; i < COLUMN_COUNT; i++) {
+        const mj_tune_row *row = cell->rows[i];
         if (!row) {
+            continue;
+        }
+        sum.tried += row->tried;
+        sum.refused += row->refused;
+        sum.failed += row->failed;
+        for (int r = 0; r < MJ_REASON_COUNT; r++) {
+            sum.by_reason[r] += row->failed_by_reason[r];
+        }
+        if (mj_op_stands_for(row->op) != MJ_OP_COUNT) {
             continue;
         }
         sum.us += row->best.time_us_median;
@@ -147,12 +179,6 @@ static cell_sum sum_pair(const pair *cell)
         sum.against_us += row->against.time_us_median;
         padded_known = padded_known && row->padded_operations > 0;
         against_known = against_known && row->against.time_us_median > 0;
-        sum.tried += row->tried;
-        sum.refused += row->refused;
-        sum.failed += row->failed;
-        for (int r = 0; r < MJ_REASON_COUNT; r++) {
-            sum.by_reason[r] += row->failed_by_reason[r];
-        }
     }
     sum.padded = padded_known ? sum.padded : 0;
     sum.against_us = against_known ? sum.against_us : 0;
@@ -239,13 +265,32 @@ static void print_reasons(FILE *out, const cell_sum *sum)
     fprintf(out, "%s\n", before[0] == ',' ? ")" : "");
 }
 
-static void print_pair(FILE *out, const pair *cell, bool bench)
+/* The comparison that a plan makes. */
+static void print_stand_in(FILE *out, const gemm_cell *cell)
 {
-    const mj_tune_row *any = cell->gemm[0] ? cell->gemm[0] : cell->gemm[1];
-    cell_sum sum = sum_pair(cell);
+    const mj_tune_row *alone = cell->rows[0], *row = cell->rows[1];
+    double us = row ? row->best.time_us_median : 0, activation_us = row ? row->activation.time_us_median : 0;
+    if (us > 0 && activation_us > 0 && alone && alone->best.time_us_median > 0) {
+        double instead_us = alone->best.time_us_median + activation_us;
+        fprintf(out, "       %s %.2f us, %s %.2f + activation %.2f = %.2f us: plans use %s\n", mj_op_name(row->op), us,
+                mj_op_name(alone->op), alone->best.time_us_median, activation_us, instead_us,
+                us < instead_us ? mj_op_name(row->op) : "these");
+    }
+}
+
+static void print_cell(FILE *out, const mj_tune_result *result, const gemm_cell *cell, bool bench)
+{
+    const mj_tune_row *any = NULL;
+    for (size_t i = 0; i < COLUMN_COUNT; i++) {
+        any = any ? any : cell->rows[i];
+    }
+    cell_sum sum = sum_cell(cell);
     fprintf(out, "%6u %-9s", any->token_count, any->routing);
-    print_time(out, cell->gemm[0]);
-    print_time(out, cell->gemm[1]);
+    for (size_t i = 0; i < COLUMN_COUNT; i++) {
+        if (is_shown(result, columns[i])) {
+            print_time(out, cell->rows[i]);
+        }
+    }
     if (sum.us > 0 && sum.operations > 0) {
         print_rate(out, 9, sum.operations / sum.us * 1e-6);
         print_rate(out, 8, sum.bytes / sum.us * 1e-3);
@@ -262,22 +307,31 @@ static void print_pair(FILE *out, const pair *cell, bool bench)
     }
     fprintf(out, "  %u / %u / %u", sum.tried, sum.refused, sum.failed);
     print_reasons(out, &sum);
-    for (int i = 0; i < 2; i++) {
-        if (cell->gemm[i]) {
-            print_config(out, cell->gemm[i]);
+    for (size_t i = 0; i < COLUMN_COUNT; i++) {
+        if (cell->rows[i]) {
+            print_config(out, cell->rows[i]);
         }
     }
+    print_stand_in(out, cell);
 }
 
 void report_print(FILE *out, const report_subject *subject, const mj_tune_result *result)
 {
     bool bench = strcmp(subject->command, "bench") == 0;
     print_head(out, subject, result);
-    fprintf(out, "%6s %-9s %10s %10s %9s %8s %9s%s  %s\n", "batch", "routing", "gemm1 us", "gemm2 us", "TFLOP/s",
-            "GB/s", "roofline", bench ? "   padded     error against" : "", "tried / refused / failed");
+    fprintf(out, "%6s %-9s", "batch", "routing");
+    for (size_t i = 0; i < COLUMN_COUNT; i++) {
+        if (is_shown(result, columns[i])) {
+            char name[32];
+            snprintf(name, sizeof name, "%s us", mj_op_name(columns[i]));
+            fprintf(out, " %10s", name);
+        }
+    }
+    fprintf(out, " %9s %8s %9s%s  %s\n", "TFLOP/s", "GB/s", "roofline", bench ? "   padded     error against" : "",
+            "tried / refused / failed");
     for (uint32_t i = 0; i < result->row_count;) {
-        pair cell = next_pair(result, &i);
-        print_pair(out, &cell, bench);
+        gemm_cell cell = next_cell(result, &i);
+        print_cell(out, result, &cell, bench);
     }
     print_tail(out, result);
 }
@@ -285,13 +339,13 @@ void report_print(FILE *out, const report_subject *subject, const mj_tune_result
 void report_print_predictions(FILE *out, const report_subject *subject, const mj_tune_result *result)
 {
     print_head(out, subject, result);
-    fprintf(out, "%6s %-9s %-5s %12s %10s %9s %11s %11s %8s  %s\n", "batch", "routing", "op", "predicted us",
+    fprintf(out, "%6s %-9s %-9s %12s %10s %9s %11s %11s %8s  %s\n", "batch", "routing", "op", "predicted us",
             "floor us", "roofline", "GFLOP", "padded", "useful", "family and config");
     for (uint32_t i = 0; i < result->row_count; i++) {
         const mj_tune_row *row = &result->rows[i];
         char config[640] = "";
         mj_config_print(&row->best.config, config, sizeof config, NULL);
-        fprintf(out, "%6u %-9s %-5s %12.2f %10.2f %8.1f%% %11.3f %11.3f %7.1f%%  %s %s\n", row->token_count,
+        fprintf(out, "%6u %-9s %-9s %12.2f %10.2f %8.1f%% %11.3f %11.3f %7.1f%%  %s %s\n", row->token_count,
                 row->routing, mj_op_name(row->op), row->best.estimate_us, row->floor_us,
                 row->best.estimate_us > 0 ? 100 * row->floor_us / row->best.estimate_us : 0, row->operations * 1e-9,
                 row->padded_operations * 1e-9,
@@ -364,6 +418,10 @@ mj_json *report_row_json(const mj_tune_row *row)
     }
     if (row->against.family[0]) {
         add_against(out, row);
+    }
+    if (row->activation.time_us_median > 0) {
+        mj_json_add_number(out, "activation_us_median", row->activation.time_us_median);
+        mj_json_add_number(out, "activation_us_spread", row->activation.time_us_spread);
     }
     mj_json_add_number(out, "gbps", us > 0 ? row->bytes / us * 1e-3 : 0);
     mj_json_add_number(out, "roofline", us > 0 ? row->floor_us / us : 0);

@@ -180,7 +180,7 @@ static mj_status fill_result(const mj_session *s, mj_tune_result *out, mj_error 
         return mj_fail(error, MJ_ERR_MEMORY, "the result's rows");
     }
     for (uint32_t i = 0; i < s->row_count; i++) {
-        if (s->rows[i].finished) {
+        if (s->rows[i].finished && !s->rows[i].absent) {
             out->rows[out->row_count++] = s->rows[i].result;
         }
     }
@@ -263,13 +263,19 @@ static mj_status measure_rows(mj_session *s, mj_error *error)
     mj_status status = MJ_OK;
     for (uint32_t i = 0; i < s->row_count && status == MJ_OK; i++) {
         mj_row *row = &s->rows[i];
+        if (row->absent) {
+            continue;
+        }
         if (row->finished) {
             mj_session_report(s, NULL, &row->result, NULL);
             continue;
         }
-        if (s->options.budget_seconds > 0) { /* each GEMM has its share, or the second would get none */
-            uint32_t op = row->result.op == s->ops[0] ? 1 : 2;
-            s->deadline_seconds = s->start_seconds + s->options.budget_seconds * op / s->op_count;
+        if (s->options.budget_seconds > 0) { /* each GEMM has its share, or the last would get none */
+            uint32_t op = 0;
+            while (s->ops[op] != row->result.op) {
+                op++;
+            }
+            s->deadline_seconds = s->start_seconds + s->options.budget_seconds * (op + 1) / s->op_count;
         }
         status = mj_session_row(s, row, error);
         if (status == MJ_ERR_TIMEOUT && s->budget_spent) {
@@ -370,7 +376,7 @@ static mj_status estimate(mj_context *context, const mj_problem *problem, const 
         s->total = 0; /* nothing will be measured */
     }
     for (uint32_t i = 0; status == MJ_OK && i < s->row_count; i++) {
-        status = mj_session_predict(s, &s->rows[i], error);
+        status = s->rows[i].absent ? MJ_OK : mj_session_predict(s, &s->rows[i], error);
         if (status == MJ_OK && !mj_session_report(s, NULL, NULL, NULL)) {
             status = mj_session_interrupted(error);
         }

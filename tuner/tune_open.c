@@ -255,8 +255,10 @@ static mj_status queue_layer(mj_session *s, mj_error *error)
     for (int i = 0; i < MJ_LAYER_KERNELS && status == MJ_OK; i++) {
         const mj_space *space = layer_space(s, ops[i]);
         mj_layer_kernel *kernel = &s->layer[i];
-        *kernel = (mj_layer_kernel){.op = ops[i], .wanted = space != NULL};
-        if (!space) {
+        /* A tune stores them all; else only what a stand-in is compared with is looked at. */
+        bool wanted = s->mode == MJ_SESSION_TUNE || (ops[i] == MJ_OP_ACTIVATION && mj_session_has_stand_in(s));
+        *kernel = (mj_layer_kernel){.op = ops[i], .wanted = space != NULL && wanted};
+        if (!kernel->wanted) {
             continue;
         }
         mj_config config;
@@ -273,9 +275,19 @@ static mj_status queue_layer(mj_session *s, mj_error *error)
     return status;
 }
 
+const mj_layer_kernel *mj_session_layer_kernel(const mj_session *s, mj_op op)
+{
+    for (int i = 0; i < MJ_LAYER_KERNELS; i++) {
+        if (s->layer[i].op == op && s->layer[i].wanted) {
+            return &s->layer[i];
+        }
+    }
+    return NULL;
+}
+
 mj_status mj_session_queue(mj_session *s, mj_error *error)
 {
-    mj_status status = s->mode == MJ_SESSION_TUNE ? queue_layer(s, error) : MJ_OK;
+    mj_status status = s->mode == MJ_SESSION_VERIFY ? MJ_OK : queue_layer(s, error);
     for (uint32_t i = 0; i < s->row_count && status == MJ_OK; i++) {
         mj_row *row = &s->rows[i];
         for (uint32_t j = 0; !row->finished && j < row->candidate_count && status == MJ_OK; j++) {

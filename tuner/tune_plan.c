@@ -17,6 +17,40 @@ static const uint32_t gpu_token_counts[] = {1,  2,   4,   8,   16,   24,   32,  
 static const uint32_t cpu_token_counts[] = {1, 16, 64};
 static const char *const default_routings[] = {"uniform"};
 
+static bool is_reference(const char *family)
+{
+    return strcmp(family, "reference") == 0;
+}
+
+/* An op that stands in for others is looked at where a family made for speed has it. */
+static bool has_fast_family(const mj_session *s, mj_op op)
+{
+    const mj_space *space = mj_session_space(s, op);
+    return space && !is_reference(space->family) && (!s->options.family || !is_reference(s->options.family));
+}
+
+static void choose_ops(mj_session *s)
+{
+    s->op_count = 0;
+    for (int op = 0; op < MJ_OP_COUNT; op++) {
+        bool unwanted = op == MJ_OP_GEMM2 ? s->options.gemm1_only : s->options.gemm2_only;
+        bool stands_in = mj_op_stands_for((mj_op)op) != MJ_OP_COUNT;
+        if (mj_op_is_gemm((mj_op)op) && !unwanted && (!stands_in || has_fast_family(s, (mj_op)op))) {
+            s->ops[s->op_count++] = (mj_op)op;
+        }
+    }
+}
+
+bool mj_session_has_stand_in(const mj_session *s)
+{
+    for (uint32_t i = 0; i < s->row_count; i++) {
+        if (mj_op_stands_for(s->rows[i].result.op) != MJ_OP_COUNT && !s->rows[i].absent) {
+            return true;
+        }
+    }
+    return false;
+}
+
 mj_status mj_session_choose(mj_session *s, mj_error *error)
 {
     const mj_tune_options *o = &s->options;
@@ -29,13 +63,7 @@ mj_status mj_session_choose(mj_session *s, mj_error *error)
     }
     s->routings = o->routings ? o->routings : default_routings;
     s->routing_count = o->routings ? o->routing_count : 1;
-    s->op_count = 0;
-    if (!o->gemm2_only) {
-        s->ops[s->op_count++] = MJ_OP_GEMM1;
-    }
-    if (!o->gemm1_only) {
-        s->ops[s->op_count++] = MJ_OP_GEMM2;
-    }
+    choose_ops(s);
     if (s->op_count == 0 || s->token_count_count == 0 || s->routing_count == 0) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "nothing to do: no GEMM, batch size or routing is left");
     }
@@ -105,6 +133,10 @@ static bool wanted(const mj_session *s, const mj_row *row, const char *family, c
 {
     const mj_tune_options *o = &s->options;
     if (only && !mj_config_equal(config, only)) {
+        return false;
+    }
+    if (is_reference(family) &&
+        mj_op_stands_for(row->result.op) != MJ_OP_COUNT) { /* ranked where nothing else is legal */
         return false;
     }
     return !o->accept || o->accept(o->user, row->result.op, family, config);
@@ -319,6 +351,9 @@ static mj_status add_against(const mj_session *s, mj_row *row, mj_ranked *ranked
     mj_status status =
         mj_estimate_rank(s->spec, &s->problem, s->arch, row->result.op, s->options.against, &s->device.shape,
                          row->result.token_count, NULL, ranked, 1, &count, NULL, error);
+    if (status == MJ_OK && count == 0 && mj_op_stands_for(row->result.op) != MJ_OP_COUNT) {
+        return MJ_OK;
+    }
     if (status == MJ_OK && count == 0) {
         return mj_fail(error, MJ_ERR_ILLEGAL, "%s on %s: no config of family %s is legal to compare with",
                        mj_op_name(row->result.op), s->arch->name, s->options.against);
@@ -391,6 +426,10 @@ mj_status mj_session_plan_candidates(mj_session *s, mj_row *row, mj_error *error
         }
     }
     free(ranked);
+    if (status == MJ_OK && row->candidate_count == 0 && mj_op_stands_for(row->result.op) != MJ_OP_COUNT) {
+        row->absent = row->finished = true;
+        return MJ_OK;
+    }
     if (status == MJ_OK && row->candidate_count == 0) {
         status = mj_fail(error, MJ_ERR_ILLEGAL, "%s, %u tokens on %s: no legal config%s%s", mj_op_name(row->result.op),
                          row->result.token_count, s->arch->name, only ? " equals " : "", only ? s->options.config : "");

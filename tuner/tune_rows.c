@@ -392,6 +392,32 @@ static mj_status run_single(mj_session *s, mj_row *row, uint32_t *winner, mj_err
     return status;
 }
 
+/* What a row of gemm1_act is weighed against, beside gemm1: on the data that is prepared for it. A failure costs the figure only. */
+static mj_status time_activation(mj_session *s, mj_row *row, mj_error *error)
+{
+    const mj_layer_kernel *kernel = mj_session_layer_kernel(s, MJ_OP_ACTIVATION);
+    mj_candidate_result *out = &row->result.activation;
+    mj_contestant c = {0};
+    if (!kernel || !kernel->verified) {
+        return MJ_OK;
+    }
+    mj_job *job = mj_pool_job(s->pool, kernel->job);
+    mj_samples *samples = calloc(1, sizeof(*samples));
+    mj_status status = samples ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "samples");
+    if (status == MJ_OK) {
+        status = take_times(s, job, SAMPLE_REPLAYS * MJ_RACE_ROUNDS, s->is_cpu ? 1.0 : 5.0, samples, &c, error);
+    }
+    if (status == MJ_OK && samples->count > 0) {
+        mj_samples_summary(samples->us, samples->count, &out->time_us_median, &out->time_us_spread);
+        out->op = MJ_OP_ACTIVATION;
+        out->token_count = row->result.token_count;
+        out->sample_count = samples->count;
+        out->launches = c.launches;
+    }
+    free(samples);
+    return status;
+}
+
 mj_status mj_session_row(mj_session *s, mj_row *row, mj_error *error)
 {
     uint32_t winner = UINT32_MAX;
@@ -405,6 +431,9 @@ mj_status mj_session_row(mj_session *s, mj_row *row, mj_error *error)
         }
     } else if (status == MJ_OK) {
         status = run_single(s, row, &winner, error);
+    }
+    if (status == MJ_OK && s->mode != MJ_SESSION_VERIFY && mj_op_stands_for(row->result.op) != MJ_OP_COUNT) {
+        status = time_activation(s, row, error);
     }
     count_reasons(row);
     if (status != MJ_OK) {
@@ -429,7 +458,7 @@ mj_status mj_session_row(mj_session *s, mj_row *row, mj_error *error)
 mj_status mj_session_layer(mj_session *s, mj_error *error)
 {
     mj_status status = MJ_OK;
-    for (int i = 0; i < MJ_LAYER_KERNELS && status == MJ_OK && s->mode == MJ_SESSION_TUNE; i++) {
+    for (int i = 0; i < MJ_LAYER_KERNELS && status == MJ_OK; i++) {
         mj_layer_kernel *kernel = &s->layer[i];
         mj_contestant c = {0};
         mj_job *job = NULL;

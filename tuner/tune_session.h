@@ -35,6 +35,7 @@ typedef struct mj_row {
     mj_candidate *candidates;
     mj_contestant *contestants; /* parallel */
     bool finished;
+    bool absent; /* no candidate, of an op that is done without then: not in the result */
 } mj_row;
 
 typedef struct mj_layer_kernel { /* tables, activation, combine; quantise where the scheme has it */
@@ -65,7 +66,7 @@ typedef struct mj_session {
     uint32_t token_count_count, routing_count, op_count;
     const uint32_t *token_counts;
     const char *const *routings;
-    mj_op ops[2];
+    mj_op ops[MJ_OP_COUNT];
 
     uint32_t row_count;
     mj_row *rows;
@@ -89,6 +90,8 @@ mj_status mj_session_choose(mj_session *s, mj_error *error);    /* options -> to
 mj_status mj_session_plan_rows(mj_session *s, mj_error *error); /* rows, without candidates */
 mj_status mj_session_plan_candidates(mj_session *s, mj_row *row, mj_error *error);
 void mj_session_free_rows(mj_session *s);
+/* Some of the rows are of an op that stands in for others. */
+bool mj_session_has_stand_in(const mj_session *s);
 /* The space of the device's best family that has this op and serves the scheme. NULL: none. */
 const mj_space *mj_session_space(const mj_session *s, mj_op op);
 
@@ -108,6 +111,9 @@ mj_status mj_session_wait_job(mj_session *s, uint32_t index, mj_job **out, mj_er
 /* Progress to the caller; false: stop. */
 bool mj_session_report(mj_session *s, const mj_candidate_result *last, const mj_tune_row *row, const char *message);
 mj_status mj_session_interrupted(mj_error *error);
+
+/* The simple op's kernel; NULL: not in this session. */
+const mj_layer_kernel *mj_session_layer_kernel(const mj_session *s, mj_op op);
 
 /* tune_rows.c */
 mj_status mj_session_layer(mj_session *s, mj_error *error); /* the simple ops, verified; the ceiling */

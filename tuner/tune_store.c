@@ -118,8 +118,8 @@ mj_status mj_session_load_store(mj_session *s, mj_error *error)
 const mj_choice *mj_session_stored(const mj_session *s, const mj_row *row)
 {
     for (uint32_t i = 0; s->store_loaded && i < s->store.row_count; i++) {
-        const mj_store_row *stored = &s->store.rows[i];
-        const mj_choice *choice = row->result.op == MJ_OP_GEMM1 ? &stored->gemm1 : &stored->gemm2;
+        mj_store_row *stored = &s->store.rows[i];
+        const mj_choice *choice = mj_store_row_choice(stored, row->result.op);
         if (stored->token_count == row->result.token_count && strcmp(stored->routing, row->result.routing) == 0 &&
             choice->present) {
             return choice;
@@ -145,6 +145,20 @@ static void count_failed(const char *text, uint32_t counts[MJ_REASON_COUNT])
         for (const char *at = strstr(text, name); at; at = strstr(at + length, name)) {
             bool whole = (at == text || (at - text >= 2 && memcmp(at - 2, "; ", 2) == 0)) && at[length] == ':';
             counts[i] = whole ? (uint32_t)strtoul(at + length + 1, NULL, 10) : counts[i];
+        }
+    }
+}
+
+/* The activation beside a stored gemm1_act. */
+static void activation_from_store(const mj_session *s, mj_tune_row *row)
+{
+    for (uint32_t i = 0; i < s->store.row_count && mj_op_stands_for(row->op) != MJ_OP_COUNT; i++) {
+        const mj_store_row *stored = &s->store.rows[i];
+        const mj_choice *choice = &stored->activation;
+        if (stored->token_count == row->token_count && strcmp(stored->routing, row->routing) == 0 && choice->present) {
+            row->activation.op = MJ_OP_ACTIVATION;
+            row->activation.time_us_median = choice->time_us_median;
+            row->activation.time_us_spread = choice->time_us_spread;
         }
     }
 }
@@ -178,6 +192,7 @@ bool mj_session_from_store(const mj_session *s, mj_row *row)
     r->tried = choice->tried;
     r->refused = choice->refused;
     r->failed = choice->failed;
+    activation_from_store(s, r);
     r->from_store = r->verified = true;
     r->origin = MJ_ORIGIN_STORE;
     return true;
@@ -230,6 +245,30 @@ static mj_status fill_choice(const mj_session *s, const mj_row *row, const mj_jo
     }
     snprintf(choice.effort, sizeof(choice.effort), "%s", effort);
     list_reasons(r, choice.failed_reasons, sizeof(choice.failed_reasons));
+    if (status == MJ_OK) {
+        *out = choice;
+    }
+    return status;
+}
+
+/* A simple op's kernel: checked, the default config, not searched for. */
+static mj_status fill_layer_choice(const mj_session *s, const mj_layer_kernel *kernel, mj_choice *out, mj_error *error)
+{
+    mj_status status = fill_kernel(out, mj_pool_job(s->pool, kernel->job), error);
+    out->present = out->verified = status == MJ_OK;
+    out->seed = s->options.seed;
+    snprintf(out->effort, sizeof(out->effort), "%s", effort_names[s->options.effort]);
+    return status;
+}
+
+static mj_status fill_activation(const mj_session *s, const mj_tune_row *row, mj_choice *out, mj_error *error)
+{
+    mj_choice choice = {.time_us_median = row->activation.time_us_median,
+                        .time_us_spread = row->activation.time_us_spread,
+                        .sample_count = row->activation.sample_count,
+                        .launches = row->activation.launches};
+    const mj_layer_kernel *kernel = mj_session_layer_kernel(s, MJ_OP_ACTIVATION);
+    mj_status status = fill_layer_choice(s, kernel, &choice, error);
     if (status == MJ_OK) {
         *out = choice;
     }
@@ -296,7 +335,7 @@ void mj_session_save(mj_session *s, mj_row *row, const mj_job *job)
         status = mj_fail(&error, MJ_ERR_MEMORY, "a store row");
     }
     if (status == MJ_OK) {
-        mj_choice *choice = row->result.op == MJ_OP_GEMM1 ? &stored->gemm1 : &stored->gemm2;
+        mj_choice *choice = mj_store_row_choice(stored, row->result.op);
         if (keeps_stored(s, row, choice)) {
             row->result.kept_us = choice->time_us_median;
         } else {
@@ -306,12 +345,11 @@ void mj_session_save(mj_session *s, mj_row *row, const mj_job *job)
     for (int i = 0; i < MJ_LAYER_KERNELS && status == MJ_OK; i++) {
         const mj_layer_kernel *kernel = &s->layer[i];
         if (kernel->verified) {
-            mj_choice *choice = &file.ops[kernel->op];
-            status = fill_kernel(choice, mj_pool_job(s->pool, kernel->job), &error);
-            choice->present = choice->verified = status == MJ_OK;
-            choice->seed = s->options.seed;
-            snprintf(choice->effort, sizeof(choice->effort), "%s", effort_names[s->options.effort]);
+            status = fill_layer_choice(s, kernel, &file.ops[kernel->op], &error);
         }
+    }
+    if (status == MJ_OK && row->result.activation.time_us_median > 0) {
+        status = fill_activation(s, &row->result, &stored->activation, &error);
     }
     file.memory_gbps = s->memory_gbps;
     file.matrix_tflops = s->matrix_tflops;

@@ -5,7 +5,8 @@
  * A candidate runs twice into buffers full of NaN between guard zones. It is right if both outputs are equal bit for bit,
  * no guard byte and no counter changed, and every row satisfies the scheme's tolerance:
  *     row:      ||got - ref|| <= row_norm * ||ref||
- *     element:  |got - ref| <= element_rel * |ref| + element_rms * rms(ref row) */
+ *     element:  |got - ref| <= element_rel * |ref| + element_rms * rms(ref row)
+ * gemm1_act is judged by its activated rows: the host applies the activation to its float64 sums. */
 #ifndef MOEJIT_VERIFY_H
 #define MOEJIT_VERIFY_H
 
@@ -32,6 +33,8 @@ mj_status mj_verify_layer_op(mj_lab *lab, const mj_loaded_kernel *kernel, mj_fin
 /* The most tokens that takes. */
 uint32_t mj_layer_check_tokens(const mj_problem *problem, mj_op op);
 
+/* The tolerance of the loaded op's rows. */
+mj_tolerance mj_lab_tolerance(const mj_lab *lab);
 /* One row by the tolerance above, on the host. Returns the first bad column or UINT32_MAX. `got` and `want` decoded. */
 uint32_t mj_tolerance_check(const mj_tolerance *tolerance, const double *got, const double *want, uint32_t count);
 

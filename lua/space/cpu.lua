@@ -2,7 +2,7 @@
 return {
     doc = "vectors as the C compiler finds them (AVX-512 BF16, AVX2 with F16C, ...), one block per expert and column tile",
     template = "templates/cpu.tmpl",
-    ops = { "gemm1", "gemm2" },
+    ops = { "gemm1", "gemm1_act", "gemm2" },
     schemes = { "bf16", "fp16" },
     tunables = {
         {
@@ -10,7 +10,7 @@ return {
             unit = "columns",
             values = { 16, 32, 64, 128 },
             default = 64,
-            doc = "columns of a block; few balance the threads better, many decode the input rows less often",
+            doc = "weight rows of a block; few balance the threads better, many decode the input rows less often",
         },
         {
             name = "tile_k",

@@ -53,6 +53,14 @@ MJ_FN void mj_tma_load(mj_saddr to, const mj_tensor_map *map, mj_i32 element, mj
                  "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to), "l"(map), "r"(element), "r"(row), "r"(bar), "l"(policy)
                  : "memory");
 }
+MJ_FN void mj_tma_load_5d(mj_saddr to, const mj_tensor_map *map, mj_i32 element, mj_i32 row, mj_i32 third, mj_i32 fourth, mj_i32 fifth,
+                          mj_saddr bar, mj_u64 policy)
+{
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint "
+                 "[%0], [%1, {%2, %3, %4, %5, %6}], [%7], %8;" ::"r"(to), "l"(map), "r"(element), "r"(row), "r"(third), "r"(fourth),
+                 "r"(fifth), "r"(bar), "l"(policy)
+                 : "memory");
+}
 MJ_FN mj_i32 mj_cluster_rank()
 {
     mj_u32 rank;
@@ -71,6 +79,17 @@ MJ_FN void mj_tma_load_parts(mj_saddr to, const mj_tensor_map *map, mj_i32 eleme
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster"
                  ".L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5, %6;" ::"r"(to + rank * part_bytes),
                  "l"(map), "r"(element), "r"(row + rank * part_rows), "r"(bar), "h"(all), "l"(policy)
+                 : "memory");
+}
+MJ_FN void mj_tma_load_parts_5d(mj_saddr to, const mj_tensor_map *map, mj_i32 element, mj_i32 row, mj_i32 third, mj_i32 fourth,
+                                mj_i32 fifth, mj_i32 part_fourths, mj_i32 part_bytes, mj_i32 cluster, mj_saddr bar, mj_u64 policy)
+{
+    mj_i32 rank = mj_cluster_rank();
+    mj_u16 all = (mj_u16)((1 << cluster) - 1);
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster"
+                 ".L2::cache_hint [%0], [%1, {%2, %3, %4, %5, %6}], [%7], %8, %9;" ::"r"(to + rank * part_bytes),
+                 "l"(map), "r"(element), "r"(row), "r"(third), "r"(fourth + rank * part_fourths), "r"(fifth), "r"(bar), "h"(all),
+                 "l"(policy)
                  : "memory");
 }
 

@@ -21,8 +21,15 @@ typedef struct mj_tensor_map {
 } __attribute__((aligned(64))) mj_tensor_map;
 typedef struct mj_hopper_map { /* its contents: mj_host_tensor_map of runtime/cpu_entry.h */
     mj_u64 magic, address, rows;
-    mj_u32 row_elements, element_bytes, box_rows, box_elements, swizzle_bytes;
+    mj_u32 row_elements, element_bytes, box_rows, box_elements, swizzle_bytes, axis_count;
+    struct {
+        mj_u64 stride_rows;
+        mj_u32 count, box;
+    } axes[3]; /* of the third dimension and on */
 } mj_hopper_map;
+typedef struct mj_hopper_corner { /* where in the array a box begins */
+    mj_i32 element, row, parts[3];
+} mj_hopper_corner;
 
 #define MJ_HOPPER_MAP_MAGIC 0x6d6a686f73746d70ull
 #define MJ_HOPPER_BAR_MAGIC 0x6d6a6d6261720000ull
@@ -63,14 +70,16 @@ typedef struct mj_hopper_chunk { /* 16 bytes of shared memory */
 typedef struct mj_hopper_event { /* a box under way, or a lane's copies under way that then arrive */
     mj_hopper_map map;
     mj_saddr to;
-    mj_i32 is_box, element, row, bar, lane;
+    mj_hopper_corner corner;
+    mj_i32 is_box, bar, lane;
     mj_u32 phase, copies;
 } mj_hopper_event;
 
 typedef struct mj_hopper_store {
     mj_hopper_map map;
     mj_saddr from;
-    mj_i32 element, row, lane, demand; /* 1: read the source, 2: write the array too */
+    mj_hopper_corner corner;
+    mj_i32 lane, demand; /* 1: read the source, 2: write the array too */
     mj_u32 time, group;
     char *data; /* the box, once read */
 } mj_hopper_store;
