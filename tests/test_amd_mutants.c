@@ -57,7 +57,7 @@ static const mutant_base bases[BASE_COUNT] = {
     [WORDS] = {"mfma_words", "E=5,topk=2,H=168,N=256", "gfx942", "mfma", MJ_OP_GEMM2,
                "tile_m=32,tile_n=64,tile_k=32,stages=2,waves_m=1,waves_n=2,matrix_size=32,kpack=2,waves_per_eu=2,"
                "lds_pad=0,direct_lds=1,group_m=1,split_k=1"},
-    [WORDS_LOW] = {"mfma_words_low", "E=5,topk=2,H=288,N=88,scheme=fp8_w8a8_channel_fnuz,bias=1", "gfx942", "mfma",
+    [WORDS_LOW] = {"mfma_words_low", "E=5,topk=2,H=160,N=88,scheme=fp8_w8a8_channel_fnuz,bias=1", "gfx942", "mfma",
                    MJ_OP_GEMM1,
                    "tile_m=16,tile_n=64,tile_k=32,stages=2,waves_m=1,waves_n=4,matrix_size=16,kpack=1,waves_per_eu=2,"
                    "lds_pad=0,direct_lds=1,group_m=1,split_k=1"},
