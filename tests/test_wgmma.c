@@ -86,9 +86,6 @@ static const mutant_base bases[] = {
     {"act_rows_are_m_cluster", "E=5,topk=2,H=72,N=56,act=gelu", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
      "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=2,"
      "group_m=1,blocks_per_sm=1"},
-    {"act_turns", "E=5,topk=2,H=136,N=104,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
-     "tile_m=64,tile_n=256,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=2,producers=4,cluster=1,"
-     "group_m=1,blocks_per_sm=1"},
     {"act_not_gated", "E=5,topk=2,H=136,N=88,bias=1,act=relu2,gated=0", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
      "tile_m=16,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=3"},
@@ -101,9 +98,6 @@ static const mutant_base bases[] = {
     {"act_fp8_channel", "E=5,topk=2,H=144,N=56,scheme=fp8_w8a8_channel,bias=1,act=swigluoai", "sm_90a", "wgmma",
      MJ_OP_GEMM1_ACT,
      "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
-     "group_m=1,blocks_per_sm=2"},
-    {"act_fp8_channel_swapped", "E=40,topk=2,H=144,N=48,scheme=fp8_w8a8_channel", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
-     "tile_m=16,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=2"},
     {"act_fp8_blocks", "E=5,topk=2,H=304,N=160,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
      "tile_m=40,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"

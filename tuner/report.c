@@ -185,12 +185,19 @@ static cell_sum sum_cell(const gemm_cell *cell)
     return sum;
 }
 
-static void print_time(FILE *out, const mj_tune_row *row)
+/* Of a column: its op's name and the unit, or a time. */
+static int column_width(mj_op op)
+{
+    int chars = (int)strlen(mj_op_name(op)) + (int)strlen(" us");
+    return chars > 10 ? chars : 10;
+}
+
+static void print_time(FILE *out, mj_op op, const mj_tune_row *row)
 {
     if (row && row->best.time_us_median > 0) {
-        fprintf(out, " %10.2f", row->best.time_us_median);
+        fprintf(out, " %*.2f", column_width(op), row->best.time_us_median);
     } else {
-        fprintf(out, " %10s", "-");
+        fprintf(out, " %*s", column_width(op), "-");
     }
 }
 
@@ -272,9 +279,9 @@ static void print_stand_in(FILE *out, const gemm_cell *cell)
     double us = row ? row->best.time_us_median : 0, activation_us = row ? row->activation.time_us_median : 0;
     if (us > 0 && activation_us > 0 && alone && alone->best.time_us_median > 0) {
         double instead_us = alone->best.time_us_median + activation_us;
-        fprintf(out, "       %s %.2f us, %s %.2f + activation %.2f = %.2f us: plans use %s\n", mj_op_name(row->op), us,
+        fprintf(out, "       %s %.2f us, %s %.2f + activation %.2f = %.2f us: %s\n", mj_op_name(row->op), us,
                 mj_op_name(alone->op), alone->best.time_us_median, activation_us, instead_us,
-                us < instead_us ? mj_op_name(row->op) : "these");
+                us < instead_us ? "the faster" : "not the faster");
     }
 }
 
@@ -288,7 +295,7 @@ static void print_cell(FILE *out, const mj_tune_result *result, const gemm_cell 
     fprintf(out, "%6u %-9s", any->token_count, any->routing);
     for (size_t i = 0; i < COLUMN_COUNT; i++) {
         if (is_shown(result, columns[i])) {
-            print_time(out, cell->rows[i]);
+            print_time(out, columns[i], cell->rows[i]);
         }
     }
     if (sum.us > 0 && sum.operations > 0) {
@@ -324,7 +331,7 @@ void report_print(FILE *out, const report_subject *subject, const mj_tune_result
         if (is_shown(result, columns[i])) {
             char name[32];
             snprintf(name, sizeof name, "%s us", mj_op_name(columns[i]));
-            fprintf(out, " %10s", name);
+            fprintf(out, " %*s", column_width(columns[i]), name);
         }
     }
     fprintf(out, " %9s %8s %9s%s  %s\n", "TFLOP/s", "GB/s", "roofline", bench ? "   padded     error against" : "",
