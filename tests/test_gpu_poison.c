@@ -186,7 +186,12 @@ static void a_tuned_plan_is_verified_and_right(const char *id)
     t.options.gemm1_only = false;
     t.options.accept = accept_few;
     CHECK(tune(&t));
-    CHECK(t.result.row_count == 4 && t.result.persisted);
+    uint32_t verified = 0; /* of what every plan needs; gemm1_act is there where a family in the sweep has it */
+    for (uint32_t i = 0; i < t.result.row_count; i++) {
+        const mj_tune_row *row = &t.result.rows[i];
+        verified += (row->op == MJ_OP_GEMM1 || row->op == MJ_OP_GEMM2) && row->verified;
+    }
+    CHECK(verified == 4 && t.result.persisted);
     mj_context_options serving = {.cache_dir = temp_path("cache"), .store_dir = t.store_dir, .no_compile = true};
     CHECK_STATUS(mj_context_create(&serving, &context, &t.error), MJ_OK);
     CHECK_STATUS(mj_device_open(context, id, &device, &t.error), MJ_OK);
