@@ -8,7 +8,7 @@
 #include "store.h"
 
 #define LAYER "--problem E=4/4,topk=2,H=64,N=32,gated=1,act=silu,bias=0,scheme=bf16,layout=default"
-#define SMALL LAYER " --device cpu --family reference"
+#define SMALL LAYER " --mem 64M --device cpu --family reference"
 
 /* The parsed stdout of the last run; NULL: not JSON. */
 static mj_json *last_json(void)
@@ -61,7 +61,7 @@ TEST(tunes_saves_and_skips)
 
     /* one family is not the whole space: only what a plain tune measured is skipped, and shown with its figures */
     for (int skips = 0; skips < 2; skips++) {
-        CHECK_INT(cli_run_words("tune " LAYER " --device cpu --batch 1 --effort quick --json")->code, CLI_OK);
+        CHECK_INT(cli_run_words("tune " LAYER " --mem 64M --device cpu --batch 1 --effort quick --json")->code, CLI_OK);
         root = last_json();
         good = good && root && rows_are_whole(root, 3, NULL, "store", skips);
         mj_json_free(root);
@@ -87,7 +87,7 @@ TEST(reports_a_table)
 
 TEST(bench_names_its_source)
 {
-    CHECK_INT(cli_run_words("bench " LAYER " --device cpu --batch 1 --json")->code, CLI_OK);
+    CHECK_INT(cli_run_words("bench " LAYER " --mem 64M --device cpu --batch 1 --json")->code, CLI_OK);
     mj_json *root = last_json();
     bool good = root && rows_are_whole(root, 3, "reference", "store", false);
     mj_json_free(root);
@@ -251,21 +251,22 @@ TEST(a_store_of_another_version_is_left_alone)
 
 TEST(sweeps_a_restricted_space)
 {
-    cli_put_file("sweep.lua",
-                 "local p = moe.problem{experts = 4, top_k = 2, hidden = 64, intermediate = 32}\n"
-                 "local s = moe.space('reference')\n"
-                 "local seen = 0\n"
-                 "s:require('counts', function(c) seen = seen + 1 return c.threads == 1 end)\n"
-                 "local r = moe.tune(s, p, {tokens = 3, device = 'cpu', effort = 'quick', quiet = true})\n"
-                 "assert(seen > 0 and #r.rows == 2 and not r.interrupted)\n"
-                 "assert(r.best[3].uniform.gemm2.config.threads == 1)\n"
-                 "assert(r.best[3].uniform.gemm1.time_us_median > 0)\n"
-                 "r:print()\n"
-                 "r:save('deep/result.json')\n"
-                 "local v = moe.verify(p, {tokens = 2, device = 'cpu', family = 'reference', quiet = true})\n"
-                 "assert(v.rows[1].result == 'ok')\n"
-                 "s:require('none', function(c) return error('broken rule') end)\n"
-                 "moe.tune(s, p, {tokens = 3, device = 'cpu', effort = 'quick', quiet = true, force = true})\n");
+    cli_put_file(
+        "sweep.lua",
+        "local p = moe.problem{experts = 4, top_k = 2, hidden = 64, intermediate = 32}\n"
+        "local s = moe.space('reference')\n"
+        "local seen = 0\n"
+        "s:require('counts', function(c) seen = seen + 1 return c.threads == 1 end)\n"
+        "local r = moe.tune(s, p, {tokens = 3, device = 'cpu', effort = 'quick', mem = '64M', quiet = true})\n"
+        "assert(seen > 0 and #r.rows == 2 and not r.interrupted)\n"
+        "assert(r.best[3].uniform.gemm2.config.threads == 1)\n"
+        "assert(r.best[3].uniform.gemm1.time_us_median > 0)\n"
+        "r:print()\n"
+        "r:save('deep/result.json')\n"
+        "local v = moe.verify(p, {tokens = 2, device = 'cpu', family = 'reference', quiet = true})\n"
+        "assert(v.rows[1].result == 'ok')\n"
+        "s:require('none', function(c) return error('broken rule') end)\n"
+        "moe.tune(s, p, {tokens = 3, device = 'cpu', effort = 'quick', mem = '64M', quiet = true, force = true})\n");
     const cli_run_result *got = cli_run_words("run sweep.lua");
     CHECK_CONTAINS(got->err, "sweep.lua:13: broken rule");
     CHECK(cli_one_line(got->err));
@@ -278,7 +279,7 @@ TEST(sweeps_a_restricted_space)
 
 TEST(nothing_legal_is_a_failure)
 {
-    const cli_run_result *got = cli_run_words("tune -q " LAYER " --device cpu --family mma --batch 1");
+    const cli_run_result *got = cli_run_words("tune -q " LAYER " --mem 64M --device cpu --family mma --batch 1");
     CHECK_INT(got->code, CLI_FAILED);
     CHECK(cli_one_line(got->err));
 }
@@ -306,7 +307,7 @@ TEST(an_interrupt_ends_cleanly)
     snprintf(
         command, sizeof command,
         "cd '%s' && rm -rf .local/state && { '%s/moejit' tune -q " LAYER
-        " --device cpu --effort full --batch 7 8 9 --force >int.out 2>int.err & pid=$!; "
+        " --mem 64M --device cpu --effort full --batch 7 8 9 --force >int.out 2>int.err & pid=$!; "
         "until grep -q measured .local/state/moejit/*.jsonl 2>/dev/null; do sleep 0.05; kill -0 $pid || exit 99; done; "
         "kill -INT $pid; wait $pid; }",
         cli_home, check_build_dir());
@@ -351,7 +352,7 @@ static int stored_gemms(const char *folder)
 /* Killed again and again, at moments that differ: what is there can always be read, only grows, and is finished in the end. */
 TEST(kills_at_any_moment_lose_nothing)
 {
-    static const char words[] = "tune -q " LAYER " --device cpu --batch 3 4 --effort quick --save-dir killed";
+    static const char words[] = "tune -q " LAYER " --mem 64M --device cpu --batch 3 4 --effort quick --save-dir killed";
     char command[2048];
     int rounds = getenv("MOEJIT_TEST_FULL") && strcmp(getenv("MOEJIT_TEST_FULL"), "1") == 0 ? 40 : 6, before = 0;
     for (int i = 0; i < rounds; i++) {
@@ -374,8 +375,9 @@ TEST(kills_at_any_moment_lose_nothing)
 
 TEST(a_spent_budget_has_its_code)
 {
-    CHECK_INT(cli_run_words("tune -q " LAYER " --device cpu --effort full --batch 7 8 9 --force --budget 1s")->code,
-              CLI_PARTIAL);
+    CHECK_INT(
+        cli_run_words("tune -q " LAYER " --mem 64M --device cpu --effort full --batch 7 8 9 --force --budget 1s")->code,
+        CLI_PARTIAL);
     CHECK_CONTAINS(cli_last.err, "budget");
 }
 
