@@ -114,7 +114,7 @@ static mj_tune_options options_for(watch *w)
         .compile_path = compile_path,
         .compile_processes = 2,
         .candidate_seconds_max = 15,
-        .device_bytes_max = 64 << 20, /* the memory whose bandwidth is measured, too */
+        .device_bytes_max = 64 << 20,
         .progress = on_progress,
         .candidate = on_candidate,
         .user = w,
