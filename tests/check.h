@@ -23,6 +23,13 @@ static struct {
     int failed_here, skipped_here, failed;
 } check_state;
 
+/* Vendors' compilers, and kernels that run on the host, are built without sanitizers: under them samples show the harness. */
+#if defined(__SANITIZE_ADDRESS__)
+#define CHECK_SANITIZED 1
+#else
+#define CHECK_SANITIZED 0
+#endif
+
 #define TEST(name)              static void test_##name(void)
 #define CHECK_BEGIN(argc, argv) (check_state.filter = (argc) > 1 ? (argv)[1] : NULL, check_enter_build())
 #define CHECK_END()             (check_state.failed ? 1 : 0)

@@ -9,12 +9,7 @@
 #include "amd_build.h"
 #include "family_amd.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-enum { CONFIGS_QUICK = 1 }; /* the compiler is another process: sanitizers see nothing of it */
-#else
-enum { CONFIGS_QUICK = 2 };
-#endif
-enum { WORKERS = 2, CONFIGS_MAX = 40, SIMD_UNITS = 4 };
+enum { CONFIGS_QUICK = CHECK_SANITIZED ? 1 : 2, WORKERS = 2, CONFIGS_MAX = 40, SIMD_UNITS = 4 };
 
 static const struct row {
     const char *arch, *family, *problem;

@@ -219,18 +219,12 @@ static const mutant mutants[] = {
     {"halves_of_the_columns_mixed", WMMA12, 1, "mj_lane() / 16 * 8 + quad * 4", "mj_lane() / 16 * 4 + quad * 8"},
 };
 
-#if defined(__SANITIZE_ADDRESS__)
-enum { MUTANT_COUNT = 12 }; /* kernels are compiled without sanitizers: only the harness is looked at */
-#else
-enum { MUTANT_COUNT = sizeof mutants / sizeof mutants[0] };
-#endif
-
 int main(int argc, char **argv)
 {
     mutant_set set = {.bases = bases,
                       .base_count = BASE_COUNT,
                       .mutants = mutants,
-                      .mutant_count = MUTANT_COUNT,
+                      .mutant_count = sizeof mutants / sizeof mutants[0],
                       .filter = argc > 1 ? argv[1] : NULL};
     CHECK_BEGIN(argc, argv);
     if (!fixture_open() || !mutants_run(&set)) {
