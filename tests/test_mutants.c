@@ -1,15 +1,5 @@
-/* Seeded mutants: a generated source with one mistake put in must be caught, and without it must pass.
- *
- * A mutant is a replacement of text that has to occur exactly `times` times in the body: when a template changes so that it no
- * longer occurs, the mutant fails and is to be written anew. */
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "gen_fixture.h"
-#include "host_run.h"
-
-enum { WORKERS = 2 };
+/* Seeded mutants of the mma and reference families and of the layer's other ops. */
+#include "mutants.h"
 
 /* ORDER BASE */
 typedef enum base_id {
@@ -28,35 +18,27 @@ typedef enum base_id {
     BASE_COUNT
 } base_id;
 
-static const struct {
-    const char *problem, *arch, *family;
-    mj_op op;
-    const char *config;
-} bases[BASE_COUNT] = {
-    [GEMM1] = {"E=5,topk=2,H=264,N=88,bias=1", "sm_90a", "mma", MJ_OP_GEMM1,
+static const mutant_base bases[BASE_COUNT] = {
+    [GEMM1] = {"gemm1", "E=5,topk=2,H=264,N=88,bias=1", "sm_90a", "mma", MJ_OP_GEMM1,
                "tile_m=32,tile_n=64,tile_k=64,stages=3,warps_m=1,warps_n=2,group_m=1,split_k=1"},
-    [GEMM2] = {"E=40,topk=2,H=168,N=264", "sm_80", "mma", MJ_OP_GEMM2,
+    [GEMM2] = {"gemm2", "E=40,topk=2,H=168,N=264", "sm_80", "mma", MJ_OP_GEMM2,
                "tile_m=16,tile_n=64,tile_k=64,stages=3,warps_m=1,warps_n=2,group_m=1,split_k=1"},
-    [SPLIT] = {"E=5,topk=2,H=264,N=88", "sm_90a", "mma", MJ_OP_GEMM1,
+    [SPLIT] = {"split", "E=5,topk=2,H=264,N=88", "sm_90a", "mma", MJ_OP_GEMM1,
                "tile_m=16,tile_n=64,tile_k=64,stages=3,warps_m=1,warps_n=2,group_m=1,split_k=2"},
-    [GROUPED] = {"E=5,topk=2,H=168,N=200", "sm_80", "mma", MJ_OP_GEMM2,
+    [GROUPED] = {"grouped", "E=5,topk=2,H=168,N=200", "sm_80", "mma", MJ_OP_GEMM2,
                  "tile_m=64,tile_n=64,tile_k=64,stages=3,warps_m=2,warps_n=2,group_m=8,split_k=1"},
-    [REFERENCE1] = {"E=5,topk=2,H=51,N=33,bias=1,scheme=fp16", "sm_80", "reference", MJ_OP_GEMM1, "threads=64"},
-    [REFERENCE2] = {"E=5,topk=2,H=51,N=33,bias=1", "cpu", "reference", MJ_OP_GEMM2, "threads=1"},
-    [TABLES] = {"E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_TABLES, "threads=64"},
-    [SWIGLU] = {"E=5,topk=2,H=64,N=40,act=swigluoai", "sm_90a", "simple", MJ_OP_ACTIVATION, "threads=64"},
-    [GELU] = {"E=5,topk=2,H=64,N=37,act=gelu_tanh,gated=0", "sm_90a", "simple", MJ_OP_ACTIVATION, "threads=64"},
-    [COMBINE] = {"E=5,topk=3,H=72,N=64", "sm_90a", "simple", MJ_OP_COMBINE, "threads=64"},
-    [COMPARE] = {"E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_COMPARE, "threads=64"},
-    [FILL] = {"E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_FILL, "threads=64"},
+    [REFERENCE1] = {"reference1", "E=5,topk=2,H=51,N=33,bias=1,scheme=fp16", "sm_80", "reference", MJ_OP_GEMM1,
+                    "threads=64"},
+    [REFERENCE2] = {"reference2", "E=5,topk=2,H=51,N=33,bias=1", "cpu", "reference", MJ_OP_GEMM2, "threads=1"},
+    [TABLES] = {"tables", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_TABLES, "threads=64"},
+    [SWIGLU] = {"swiglu", "E=5,topk=2,H=64,N=40,act=swigluoai", "sm_90a", "simple", MJ_OP_ACTIVATION, "threads=64"},
+    [GELU] = {"gelu", "E=5,topk=2,H=64,N=37,act=gelu_tanh,gated=0", "sm_90a", "simple", MJ_OP_ACTIVATION, "threads=64"},
+    [COMBINE] = {"combine", "E=5,topk=3,H=72,N=64", "sm_90a", "simple", MJ_OP_COMBINE, "threads=64"},
+    [COMPARE] = {"compare", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_COMPARE, "threads=64"},
+    [FILL] = {"fill", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_FILL, "threads=64"},
 };
 
-static const struct mutant {
-    const char *name;
-    base_id base;
-    int times;
-    const char *find, *replace;
-} mutants[] = {
+static const mutant mutants[] = {
     {"barrier_dropped", GEMM1, 1, "mj_block_sync();                 /* everybody's", "/* everybody's"},
     {"wait_dropped", GEMM1, 1, "mj_cp_async_wait(MJ_STAGES - 2);", ""},
     {"wait_too_short", GEMM1, 1, "mj_cp_async_wait(MJ_STAGES - 2);", "mj_cp_async_wait(MJ_STAGES - 1);"},
@@ -128,116 +110,19 @@ static const struct mutant {
      "for (mj_i32 i = 1; i < MJ_WARPS - 1; i++)"},
     {"fill_seed_ignored", FILL, 1, "mj_u64 z = seed + ", "mj_u64 z = "},
 };
-enum { MUTANT_COUNT = sizeof mutants / sizeof mutants[0] };
-
-typedef struct outcome { /* shared between processes */
-    host_result result;
-    bool done;
-    char why[300];
-} outcome;
-
-/* Replaces in the body; false if the text does not occur `times` times. */
-static bool mutate(const mj_kernel_source *source, const struct mutant *m, mj_strbuf *out)
-{
-    const char *at = source->text + source->body_offset, *hit = NULL;
-    int times = 0;
-    mj_strbuf_add(out, source->text, source->body_offset);
-    while ((hit = strstr(at, m->find))) {
-        mj_strbuf_add(out, at, (size_t)(hit - at));
-        mj_strbuf_add(out, m->replace, strlen(m->replace));
-        at = hit + strlen(m->find);
-        times++;
-    }
-    mj_strbuf_add(out, at, strlen(at));
-    return times == m->times && !out->failed;
-}
-
-/* Index below BASE_COUNT: the unchanged source; above: a mutant. */
-static void run_one(int index, outcome *out)
-{
-    const struct mutant *m = index < BASE_COUNT ? NULL : &mutants[index - BASE_COUNT];
-    base_id base = m ? m->base : (base_id)index;
-    fixture f;
-    mj_kernel_source source;
-    mj_error error = {0};
-    mj_strbuf text = {0};
-    out->result = HOST_BROKEN;
-    if (!fixture_kernel(&f, bases[base].problem, bases[base].arch, bases[base].family, bases[base].op,
-                        bases[base].config) ||
-        mj_generate(fixture_spec, &f.desc, "host", &source, &error) != MJ_OK) {
-        snprintf(out->why, sizeof out->why, "%.250s", error.text);
-    } else if (m && !mutate(&source, m, &text)) {
-        snprintf(out->why, sizeof out->why, "its text does not occur %d times: %.200s", m->times, m->find);
-    } else {
-        out->result = host_check(&f.desc, &source.manifest, m ? text.text : source.text, out->why, sizeof out->why);
-    }
-    mj_kernel_source_free(&source);
-    mj_strbuf_free(&text);
-    out->done = true;
-}
-
-static void work(int worker, outcome *outcomes, const char *filter)
-{
-    for (int i = worker; i < BASE_COUNT + MUTANT_COUNT; i += WORKERS) {
-        if (i < BASE_COUNT || !filter || strstr(mutants[i - BASE_COUNT].name, filter)) {
-            run_one(i, &outcomes[i]);
-        }
-    }
-}
-
-static void judge(int index, const outcome *o)
-{
-    static char name[80];
-    const struct mutant *m = index < BASE_COUNT ? NULL : &mutants[index - BASE_COUNT];
-    if (m) {
-        snprintf(name, sizeof name, "%s", m->name);
-    } else {
-        snprintf(name, sizeof name, "unchanged_%s_%s_%d", bases[index].family, mj_op_name(bases[index].op), index);
-    }
-    check_state.name = name;
-    if (!o->done) {
-        check_fail(__FILE__, __LINE__, "not run");
-    } else if (o->result == HOST_BROKEN || o->result == HOST_NO_COMPILE || (!m && o->result != HOST_RIGHT)) {
-        check_fail(__FILE__, __LINE__, "%s: %s", host_result_name(o->result), o->why);
-    } else if (m && o->result == HOST_RIGHT) {
-        check_fail(__FILE__, __LINE__, "not caught");
-    } else {
-        printf("ok %s%s%s%s%s\n", name, m ? ": " : "", m ? host_result_name(o->result) : "", o->why[0] ? ": " : "",
-               o->why);
-    }
-}
 
 int main(int argc, char **argv)
 {
-    const char *filter = argc > 1 ? argv[1] : NULL;
-    size_t bytes = (BASE_COUNT + MUTANT_COUNT) * sizeof(outcome);
+    mutant_set set = {.bases = bases,
+                      .base_count = BASE_COUNT,
+                      .mutants = mutants,
+                      .mutant_count = sizeof mutants / sizeof mutants[0],
+                      .filter = argc > 1 ? argv[1] : NULL};
     CHECK_BEGIN(argc, argv);
-    outcome *outcomes = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (outcomes == MAP_FAILED || !fixture_open()) {
-        printf("FAIL set_up: no memory or no spec\n");
+    if (!fixture_open() || !mutants_run(&set)) {
+        printf("FAIL set_up: no memory, no process or no spec\n");
         return 1;
     }
-    fflush(stdout);
-    for (int w = 0; w < WORKERS; w++) {
-        pid_t child = fork();
-        if (child == 0) {
-            work(w, outcomes, filter);
-            fflush(stdout);
-            _exit(0);
-        }
-        if (child < 0) {
-            printf("FAIL set_up: no process\n");
-            return 1;
-        }
-    }
-    while (wait(NULL) > 0) {
-    }
-    for (int i = 0; i < BASE_COUNT + MUTANT_COUNT; i++) {
-        if (i < BASE_COUNT || !filter || strstr(mutants[i - BASE_COUNT].name, filter)) {
-            judge(i, &outcomes[i]);
-        }
-    }
     mj_spec_free(fixture_spec);
-    munmap(outcomes, bytes);
     return CHECK_END();
 }
