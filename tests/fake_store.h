@@ -159,4 +159,30 @@ static inline mj_status fake_save(fake_world *w, const fake_tuned *tuned)
     return status;
 }
 
+/* The row of an op that serves so many tokens. */
+static inline const mj_plan_row *fake_row_for(const mj_plan *plan, mj_op op, uint32_t tokens)
+{
+    for (uint32_t i = 0; i < mj_plan_row_count(plan); i++) {
+        const mj_plan_row *row = mj_plan_get_row(plan, i);
+        if (row->op == op && row->tokens_from <= tokens && tokens <= row->tokens_to) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static inline int fake_tile_for(const mj_plan *plan, mj_op op, uint32_t tokens)
+{
+    const mj_plan_row *row = fake_row_for(plan, op, tokens);
+    int32_t tile = -1;
+    return row && mj_config_get(&row->config, "tile_m", &tile) ? tile : -1;
+}
+
+static inline mj_status fake_plan_create(fake_world *w, uint32_t max_tokens, uint32_t flags, const char *routing,
+                                         mj_plan **plan, mj_error *error)
+{
+    mj_plan_options options = {.max_tokens = max_tokens, .flags = flags, .routing = routing};
+    return mj_plan_create(&w->device, &w->problem, &options, plan, error);
+}
+
 #endif

@@ -1,58 +1,11 @@
 /* test_backend_cuda.c: the cuda backend against a scripted driver: every call, every kind of failure, nothing left behind. */
 #define _GNU_SOURCE
-#include "check.h"
-#include "context.h"
-#include "cuda_api.h"
-#include "fake_cuda.h"
+#include "cuda_fixture.h"
 
-#include <dlfcn.h>
 #include <elf.h>
 
-#define FAKE       MJ_TEST_BUILD_DIR "/tests/libfake_cuda.so"
-#define FAKE_OLD   MJ_TEST_BUILD_DIR "/tests/libfake_cuda_old.so"
-#define FAKE_11    MJ_TEST_BUILD_DIR "/tests/libfake_cuda_11.so"
-#define FAKE_NVRTC MJ_TEST_BUILD_DIR "/tests/libfake_nvrtc.so"
-
-static fake_cuda_reset_fn fake_reset;
-static fake_cuda_script_fn fake_script;
-static fake_cuda_count_fn fake_count;
-
-static const mj_backend *const cuda = &mj_backend_cuda;
-
-typedef struct fixture { /* an open device on the fake driver */
-    mj_context *context;
-    void *state, *device;
-    mj_error error;
-} fixture;
-
-static void open_state(fixture *f, const char *library)
-{
-    mj_context_options options = {.cache_dir = "/nonexistent", .store_dir = "/nonexistent", .nvrtc_path = FAKE_NVRTC};
-    memset(f, 0, sizeof *f);
-    setenv("MOEJIT_LIBCUDA", library, 1);
-    if (mj_context_create(&options, &f->context, &f->error) != MJ_OK ||
-        cuda->open(f->context, &f->state, &f->error) != MJ_OK) {
-        check_fail(__FILE__, __LINE__, "%s", f->error.text);
-    }
-}
-
-static void open_device(fixture *f)
-{
-    fake_reset();
-    open_state(f, FAKE);
-    if (cuda->device_open(f->state, 0, &f->device, &f->error) != MJ_OK) {
-        check_fail(__FILE__, __LINE__, "%s", f->error.text);
-    }
-}
-
-static void close_all(fixture *f)
-{
-    if (f->device) {
-        cuda->device_close(f->device);
-    }
-    cuda->close(f->state);
-    mj_context_destroy(f->context);
-}
+#define FAKE_OLD MJ_TEST_BUILD_DIR "/tests/libfake_cuda_old.so"
+#define FAKE_11  MJ_TEST_BUILD_DIR "/tests/libfake_cuda_11.so"
 
 /* The smallest file that the backend takes for a cubin. */
 static const Elf64_Ehdr image = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64}, .e_shentsize = sizeof(Elf64_Shdr)};
@@ -644,14 +597,10 @@ TEST(every_call_reports_its_failure)
 int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
-    void *library = dlopen(FAKE, RTLD_NOW);
+    void *library = open_fake_driver();
     if (!library) {
-        fprintf(stderr, "%s\n", dlerror());
         return 2;
     }
-    fake_reset = (fake_cuda_reset_fn)dlsym(library, "fake_cuda_reset");
-    fake_script = (fake_cuda_script_fn)dlsym(library, "fake_cuda_script");
-    fake_count = (fake_cuda_count_fn)dlsym(library, "fake_cuda_count");
     RUN(no_driver_is_no_device);
     RUN(old_driver_names_what_it_lacks);
     RUN(broken_driver_is_listed);

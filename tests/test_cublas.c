@@ -1,50 +1,13 @@
 /* test_cublas.c: the vendor's dense products, by scripted libraries: which of them are loaded, what they are told, what they refuse. */
 #define _GNU_SOURCE
-#include "check.h"
-#include "context.h"
-#include "cuda_api.h"
-#include "fake_cuda.h"
+#include "cuda_fixture.h"
 
-#include <dlfcn.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FAKE        MJ_TEST_BUILD_DIR "/tests/libfake_cuda.so"
 #define FAKE_CUBLAS MJ_TEST_BUILD_DIR "/tests/libfake_cublas.so"
-#define FAKE_NVRTC  MJ_TEST_BUILD_DIR "/tests/libfake_nvrtc.so"
-
-static fake_cuda_reset_fn fake_reset;
-static fake_cuda_script_fn fake_script;
-static fake_cuda_count_fn fake_count;
-
-static const mj_backend *const cuda = &mj_backend_cuda;
-
-typedef struct fixture { /* an open device on the fake driver */
-    mj_context *context;
-    void *state, *device;
-    mj_error error;
-} fixture;
-
-static void open_device(fixture *f)
-{
-    mj_context_options options = {.cache_dir = "/nonexistent", .store_dir = "/nonexistent", .nvrtc_path = FAKE_NVRTC};
-    memset(f, 0, sizeof *f);
-    fake_reset();
-    if (mj_context_create(&options, &f->context, &f->error) != MJ_OK ||
-        cuda->open(f->context, &f->state, &f->error) != MJ_OK ||
-        cuda->device_open(f->state, 0, &f->device, &f->error) != MJ_OK) {
-        check_fail(__FILE__, __LINE__, "%s", f->error.text);
-    }
-}
-
-static void close_all(fixture *f)
-{
-    cuda->device_close(f->device);
-    cuda->close(f->state);
-    mj_context_destroy(f->context);
-}
 
 /* A toolkit's folder with the fake libraries under the vendor's names; `names` NULL-terminated. */
 static void make_toolkit(char folder[256], const char *const *names)
@@ -135,11 +98,10 @@ TEST(dense_products_of_the_vendor)
 int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
-    void *library = dlopen(FAKE, RTLD_NOW);
-    setenv("MOEJIT_LIBCUDA", FAKE, 1);
-    fake_reset = (fake_cuda_reset_fn)dlsym(library, "fake_cuda_reset");
-    fake_script = (fake_cuda_script_fn)dlsym(library, "fake_cuda_script");
-    fake_count = (fake_cuda_count_fn)dlsym(library, "fake_cuda_count");
+    void *library = open_fake_driver();
+    if (!library) {
+        return 2;
+    }
     RUN(dense_products_of_the_vendor);
     dlclose(library);
     return CHECK_END();

@@ -3,24 +3,6 @@
 #include "fake_store.h"
 #include "select.h"
 
-static const mj_plan_row *row_for(const mj_plan *plan, mj_op op, uint32_t tokens)
-{
-    for (uint32_t i = 0; i < mj_plan_row_count(plan); i++) {
-        const mj_plan_row *row = mj_plan_get_row(plan, i);
-        if (row->op == op && row->tokens_from <= tokens && tokens <= row->tokens_to) {
-            return row;
-        }
-    }
-    return NULL;
-}
-
-static int tile_for(const mj_plan *plan, mj_op op, uint32_t tokens)
-{
-    const mj_plan_row *row = row_for(plan, op, tokens);
-    int32_t tile = -1;
-    return row && mj_config_get(&row->config, "tile_m", &tile) ? tile : -1;
-}
-
 /* Every op's rows cover 1..max_tokens, once; this scheme's layers have no optional ones, and nothing stands in here. */
 static bool covers_once(const mj_plan *plan, uint32_t max_tokens)
 {
@@ -40,13 +22,6 @@ static bool covers_once(const mj_plan *plan, uint32_t max_tokens)
         }
     }
     return true;
-}
-
-static mj_status create(fake_world *w, uint32_t max_tokens, uint32_t flags, const char *routing, mj_plan **plan,
-                        mj_error *error)
-{
-    mj_plan_options options = {.max_tokens = max_tokens, .flags = flags, .routing = routing};
-    return mj_plan_create(&w->device, &w->problem, &options, plan, error);
 }
 
 TEST(ranges_of_neighbours)
@@ -86,16 +61,16 @@ TEST(store_rows_serve_the_nearest_tokens)
     CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
     mj_plan *plan = NULL;
     mj_error error = {0};
-    CHECK_STATUS(create(&w, 512, 0, NULL, &plan, &error), MJ_OK);
+    CHECK_STATUS(fake_plan_create(&w, 512, 0, NULL, &plan, &error), MJ_OK);
     CHECK(covers_once(plan, 512));
     CHECK(mj_plan_is_verified(plan));
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM1, 1), 16);
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM1, 4), 16);
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM1, 5), 32);
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM2, 32), 32);
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM2, 33), 64);
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM2, 512), 64);
-    const mj_plan_row *row = row_for(plan, MJ_OP_GEMM1, 40);
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM1, 1), 16);
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM1, 4), 16);
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM1, 5), 32);
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM2, 32), 32);
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM2, 33), 64);
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM2, 512), 64);
+    const mj_plan_row *row = fake_row_for(plan, MJ_OP_GEMM1, 40);
     CHECK_INT(row->origin, MJ_ORIGIN_STORE);
     CHECK_STRING(row->reason, "tuned at M=64");
     CHECK(row->time_us_median == 74.0);
@@ -115,10 +90,10 @@ TEST(far_tokens_say_so_and_equal_kernels_merge)
     fake_tuned tuned = {.identity = fake_identity(&w), .row_count = 1, .rows = {{.tokens = 2, .tile = 16}}};
     CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
     mj_plan *plan = NULL;
-    CHECK_STATUS(create(&w, 4096, MJ_PLAN_REQUIRE_VERIFIED, NULL, &plan, NULL), MJ_OK);
+    CHECK_STATUS(fake_plan_create(&w, 4096, MJ_PLAN_REQUIRE_VERIFIED, NULL, &plan, NULL), MJ_OK);
     CHECK(covers_once(plan, 4096));
-    CHECK_STRING(row_for(plan, MJ_OP_GEMM1, 16)->reason, "tuned at M=2");
-    CHECK_STRING(row_for(plan, MJ_OP_GEMM1, 17)->reason, "tuned at M=2, nothing nearer");
+    CHECK_STRING(fake_row_for(plan, MJ_OP_GEMM1, 16)->reason, "tuned at M=2");
+    CHECK_STRING(fake_row_for(plan, MJ_OP_GEMM1, 17)->reason, "tuned at M=2, nothing nearer");
     CHECK_INT(w.state.kernels_loaded, 5);
     mj_plan_destroy(plan);
     fake_close(&w);
@@ -158,14 +133,14 @@ TEST(every_difference_of_identity_is_named)
         CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
         mj_plan *plan = NULL;
         mj_error error = {0};
-        CHECK_STATUS(create(&w, 8, 0, NULL, &plan, &error), MJ_OK);
-        const mj_plan_row *row = row_for(plan, MJ_OP_GEMM1, 3);
+        CHECK_STATUS(fake_plan_create(&w, 8, 0, NULL, &plan, &error), MJ_OK);
+        const mj_plan_row *row = fake_row_for(plan, MJ_OP_GEMM1, 3);
         if (word) {
             CHECK_INT(row->origin, MJ_ORIGIN_STORE_ARCH);
             CHECK(!row->verified && !mj_plan_is_verified(plan) && row->time_us_median == 0);
             CHECK_CONTAINS(row->reason, word);
             mj_plan_destroy(plan);
-            CHECK_STATUS(create(&w, 8, MJ_PLAN_REQUIRE_VERIFIED, NULL, &plan, &error), MJ_ERR_UNVERIFIED);
+            CHECK_STATUS(fake_plan_create(&w, 8, MJ_PLAN_REQUIRE_VERIFIED, NULL, &plan, &error), MJ_ERR_UNVERIFIED);
             CHECK(plan == NULL);
             CHECK_CONTAINS(error.text, word);
         } else {
@@ -187,12 +162,12 @@ TEST(own_rows_go_before_another_devices)
     other.rows[0].tile = 32;
     CHECK_STATUS(fake_save(&w, &other), MJ_OK);
     mj_plan *plan = NULL;
-    CHECK_STATUS(create(&w, 8, 0, NULL, &plan, NULL), MJ_OK);
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM1, 1), 32);
+    CHECK_STATUS(fake_plan_create(&w, 8, 0, NULL, &plan, NULL), MJ_OK);
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM1, 1), 32);
     mj_plan_destroy(plan);
     CHECK_STATUS(fake_save(&w, &own), MJ_OK);
-    CHECK_STATUS(create(&w, 8, 0, NULL, &plan, NULL), MJ_OK);
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM1, 1), 16);
+    CHECK_STATUS(fake_plan_create(&w, 8, 0, NULL, &plan, NULL), MJ_OK);
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM1, 1), 16);
     CHECK(mj_plan_is_verified(plan));
     mj_plan_destroy(plan);
     fake_close(&w);
@@ -208,14 +183,14 @@ TEST(other_archs_and_problems_are_not_taken)
     CHECK_STATUS(fake_save(&w, &other), MJ_OK);
     mj_plan *plan = NULL;
     mj_error error = {0};
-    CHECK(create(&w, 8, 0, NULL, &plan, &error) != MJ_OK);
+    CHECK(fake_plan_create(&w, 8, 0, NULL, &plan, &error) != MJ_OK);
     CHECK(plan == NULL);
     CHECK_CONTAINS(error.text, "tables");
     fake_tuned right = {.identity = fake_identity(&w), .row_count = 1, .rows = {{.tokens = 1, .tile = 16}}};
     w.problem.hidden = 128;
     CHECK_STATUS(fake_save(&w, &right), MJ_OK);
     w.problem.hidden = 64;
-    CHECK(create(&w, 8, 0, NULL, &plan, &error) != MJ_OK);
+    CHECK(fake_plan_create(&w, 8, 0, NULL, &plan, &error) != MJ_OK);
     fake_close(&w);
 }
 
@@ -229,10 +204,10 @@ TEST(lost_binaries_cost_their_row_only)
         .rows = {{.tokens = 1, .tile = 16}, {.tokens = 8, .tile = 32, .absent = true}, {.tokens = 16, .tile = 64}}};
     CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
     mj_plan *plan = NULL;
-    CHECK_STATUS(create(&w, 64, 0, NULL, &plan, NULL), MJ_OK);
+    CHECK_STATUS(fake_plan_create(&w, 64, 0, NULL, &plan, NULL), MJ_OK);
     CHECK(covers_once(plan, 64));
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM1, 8), 64); /* nearer to 16 than to 1 */
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM1, 3), 16);
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM1, 8), 64); /* nearer to 16 than to 1 */
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM1, 3), 16);
     CHECK_CONTAINS(w.log.text, "gemm1 M=8 skipped: kernel ");
     CHECK_CONTAINS(w.log.text, "not in the cache");
     mj_plan_destroy(plan);
@@ -248,11 +223,11 @@ TEST(nothing_at_all_is_an_error_that_says_why)
     fake_tuned tuned = {
         .identity = fake_identity(&w), .row_count = 1, .rows = {{.tokens = 1, .tile = 16, .absent = true}}};
     CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
-    CHECK(create(&w, 8, 0, NULL, &plan, &error) != MJ_OK);
+    CHECK(fake_plan_create(&w, 8, 0, NULL, &plan, &error) != MJ_OK);
     CHECK(plan == NULL);
     CHECK_CONTAINS(error.text, "gemm1, 1..8 tokens of E=4/4,topk=2");
     CHECK_INT(w.state.kernels_loaded, 0);
-    CHECK(create(&w, 8, MJ_PLAN_IGNORE_STORE, NULL, &plan, &error) != MJ_OK);
+    CHECK(fake_plan_create(&w, 8, MJ_PLAN_IGNORE_STORE, NULL, &plan, &error) != MJ_OK);
     CHECK_CONTAINS(error.text, "tables");
     CHECK_INT(w.state.kernels_loaded, 0);
     fake_close(&w);
@@ -268,13 +243,14 @@ TEST(unverified_rows_are_not_verified_plans)
                         .row_count = 2,
                         .rows = {{.tokens = 1, .tile = 16, .unverified = true}, {.tokens = 4, .tile = 32}}};
     CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
-    CHECK_STATUS(create(&w, 8, 0, NULL, &plan, NULL), MJ_OK);
+    CHECK_STATUS(fake_plan_create(&w, 8, 0, NULL, &plan, NULL), MJ_OK);
     CHECK(!mj_plan_is_verified(plan));
-    CHECK_CONTAINS(row_for(plan, MJ_OP_GEMM1, 1)->reason, "did not verify");
-    CHECK(row_for(plan, MJ_OP_GEMM1, 8)->verified);
+    CHECK_CONTAINS(fake_row_for(plan, MJ_OP_GEMM1, 1)->reason, "did not verify");
+    CHECK(fake_row_for(plan, MJ_OP_GEMM1, 8)->verified);
     mj_plan_destroy(plan);
-    CHECK_STATUS(create(&w, 8, MJ_PLAN_REQUIRE_VERIFIED, NULL, &plan, &error), MJ_OK); /* the other row serves all */
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM1, 1), 32);
+    CHECK_STATUS(fake_plan_create(&w, 8, MJ_PLAN_REQUIRE_VERIFIED, NULL, &plan, &error),
+                 MJ_OK); /* the other row serves all */
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM1, 1), 32);
     CHECK(mj_plan_is_verified(plan));
     mj_plan_destroy(plan);
     fake_close(&w);
@@ -290,12 +266,12 @@ TEST(routing_columns)
         .row_count = 3,
         .rows = {{.tokens = 1, .tile = 16}, {.tokens = 1, .routing = "zipf1", .tile = 32}, {.tokens = 8, .tile = 64}}};
     CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
-    CHECK_STATUS(create(&w, 8, 0, "zipf1", &plan, NULL), MJ_OK);
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM1, 8), 32);
+    CHECK_STATUS(fake_plan_create(&w, 8, 0, "zipf1", &plan, NULL), MJ_OK);
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM1, 8), 32);
     mj_plan_destroy(plan);
-    CHECK_STATUS(create(&w, 8, 0, "hot16", &plan, NULL), MJ_OK);
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM1, 8), 64);
-    CHECK_CONTAINS(row_for(plan, MJ_OP_GEMM1, 8)->reason, "no hot16 column, uniform used");
+    CHECK_STATUS(fake_plan_create(&w, 8, 0, "hot16", &plan, NULL), MJ_OK);
+    CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM1, 8), 64);
+    CHECK_CONTAINS(fake_row_for(plan, MJ_OP_GEMM1, 8)->reason, "no hot16 column, uniform used");
     mj_plan_destroy(plan);
     fake_close(&w);
 }
@@ -309,7 +285,8 @@ TEST(another_generators_kernels_are_never_loaded)
     fake_tuned tuned = {.identity = fake_identity(&w), .row_count = 1, .rows = {{.tokens = 1, .tile = 16}}};
     tuned.identity.generator_version++;
     CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
-    CHECK(create(&w, 8, 0, NULL, &plan, &error) != MJ_OK); /* binaries are there, but of other argument structs */
+    CHECK(fake_plan_create(&w, 8, 0, NULL, &plan, &error) !=
+          MJ_OK); /* binaries are there, but of other argument structs */
     CHECK_INT(w.state.kernels_loaded, 0);
     fake_close(&w);
 }
@@ -326,8 +303,8 @@ TEST(damaged_store_files_are_named_and_skipped)
     CHECK_STATUS(mj_os_write_file_atomic(path, "{\"moejit_store\": 1, ", 20, 0600, NULL), MJ_OK);
     snprintf(other.identity.device, sizeof other.identity.device, "Fake Zero");
     CHECK_STATUS(fake_save(&w, &other), MJ_OK);
-    CHECK_STATUS(create(&w, 8, 0, NULL, &plan, NULL), MJ_OK);
-    CHECK_INT(row_for(plan, MJ_OP_GEMM1, 1)->origin, MJ_ORIGIN_STORE_ARCH);
+    CHECK_STATUS(fake_plan_create(&w, 8, 0, NULL, &plan, NULL), MJ_OK);
+    CHECK_INT(fake_row_for(plan, MJ_OP_GEMM1, 1)->origin, MJ_ORIGIN_STORE_ARCH);
     CHECK_CONTAINS(w.log.text, name);
     CHECK_CONTAINS(w.log.text, "skipped");
     mj_plan_destroy(plan);
@@ -343,200 +320,14 @@ TEST(device_failures_end_the_plan)
     fake_tuned tuned = {.identity = fake_identity(&w), .row_count = 1, .rows = {{.tokens = 1, .tile = 16}}};
     CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
     w.state.load_status = MJ_ERR_DEVICE_LOST;
-    CHECK_STATUS(create(&w, 8, 0, NULL, &plan, &error), MJ_ERR_DEVICE_LOST);
+    CHECK_STATUS(fake_plan_create(&w, 8, 0, NULL, &plan, &error), MJ_ERR_DEVICE_LOST);
     w.state.load_status = MJ_OK;
     w.state.memory_status = MJ_ERR_DEVICE_MEMORY;
-    CHECK_STATUS(create(&w, 8, 0, NULL, &plan, &error), MJ_ERR_DEVICE_MEMORY);
+    CHECK_STATUS(fake_plan_create(&w, 8, 0, NULL, &plan, &error), MJ_ERR_DEVICE_MEMORY);
     CHECK_CONTAINS(error.text, "fewer max_tokens");
-    CHECK_STATUS(create(&w, 8, MJ_PLAN_NO_WORKSPACE, NULL, &plan, &error), MJ_OK);
+    CHECK_STATUS(fake_plan_create(&w, 8, MJ_PLAN_NO_WORKSPACE, NULL, &plan, &error), MJ_OK);
     mj_plan_destroy(plan);
     CHECK_INT(w.state.kernels_loaded, 0);
-    fake_close(&w);
-}
-
-/* ---- An op that stands in for others ---- */
-
-/* The kernels of one launch of the layer, "tables gemm1 ...", by their symbols' ops. */
-static const char *launched(fake_world *w, mj_plan *plan, uint32_t tokens)
-{
-    static char text[256], memory[4096] __attribute__((aligned(256)));
-    mj_layer layer = {.x = memory,
-                      .weights1 = memory,
-                      .weights2 = memory,
-                      .topk_ids = (int32_t *)(void *)memory,
-                      .topk_weights = (float *)(void *)memory,
-                      .y = memory,
-                      .token_count = tokens};
-    uint32_t first = w->state.launch_count;
-    text[0] = '\0';
-    if (mj_plan_run(plan, &layer, NULL, NULL) != MJ_OK) {
-        return "it failed";
-    }
-    for (uint32_t i = first; i < w->state.launch_count; i++) {
-        const char *symbol = w->state.launches[i % FAKE_LAUNCHES_MAX].kernel + strlen("mj_");
-        const char *end = strstr(symbol, "_simple");
-        end = end ? end : strstr(symbol, "_mma");
-        size_t used = strlen(text);
-        snprintf(text + used, sizeof text - used, "%s%.*s", used ? " " : "", (int)(end - symbol), symbol);
-    }
-    return text;
-}
-
-static uint64_t launched_pointer(const fake_world *w, uint32_t back, size_t offset)
-{
-    uint64_t pointer = 0;
-    memcpy(&pointer, w->state.launches[(w->state.launch_count - back) % FAKE_LAUNCHES_MAX].args + offset, 8);
-    return pointer;
-}
-
-TEST(a_row_prefers_what_is_faster_and_verified)
-{
-    fake_world w;
-    mj_store_file file;
-    double instead = 0;
-    CHECK(fake_open(&w));
-    fake_tuned tuned = {.row_count = 1, .rows = {{.tokens = 1, .tile = 16, .activation_us = 5, .fused_us = 30.5}}};
-    fake_fill(&w, &tuned, &file);
-    mj_store_row *row = &file.rows[0];
-    CHECK(mj_store_row_prefers(row, MJ_OP_GEMM1_ACT, &instead) && instead == 31);
-    row->gemm1_act.verified = false;
-    CHECK(!mj_store_row_prefers(row, MJ_OP_GEMM1_ACT, &instead));
-    row->gemm1_act.verified = true;
-    row->activation.present = false; /* then it must be faster than gemm1 alone */
-    CHECK(!mj_store_row_prefers(row, MJ_OP_GEMM1_ACT, &instead) && instead == 26);
-    CHECK(mj_store_row_prefers(row, MJ_OP_GEMM1, &instead) && instead == 0);
-    CHECK(!mj_store_row_choice(row, MJ_OP_TABLES));
-    mj_store_file_free(&file);
-    fake_close(&w);
-}
-
-TEST(a_stand_in_runs_where_the_store_says_that_it_is_faster)
-{
-    fake_world w;
-    mj_plan *plan = NULL;
-    CHECK(fake_open(&w)); /* gemm1 takes 10 us more than its tile */
-    fake_tuned tuned = {.identity = fake_identity(&w),
-                        .row_count = 3,
-                        .rows = {{.tokens = 1, .tile = 16, .activation_us = 5, .fused_us = 30.5},
-                                 {.tokens = 16, .tile = 32, .activation_us = 5, .fused_us = 47},
-                                 {.tokens = 64, .tile = 64}}};
-    CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
-    CHECK_STATUS(create(&w, 512, MJ_PLAN_REQUIRE_VERIFIED, NULL, &plan, NULL), MJ_OK);
-    const mj_plan_row *row = row_for(plan, MJ_OP_GEMM1_ACT, 3);
-    CHECK(row && row->tokens_from == 1 && row->tokens_to == 4 && row->verified && row->time_us_median == 30.5);
-    CHECK_STRING(row->reason, "replaces gemm1 + activation: 30.5 us instead of 31.0; tuned at M=1");
-    CHECK(!row_for(plan, MJ_OP_GEMM1_ACT, 5) && !row_for(plan, MJ_OP_GEMM1_ACT, 512));
-    CHECK_INT(tile_for(plan, MJ_OP_GEMM1, 1), 16); /* profilers still find the others */
-    CHECK(row_for(plan, MJ_OP_ACTIVATION, 1) && row_for(plan, MJ_OP_ACTIVATION, 512));
-    CHECK(mj_plan_is_verified(plan));
-    CHECK_STRING(launched(&w, plan, 4), "tables gemm1_act gemm2 combine");
-    CHECK(launched_pointer(&w, 3, 24) == launched_pointer(&w, 2, 0)); /* its output is gemm2's input */
-    CHECK_STRING(launched(&w, plan, 5), "tables gemm1 activation gemm2 combine");
-    CHECK(launched_pointer(&w, 3, 8) == launched_pointer(&w, 2, 0));
-    CHECK_STRING(launched(&w, plan, 512), "tables gemm1 activation gemm2 combine");
-    mj_plan_destroy(plan);
-    CHECK_INT(w.state.kernels_loaded, 0);
-    fake_close(&w);
-}
-
-TEST(one_op_of_the_layer_at_a_time)
-{
-    fake_world w;
-    mj_plan *plan = NULL;
-    static char memory[4096] __attribute__((aligned(256)));
-    CHECK(fake_open(&w));
-    fake_tuned tuned = {.identity = fake_identity(&w),
-                        .row_count = 2,
-                        .rows = {{.tokens = 1, .tile = 16, .fused_us = 20}, {.tokens = 16, .tile = 32}}};
-    CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
-    CHECK_STATUS(create(&w, 64, 0, NULL, &plan, NULL), MJ_OK);
-    mj_layer layer = {.x = memory,
-                      .weights1 = memory,
-                      .weights2 = memory,
-                      .topk_ids = (int32_t *)(void *)memory,
-                      .topk_weights = (float *)(void *)memory,
-                      .y = memory};
-    static const struct {
-        uint32_t tokens;
-        mj_op op;
-        uint32_t launches;
-    } cases[] = {{2, MJ_OP_GEMM1, 1},  {2, MJ_OP_GEMM1_ACT, 1},  {2, MJ_OP_ACTIVATION, 1},  {2, MJ_OP_QUANTISE2, 0},
-                 {20, MJ_OP_GEMM1, 1}, {20, MJ_OP_GEMM1_ACT, 0}, {20, MJ_OP_ACTIVATION, 1}, {20, MJ_OP_COMBINE, 1}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        uint32_t before = w.state.launch_count;
-        layer.token_count = cases[i].tokens;
-        CHECK_STATUS(mj_plan_run_op(plan, cases[i].op, &layer, NULL, NULL), MJ_OK);
-        CHECK_INT(w.state.launch_count - before, cases[i].launches);
-    }
-    mj_plan_destroy(plan);
-    fake_close(&w);
-}
-
-/* Nobody verified it, or its binary is gone: the others run, as without it. */
-TEST(a_stand_in_that_cannot_be_had_is_done_without)
-{
-    for (int lost = 0; lost < 2; lost++) {
-        fake_world w;
-        mj_plan *plan = NULL;
-        CHECK(fake_open(&w));
-        fake_tuned tuned = {
-            .identity = fake_identity(&w),
-            .row_count = 1,
-            .rows = {{.tokens = 1, .tile = 16, .fused_us = 20, .fused_absent = lost, .fused_unverified = !lost}}};
-        CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
-        CHECK_STATUS(create(&w, 8, MJ_PLAN_REQUIRE_VERIFIED, NULL, &plan, NULL), MJ_OK);
-        CHECK(!row_for(plan, MJ_OP_GEMM1_ACT, 1) && mj_plan_is_verified(plan));
-        CHECK_STRING(launched(&w, plan, 1), "tables gemm1 activation gemm2 combine");
-        if (lost) {
-            CHECK_CONTAINS(w.log.text, "gemm1_act M=1 skipped: kernel ");
-        }
-        mj_plan_destroy(plan);
-        fake_close(&w);
-    }
-}
-
-TEST(rows_that_no_launch_uses_need_no_verification)
-{
-    fake_world w;
-    mj_plan *plan = NULL;
-    CHECK(fake_open(&w));
-    fake_tuned tuned = {.identity = fake_identity(&w),
-                        .row_count = 2,
-                        .rows = {{.tokens = 1, .tile = 16, .fused_us = 20}, {.tokens = 4, .tile = 32, .fused_us = 20}}};
-    mj_store_file file;
-    char name[512], path[1024];
-    fake_fill(&w, &tuned, &file);
-    file.rows[0].gemm1.verified = false;
-    CHECK_STATUS(mj_store_file_name(&file.problem, tuned.identity.device, name, sizeof name, NULL), MJ_OK);
-    CHECK_STATUS(mj_os_join(path, sizeof path, w.store_dir, name, NULL), MJ_OK);
-    for (int fused = 1; fused >= 0; fused--) {
-        file.rows[0].gemm1_act.present = fused;
-        CHECK_STATUS(mj_store_replace(path, &file, NULL), MJ_OK);
-        CHECK_STATUS(create(&w, 8, 0, NULL, &plan, NULL), MJ_OK);
-        CHECK(!row_for(plan, MJ_OP_GEMM1, 1)->verified);
-        CHECK_INT(mj_plan_is_verified(plan), fused);
-        mj_plan_destroy(plan);
-    }
-    mj_store_file_free(&file);
-    fake_close(&w);
-}
-
-TEST(another_devices_times_decide_on_its_arch)
-{
-    fake_world w;
-    mj_plan *plan = NULL;
-    CHECK(fake_open(&w));
-    fake_tuned tuned = {
-        .identity = fake_identity(&w), .row_count = 1, .rows = {{.tokens = 1, .tile = 16, .fused_us = 20}}};
-    snprintf(tuned.identity.device, sizeof tuned.identity.device, "Fake Two");
-    CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
-    CHECK_STATUS(create(&w, 8, 0, NULL, &plan, NULL), MJ_OK);
-    const mj_plan_row *row = row_for(plan, MJ_OP_GEMM1_ACT, 8);
-    CHECK(row && !row->verified && row->time_us_median == 0 && row->origin == MJ_ORIGIN_STORE_ARCH);
-    CHECK_STRING(row->reason,
-                 "replaces gemm1 + activation: 20.0 us instead of 26.0; device: Fake Two, not Fake One; tuned at M=1");
-    CHECK(!mj_plan_is_verified(plan));
-    mj_plan_destroy(plan);
     fake_close(&w);
 }
 
@@ -586,7 +377,7 @@ TEST(every_failed_allocation_is_said_and_undone)
     uint64_t allowed = 0;
     for (; status != MJ_OK && allowed < 1000; allowed++) {
         c.left = allowed;
-        status = create(&w, 64, 0, NULL, &plan, &error);
+        status = fake_plan_create(&w, 64, 0, NULL, &plan, &error);
         if (status != MJ_OK) {
             CHECK_STATUS(status, MJ_ERR_MEMORY);
             CHECK(plan == NULL && error.text[0]);
@@ -619,12 +410,6 @@ int main(int argc, char **argv)
     RUN(another_generators_kernels_are_never_loaded);
     RUN(damaged_store_files_are_named_and_skipped);
     RUN(device_failures_end_the_plan);
-    RUN(a_row_prefers_what_is_faster_and_verified);
-    RUN(a_stand_in_runs_where_the_store_says_that_it_is_faster);
-    RUN(one_op_of_the_layer_at_a_time);
-    RUN(a_stand_in_that_cannot_be_had_is_done_without);
-    RUN(rows_that_no_launch_uses_need_no_verification);
-    RUN(another_devices_times_decide_on_its_arch);
     RUN(every_failed_allocation_is_said_and_undone);
     return CHECK_END();
 }
