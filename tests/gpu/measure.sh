@@ -4,6 +4,7 @@
 #     tests/gpu/measure.sh build-test/carried out                     all parts in turn, as far as the time goes
 #     tests/gpu/measure.sh build-test/carried out2 540 out            goes on from where the run that wrote `out` stopped
 #     MOEJIT_PARTS="peers estimate" tests/gpu/measure.sh ...          only these
+#     MOEJIT_BATCH="64 4096" MOEJIT_SCHEMES=bf16 ...                  tune and peers: only these batch sizes, formats
 #
 # Parts, each with its share of the time, and what takes one up again by hand (after `tar xzf OUT/state.tar.gz -C STATE`, with
 # XDG_DATA_HOME=STATE/data XDG_STATE_HOME=STATE/state MOEJIT_CACHE_DIR=STATE/cache):
@@ -26,6 +27,8 @@ from=${4:-}
 device=${MOEJIT_DEVICE:-cuda:0}
 python=${PYTHON:-python3}
 parts=${MOEJIT_PARTS:-check tune peers sanitizer quickstart estimate tests}
+batch=${MOEJIT_BATCH:-64 1 4096 256 16 1024}
+schemes=${MOEJIT_SCHEMES:-bf16 fp8_w8a8 fp8_w8a8_block fp8_w8a8_channel}
 mkdir -p "$out"
 out=$(realpath "$out")
 work=$build/measure
@@ -83,8 +86,7 @@ part_check() {
 }
 
 part_tune() {
-    local until=$((SECONDS + $(least 70 420))) schemes="bf16 fp8_w8a8 fp8_w8a8_block fp8_w8a8_channel" batch="64 1 4096 256 16 1024"
-    local words=
+    local until=$((SECONDS + $(least 70 420))) words=
     [ "$device" != cpu ] || schemes=bf16 batch="1 5" words="--mem 64M"
     local all=0 budget scheme name problem
     for scheme in $schemes; do
@@ -108,9 +110,10 @@ part_tune() {
 }
 
 part_peers() {
-    local budget options=
+    local budget options="--modes ${schemes//fp8_w8a8/fp8} --batch $batch"
     budget=$(least 80 400)
-    [ ! -f "$build/peers-baseline.json" ] || options="--baseline $build/peers-baseline.json"
+    [ "$device" != cpu ] || options="--modes bf16"
+    [ ! -f "$build/peers-baseline.json" ] || options="$options --baseline $build/peers-baseline.json"
     # shellcheck disable=SC2086
     run peers $((budget + 30)) "$python" tests/bench/peers.py --lib "$build" --device "$device" --out "$out/peers.jsonl" --resume \
         --budget "$budget" --json "$out/peers.json" $options
