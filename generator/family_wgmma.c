@@ -21,6 +21,7 @@ enum {
     TURN_ROWS = 8, /* of gate, then of up: a swizzle pattern, and the rows of a thread's neighbours in a fragment */
     STAGES_MIN = 3,
     STAGES_MAX = 24,
+    SCALES_MAX = 6, /* of a step's weights that a thread holds */
 };
 /* Warpgroups that share a tile. */
 static uint32_t groups(const wgmma_shape *s)
@@ -85,8 +86,9 @@ static uint32_t activation_need(const mj_kernel_desc *desc)
  * blocks of rows at once. */
 static uint32_t consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
-    uint32_t need = accumulators(s) * (wgmma_scales_steps(desc) ? 2 : 1) + (wgmma_scales_steps(desc) ? 56 : 40);
     uint32_t blocks = wgmma_rows_m(s) / (GROUP_ROWS * groups(s));
+    uint32_t part = wgmma_scales_steps(desc) ? accumulators(s) / most_u32(blocks, 1) + 8 : 0;
+    uint32_t need = accumulators(s) + part + 40;
     bool of_columns = desc->problem->bias || strcmp(desc->scheme->input_scale_kind, "token") == 0;
     if (s->orientation == TOKENS_ARE_M && of_columns) {
         need += blocks > 1 ? 20 + 12 * blocks : 4;
@@ -127,7 +129,7 @@ static void add_maps(const mj_kernel_desc *desc, const wgmma_shape *s, mj_derive
         .row_elements = gemm.k,
         .row_unit = MJ_ROWS_FIXED,
         .rows = (uint64_t)desc->problem->expert_count * gemm.n,
-        .box_rows = s->tile_n / s->cluster,
+        .box_rows = s->tile_n / most_u32(wgmma_cluster_rows(s), 1),
         .box_elements = WGMMA_ATOM_BYTES / bytes,
         .swizzle_bytes = WGMMA_ATOM_BYTES,
     };
@@ -140,7 +142,7 @@ static void add_maps(const mj_kernel_desc *desc, const wgmma_shape *s, mj_derive
         map.source = wgmma_sorts(desc, s) ? MJ_ARG_PARTIALS : MJ_ARG_INPUT;
         map.row_unit = MJ_ROWS_PAIRS;
         map.rows = 1;
-        map.box_rows = s->tile_m;
+        map.box_rows = s->tile_m / most_u32(wgmma_cluster_columns(s), 1);
         out->tensor_maps[out->tensor_map_count++] = map;
     }
 }
@@ -176,23 +178,29 @@ static uint32_t stages_that_fit(const wgmma_shape *s, const mj_kernel_desc *desc
 static mj_status read_shape(const mj_kernel_desc *desc, wgmma_shape *out, mj_error *error)
 {
     const mj_tunable_slot slots[] = {
-        {"tile_m", &out->tile_m},
-        {"tile_n", &out->tile_n},
-        {"orientation", &out->orientation},
-        {"input_load", &out->input_load},
-        {"step_bytes", &out->step_bytes},
-        {"consumers", &out->consumers},
-        {"schedule", &out->schedule},
-        {"producers", &out->producers},
-        {"cluster", &out->cluster},
-        {"group_m", &out->group_m},
-        {"blocks_per_sm", &out->blocks_per_sm},
+        {"tile_m", &out->tile_m},         {"tile_n", &out->tile_n},         {"orientation", &out->orientation},
+        {"input_load", &out->input_load}, {"step_bytes", &out->step_bytes}, {"consumers", &out->consumers},
+        {"schedule", &out->schedule},     {"producers", &out->producers},   {"cluster", &out->cluster},
+        {"cluster_of", &out->cluster_of}, {"group_m", &out->group_m},       {"blocks_per_sm", &out->blocks_per_sm},
     };
     mj_status status = mj_family_read(desc, slots, sizeof slots / sizeof slots[0], error);
     if (status == MJ_OK) {
         out->stages = stages_that_fit(out, desc);
     }
     return status;
+}
+
+/* Output columns of a tile, or of a block of wgmma's M, that share a weight scale: neither it nor a group ends within them. */
+static uint32_t scale_columns(const mj_kernel_desc *desc, const wgmma_shape *s)
+{
+    uint32_t a = (s->orientation == WEIGHTS_ARE_M ? GROUP_ROWS : s->tile_n) / wgmma_parts(desc),
+             b = desc->scheme->scale.group_n;
+    while (b) {
+        uint32_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
 }
 
 static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const layout *l, mj_derived *out)
@@ -215,13 +223,15 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"regs_consumer", consumer},
         {"regs_producer", producer},
         {"m_blocks", wgmma_rows_m(s) / (GROUP_ROWS * groups(s))},
-        {"weight_box_rows", s->tile_n / s->cluster},
+        {"weight_box_rows", s->tile_n / most_u32(wgmma_cluster_rows(s), 1)},
+        {"cluster_rows", wgmma_cluster_rows(s)},
         {"wgmma_n", wgmma_rows_n(s)},
         {"wgmma_last", last},
         {"wgmma_a", last + 1},
         {"wgmma_b", last + 2},
         {"wgmma_p", last + 3},
         {"units", out->k_tiles_per_split / UNIT_STEPS},
+        {"scale_columns", scale_columns(desc, s)},
     };
     for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
         mj_derived_var(out, vars[i].name, vars[i].value);
@@ -252,7 +262,8 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
     layout l = lay_out(&s, desc->problem->expert_count);
     uint64_t threads = (uint64_t)GROUP_THREADS * s.consumers + 32 * (uint64_t)s.producers;
-    uint64_t n_tiles = mj_ceil_div(gemm.n, s.tile_n), rows = (uint64_t)s.tile_m * s.cluster;
+    uint64_t n_tiles = mj_ceil_div(gemm.n, s.tile_n), rows = (uint64_t)s.tile_m * wgmma_cluster_rows(&s);
+    uint64_t columns = mj_ceil_div(n_tiles, most_u32(wgmma_cluster_columns(&s), 1));
     if (l.end > UINT32_MAX || threads > UINT32_MAX || n_tiles * s.cluster > UINT32_MAX || rows > UINT32_MAX) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "config of wgmma: the tile's sizes do not fit 32 bits");
     }
@@ -275,7 +286,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     }
     out->grid = (mj_grid_rule){.unit = MJ_GRID_TILES,
                                .per_block = (uint32_t)rows,
-                               .factor = (uint32_t)(n_tiles * s.cluster),
+                               .factor = (uint32_t)(columns * s.cluster),
                                .blocks_per_sm_max = s.blocks_per_sm};
     status = s.schedule == SHARED ? share(&s, out, error) : MJ_OK;
     mj_derived_occupancy(out, desc->arch);
@@ -331,14 +342,17 @@ static bool swizzle_rows(const mj_kernel_desc *desc, const mj_derived *derived, 
 {
     wgmma_shape s = wgmma_shape_of(derived);
     const uint32_t rows = SWIZZLE_ALIGN / WGMMA_ATOM_BYTES; /* a stage begins on a whole swizzle pattern */
-    return holds_zero(s.tile_m % rows + s.tile_n % (rows * wgmma_parts(desc) * s.cluster), measured, limit);
+    return holds_zero(s.tile_m % (rows * wgmma_cluster_columns(&s)) +
+                          s.tile_n % (rows * wgmma_parts(desc) * wgmma_cluster_rows(&s)),
+                      measured, limit);
 }
 
 static bool box_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
     wgmma_shape s = wgmma_shape_of(derived);
-    uint32_t weights = s.tile_n / s.cluster, input = s.input_load == LOAD_BY_BOXES ? s.tile_m : 0;
+    uint32_t weights = s.tile_n / most_u32(wgmma_cluster_rows(&s), 1);
+    uint32_t input = s.input_load == LOAD_BY_BOXES ? s.tile_m / most_u32(wgmma_cluster_columns(&s), 1) : 0;
     return at_most(weights > input ? weights : input, BOX_ROWS_MAX, measured, limit);
 }
 
@@ -388,10 +402,11 @@ static bool scale_of_columns(const mj_kernel_desc *desc, const mj_derived *deriv
     if (!wgmma_scales_steps(desc) || group == 0 || columns == 0) {
         return holds_zero(0, measured, limit);
     }
-    uint32_t rest = columns < group ? group % columns : columns % group;
-    uint32_t shift =
-        parts == 2 ? mj_problem_gemm(desc->problem, desc->op).out_n % (columns < group ? columns : group) : 0;
-    return holds_zero(rest + shift, measured, limit); /* shift: up's blocks begin elsewhere than gate's */
+    uint32_t shared = scale_columns(desc, &s);
+    if (columns / shared * parts > SCALES_MAX) {
+        return at_most(columns / shared * parts, SCALES_MAX, measured, limit);
+    }
+    return holds_zero(parts == 2 ? mj_problem_gemm(desc->problem, desc->op).out_n % shared : 0, measured, limit);
 }
 
 static bool stages_fit(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -406,6 +421,20 @@ static bool cluster_size(const mj_kernel_desc *desc, const mj_derived *derived, 
 {
     (void)desc;
     return at_most(wgmma_shape_of(derived).cluster, 2, measured, limit);
+}
+
+/* Gathered rows come through each block's own warps. */
+static bool cluster_of_boxes(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    wgmma_shape s = wgmma_shape_of(derived);
+    if (s.cluster_of < SHARE_WEIGHTS || s.cluster_of > SHARE_INPUT) {
+        *measured = s.cluster_of;
+        *limit = SHARE_INPUT;
+        return false;
+    }
+    return at_most(s.cluster_of, s.cluster > 1 && s.input_load == LOAD_BY_BOXES ? SHARE_INPUT : SHARE_WEIGHTS, measured,
+                   limit);
 }
 
 static bool turns_of_two(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -501,11 +530,13 @@ static const mj_family_rule rules[] = {
     {"map_rows", "rows of all experts' weights in one tensor map", map_rows},
     {"step_depth", "bytes of K in a step: 128, 256 or 512", step_depth},
     {"scale_of_step", "elements of K in a step: as many as share a scale", scale_of_step},
-    {"scale_of_columns", "columns left over by blocks that share a scale, or by which up's blocks are shifted",
-     scale_of_columns},
+    {"scale_of_columns",
+     "columns by which up's scales are shifted from gate's, or scales of a step: a thread holds six", scale_of_columns},
     {"stages_fit", "steps of the ring that fit the block's share of shared memory; fewer than 3 do not overlap",
      stages_fit},
     {"cluster_size", "blocks of a cluster", cluster_size},
+    {"cluster_of_boxes", "what a cluster shares: weights, or input rows (2) where they come in boxes",
+     cluster_of_boxes},
     {"turns_of_two", "warpgroups that take turns", turns_of_two},
     {"shared_alone", "blocks of a cluster where blocks share tiles: each goes its own way", shared_alone},
     {"shared_depth", "units of four steps in the depth of a tile that blocks share: one cannot be shared",

@@ -10,11 +10,12 @@ enum { WGMMA_ATOM_BYTES = 128 };                 /* of K: one row of the swizzle
 enum { TOKENS_ARE_M = 1, WEIGHTS_ARE_M = 2 };    /* orientation */
 enum { LOAD_BY_GATHER = 1, LOAD_BY_BOXES = 2 };  /* input_load */
 enum { TOGETHER = 1, IN_TURNS = 2, SHARED = 3 }; /* schedule */
+enum { SHARE_WEIGHTS = 1, SHARE_INPUT = 2 };     /* cluster_of */
 enum { UNIT_STEPS = 4 };                         /* of the depth: what SHARED deals out */
 
 typedef struct wgmma_shape {
-    uint32_t tile_m, tile_n, orientation, input_load, step_bytes, consumers, schedule, producers, cluster, group_m,
-        blocks_per_sm;
+    uint32_t tile_m, tile_n, orientation, input_load, step_bytes, consumers, schedule, producers, cluster, cluster_of,
+        group_m, blocks_per_sm;
     uint32_t stages; /* as many as the block's share of shared memory holds */
 } wgmma_shape;
 _Static_assert(sizeof(wgmma_shape) <= sizeof(((mj_derived *)0)->tunables), "kept in mj_derived");
@@ -58,6 +59,17 @@ static inline uint32_t wgmma_rows_m(const wgmma_shape *s)
 static inline uint32_t wgmma_rows_n(const wgmma_shape *s)
 {
     return s->orientation == WEIGHTS_ARE_M ? s->tile_m : s->tile_n;
+}
+
+/* Blocks of a cluster along each axis of the output. */
+static inline uint32_t wgmma_cluster_rows(const wgmma_shape *s)
+{
+    return s->cluster_of == SHARE_INPUT ? 1 : s->cluster;
+}
+
+static inline uint32_t wgmma_cluster_columns(const wgmma_shape *s)
+{
+    return s->cluster_of == SHARE_INPUT ? s->cluster : 1;
 }
 
 /* Expected time of a launch (family_wgmma_time.c). */

@@ -106,6 +106,12 @@ double mj_ref_weight_code(const mj_scheme *s, const void *weights, uint64_t inde
     return mj_ref_load(s->weight_format, bytes, 0);
 }
 
+/* A byte is a code, neighbours in k lie side by side: decoded through a table, which a sample of millions is worth. */
+static bool is_bytes(const mj_scheme *s)
+{
+    return s->packing.word_bits == 8 && s->packing.per_word == 1 && s->packing.axis[0] != 'n' && s->weight_bits == 8;
+}
+
 mj_status mj_ref_weight_row(const mj_scheme *s, mj_gemm_shape shape, const mj_ref_arrays *arrays, uint64_t expert,
                             uint32_t column, double *out, mj_error *error)
 {
@@ -119,10 +125,17 @@ mj_status mj_ref_weight_row(const mj_scheme *s, mj_gemm_shape shape, const mj_re
     }
     uint64_t scale_group = UINT64_MAX;
     double scale = 1, zero = 0;
-    bool along_n = s->packing.axis[0] == 'n';
+    bool along_n = s->packing.axis[0] == 'n', bytes = is_bytes(s);
+    const unsigned char *codes =
+        bytes ? (const unsigned char *)arrays->weights + mj_ref_weight_index(s, shape, expert, column, 0) : NULL;
+    double value_of[256];
+    for (uint32_t code = 0; code < 256 && bytes; code++) {
+        value_of[code] = mj_ref_weight_code(s, &(unsigned char){(unsigned char)code}, 0, 0);
+    }
     for (uint32_t k = 0; k < shape.k; k++) {
-        double value = mj_ref_weight_code(s, arrays->weights, mj_ref_weight_index(s, shape, expert, column, k),
-                                          along_n ? column : k);
+        double value = bytes ? value_of[codes[k]]
+                             : mj_ref_weight_code(s, arrays->weights, mj_ref_weight_index(s, shape, expert, column, k),
+                                                  along_n ? column : k);
         if (s->zero.format[0]) {
             zero = mj_ref_zero(s, shape, arrays->weight_zeros, expert, column, k) + s->zero_bias;
         }

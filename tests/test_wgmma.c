@@ -43,6 +43,15 @@ static const mutant_base bases[] = {
     {"turns_cluster_boxes", "E=5,topk=2,H=248,N=72,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2,
      "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=2,producers=4,cluster=2,"
      "group_m=1,blocks_per_sm=1"},
+    {"columns_share_boxes", "E=5,topk=2,H=72,N=168,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,producers=2,cluster=2,cluster_of=2,"
+     "group_m=1,blocks_per_sm=1"},
+    {"columns_share_boxes_swapped", "E=5,topk=2,H=248,N=72,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=96,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,producers=2,cluster=2,cluster_of=2,"
+     "group_m=8,blocks_per_sm=1"},
+    {"columns_share_boxes_in_turns", "E=5,topk=2,H=184,N=72,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=128,tile_n=192,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=2,producers=4,cluster=2,"
+     "cluster_of=2,group_m=1,blocks_per_sm=1"},
     {"turns_swapped", "E=5,topk=2,H=136,N=200,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
      "tile_m=64,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=2,schedule=2,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
@@ -55,6 +64,13 @@ static const mutant_base bases[] = {
     {"fp8_channel_sorted_deep", "E=5,topk=2,H=400,N=44,scheme=fp8_w8a8_channel", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=24,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=2"},
+    {"fp8_blocks_192_columns", "E=5,topk=2,H=304,N=360,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=128,tile_n=192,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"fp8_blocks_two_rows_of_blocks", "E=5,topk=2,H=232,N=368,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma",
+     MJ_OP_GEMM2,
+     "tile_m=96,tile_n=256,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=2,"
+     "cluster_of=2,group_m=1,blocks_per_sm=1"},
     {"fp8_blocks", "E=5,topk=2,H=304,N=120,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=40,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},

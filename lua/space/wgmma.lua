@@ -74,7 +74,14 @@ return {
             unit = "blocks",
             values = { 1, 2 },
             default = 1,
-            doc = "blocks of neighbouring row tiles that load each weight once, by multicast",
+            doc = "blocks of neighbouring tiles that load once what they share, by multicast",
+        },
+        {
+            name = "cluster_of",
+            unit = "choice",
+            values = { 1, 2 },
+            default = 1,
+            doc = "what a cluster shares: 1: weights, by neighbouring row tiles; 2: boxes of input rows, by neighbouring column tiles",
         },
         {
             name = "group_m",
@@ -106,7 +113,8 @@ return {
             name = "loaders_enough",
             reason = "warps that load: two for boxes and few rows, four to gather many",
             holds = function(c, p)
-                local boxes = c.input_load == 2 and c.schedule == 1 and not scales_steps(p)
+                local large = c.tile_m * c.tile_n > 32768 or scales_steps(p)
+                local boxes = c.input_load == 2 and c.schedule == 1 and not large
                 local few = boxes or c.tile_m < 64 or c.blocks_per_sm > 1
                 local many = c.input_load == 1 and c.tile_m >= 96 and c.blocks_per_sm == 1
                 local least, most = many and 4 or 2, few and 2 or 4
@@ -143,10 +151,10 @@ return {
         },
         {
             name = "cluster_of_tall_tiles",
-            reason = "rows of the tile: neighbours share weights in groups of many rows only",
+            reason = "rows of the tile: neighbours share in groups of many rows only",
             holds = function(c)
-                local tall = c.tile_m >= 128 and c.orientation == 1 and c.blocks_per_sm == 1
-                return c.cluster == 1 or tall, c.tile_m, 128
+                local tall = c.tile_m >= 96 and c.blocks_per_sm == 1
+                return c.cluster == 1 or tall, c.tile_m, 96
             end,
         },
         {
