@@ -82,18 +82,46 @@ static uint32_t activation_need(const mj_kernel_desc *desc)
     return (polynomial ? 52 : 0) + (wgmma_scales_steps(desc) && wgmma_parts(desc) == 2 ? 12 : 0);
 }
 
+static uint32_t blocks_m(const wgmma_shape *s)
+{
+    return most_u32(wgmma_rows_m(s) / (GROUP_ROWS * most_u32(groups(s), 1)), 1);
+}
+
+/* Products of a step that are scaled before they are added, for `held` blocks of 64 rows at a time. */
+static uint32_t parts_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t held)
+{
+    uint32_t swapped = s->orientation == WEIGHTS_ARE_M ? 8 : 0, weighted = desc->op == MJ_OP_GEMM2 ? 8 : 0;
+    uint32_t sums = held * accumulators(s) / blocks_m(s) + swapped;
+    return held == 2 ? sums + weighted - 8 : sums + (blocks_m(s) > 1 ? 16 : 8);
+}
+
+/* What a consumer's thread may have. */
+static uint32_t consumer_most(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
+{
+    uint32_t consumer = 0, producer = 0;
+    split_registers(s, &consumer, &producer);
+    uint32_t warps = (uint32_t)mj_ceil_div((uint64_t)threads * s->blocks_per_sm, 4 * 32);
+    uint32_t fair = desc->arch->regs_sm / 4 / 32 / most_u32(warps, 1) / 8 * 8; /* of the fullest of four schedulers */
+    return consumer ? consumer : fair < desc->arch->regs_thread_max ? fair : desc->arch->regs_thread_max;
+}
+
 /* What a consumer's thread needs. Where output columns run along a thread's sums, values of a column (bias, scale) are held for all
  * blocks of rows at once. */
-static uint32_t consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
+static uint32_t consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t parts_held)
 {
-    uint32_t blocks = wgmma_rows_m(s) / (GROUP_ROWS * groups(s));
-    uint32_t part = wgmma_scales_steps(desc) ? accumulators(s) / most_u32(blocks, 1) + 8 : 0;
-    uint32_t need = accumulators(s) + part + 40;
+    uint32_t need = accumulators(s) + (wgmma_scales_steps(desc) ? parts_need(desc, s, parts_held) : 0) + 40;
     bool of_columns = desc->problem->bias || strcmp(desc->scheme->input_scale_kind, "token") == 0;
     if (s->orientation == TOKENS_ARE_M && of_columns) {
-        need += blocks > 1 ? 20 + 12 * blocks : 4;
+        need += blocks_m(s) > 1 ? 20 + 12 * blocks_m(s) : 4;
     }
     return need + activation_need(desc) + (s->schedule == IN_TURNS ? 4 : s->schedule == SHARED ? 12 : 0);
+}
+
+/* Two where they fit: the products of one are under way while the other's are scaled. Not where the depth varies. */
+static uint32_t parts_held(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
+{
+    bool can = blocks_m(s) == 1 && s->schedule != SHARED;
+    return can && consumer_need(desc, s, 2) <= consumer_most(desc, s, threads) ? 2 : 1;
 }
 
 /* Of every thread at launch: with setmaxnreg an even share of what is handed out later. */
@@ -102,7 +130,7 @@ static uint32_t estimate_registers(const mj_kernel_desc *desc, const wgmma_shape
     uint32_t consumer = 0, producer = 0;
     split_registers(s, &consumer, &producer);
     uint32_t share = GROUP_THREADS * (s->consumers * consumer + producer) / (threads ? threads : 1) / 8 * 8;
-    return consumer ? share : most_u32(consumer_need(desc, s), producer_need(s));
+    return consumer ? share : most_u32(consumer_need(desc, s, parts_held(desc, s, threads)), producer_need(s));
 }
 
 /* Gate and up rows in turns of 8, each expert's N and N: boxes reach no further than the last column. */
@@ -222,7 +250,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"gated_tile", wgmma_parts(desc) == 2},
         {"regs_consumer", consumer},
         {"regs_producer", producer},
-        {"m_blocks", wgmma_rows_m(s) / (GROUP_ROWS * groups(s))},
+        {"m_blocks", blocks_m(s)},
         {"weight_box_rows", s->tile_n / most_u32(wgmma_cluster_rows(s), 1)},
         {"cluster_rows", wgmma_cluster_rows(s)},
         {"wgmma_n", wgmma_rows_n(s)},
@@ -232,6 +260,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"wgmma_p", last + 3},
         {"units", out->k_tiles_per_split / UNIT_STEPS},
         {"scale_columns", scale_columns(desc, s)},
+        {"parts_held", parts_held(desc, s, out->block_threads)},
     };
     for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
         mj_derived_var(out, vars[i].name, vars[i].value);
@@ -491,10 +520,8 @@ static bool consumer_registers(const mj_kernel_desc *desc, const mj_derived *der
     wgmma_shape s = wgmma_shape_of(derived);
     uint32_t consumer = 0, producer = 0;
     split_registers(&s, &consumer, &producer);
-    uint32_t warps = (uint32_t)mj_ceil_div((uint64_t)derived->block_threads * s.blocks_per_sm, 4 * 32);
-    uint32_t fair = desc->arch->regs_sm / 4 / 32 / (warps ? warps : 1) / 8 * 8; /* of the fullest of four schedulers */
-    uint32_t most = consumer ? consumer : fair < desc->arch->regs_thread_max ? fair : desc->arch->regs_thread_max;
-    return at_most(consumer ? consumer_need(desc, &s) : most_u32(consumer_need(desc, &s), producer_need(&s)), most,
+    uint32_t need = consumer_need(desc, &s, parts_held(desc, &s, derived->block_threads));
+    return at_most(consumer ? need : most_u32(need, producer_need(&s)), consumer_most(desc, &s, derived->block_threads),
                    measured, limit);
 }
 

@@ -3,7 +3,7 @@
 #define MOEJIT_LEGAL_WGMMA_H
 
 static const char good_wgmma[] = "tile_m=16,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,"
-                                 "schedule=1,producers=2,cluster=1,group_m=1,blocks_per_sm=2";
+                                 "schedule=1,producers=2,cluster=1,cluster_of=1,group_m=1,blocks_per_sm=2";
 
 static void gather_inside(fixture *f) /* 12 chunks of a lane in a step */
 {
@@ -33,7 +33,7 @@ static void blocks_of_depth_outside(fixture *f)
 }
 static void blocks_of_columns_outside(fixture *f)
 {
-    block_scales(f, 96, 64);
+    block_scales(f, 8, 64); /* eight blocks in a warpgroup's 64 columns */
 }
 static void boxes_inside(fixture *f)
 {
@@ -208,6 +208,17 @@ static void cluster_inside(fixture *f)
 static void cluster_outside(fixture *f)
 {
     set(f, "cluster", 4);
+}
+static void shares_input_inside(fixture *f)
+{
+    cluster_inside(f);
+    boxes_inside(f);
+    set(f, "cluster_of", 2);
+}
+static void shares_gathered_outside(fixture *f)
+{
+    cluster_inside(f);
+    set(f, "cluster_of", 2);
 }
 static void turns_inside(fixture *f)
 {

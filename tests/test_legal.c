@@ -379,6 +379,7 @@ static const edge edges[] = {
     {"producer_registers", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, gather_inside, gather_outside},
     {"stages_fit", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, ring_inside, ring_outside},
     {"cluster_size", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, cluster_inside, cluster_outside},
+    {"cluster_of_boxes", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, shares_input_inside, shares_gathered_outside},
     {"producer_warps", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, loaders_inside, loaders_outside},
     {"producer_warps", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, NULL, one_loader_outside},
     {"register_pool", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, pool_inside, pool_outside},

@@ -64,6 +64,9 @@ static const mutant_base bases[] = {
     {"fp8_channel_sorted_deep", "E=5,topk=2,H=400,N=44,scheme=fp8_w8a8_channel", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=24,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=2"},
+    {"fp8_blocks_in_pairs", "E=5,topk=2,H=256,N=120,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=64,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
     {"fp8_blocks_192_columns", "E=5,topk=2,H=304,N=360,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=128,tile_n=192,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
      "group_m=1,blocks_per_sm=1"},

@@ -13,6 +13,8 @@ typedef enum base_id {
     ACT,
     ACT_ROWS,
     ACT_BLOCKS,
+    COLUMNS,
+    BLOCKS_IN_PAIRS,
     BASE_COUNT
 } base_id;
 
@@ -48,6 +50,13 @@ static const mutant_base bases[BASE_COUNT] = {
     [ACT_BLOCKS] = {"act_blocks", "E=5,topk=2,H=144,N=128,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
                     "tile_m=16,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,"
                     "cluster=1,group_m=1,blocks_per_sm=2"},
+    [COLUMNS] = {"columns", "E=5,topk=2,H=184,N=72", "sm_90a", "wgmma", MJ_OP_GEMM2,
+                 "tile_m=96,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,"
+                 "cluster=2,cluster_of=2,group_m=1,blocks_per_sm=1"},
+    [BLOCKS_IN_PAIRS] = {"blocks_in_pairs", "E=5,topk=2,H=528,N=64,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
+                         MJ_OP_GEMM1,
+                         "tile_m=64,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=1,schedule=1,"
+                         "producers=4,cluster=1,group_m=1,blocks_per_sm=1"},
 };
 
 static const mutant mutants[] = {
@@ -96,6 +105,15 @@ static const mutant mutants[] = {
     {"neighbours_take_the_same_rows", CLUSTER, 1, "found ? mj_cluster_rank() * MJ_ROWS : 0;", "0;"},
     {"neighbours_not_waited_for", CLUSTER, 1, "MJ_CLUSTER * MJ_GROUPS * 4", "MJ_GROUPS * 4"},
     {"skipped_tile_keeps_its_stages", CLUSTER, 1, "mj_release(shared, ring->stage);", ""},
+    {"neighbours_take_the_same_columns", COLUMNS, 1, "tile->column_tile * MJ_CLUSTER_COLUMNS + mj_cluster_rank()",
+     "tile->column_tile * MJ_CLUSTER_COLUMNS"},
+    {"column_pairs_rounded_down", COLUMNS, 1, "MJ_TILE_N * MJ_CLUSTER_COLUMNS - 1)", "0)"},
+    {"part_added_under_way", BLOCKS_IN_PAIRS, 1, "    mj_wgmma_wait(0);\n    mj_part_start(follows",
+     "    mj_part_start(follows"},
+    {"scales_of_the_first_step", BLOCKS_IN_PAIRS, 1, "d->step += d->step < MJ_K_STEPS - 1 ? 1 : 0;", ""},
+    {"last_part_with_the_scales_before", BLOCKS_IN_PAIRS, 1, "% 2], &depth.next,", "% 2], &depth.scales,"},
+    {"stage_released_for_the_next", BLOCKS_IN_PAIRS, 1, "&d->scales, shared, stage, 0);",
+     "&d->scales, shared, ring->stage, 0);"},
     {"turn_not_passed_on", TURNS, 2, "    mj_pass_turn(shared);\n", ""},
     {"turn_of_the_wrong_parity", TURNS, 1, "        order ^= 1;\n", ""},
     {"gate_and_up_swapped", ACT, 1, "mj_activate(finished[1], finished[3])", "mj_activate(finished[3], finished[1])"},
@@ -133,7 +151,7 @@ static const mutant mutants[] = {
      "tile->step_first -= unit > 0;\n    return mj_tile_at(table, whole + tile->rest, tile);"},
     {"part_ends_a_unit_early", SHARED, 1, "stop < MJ_UNITS ?", "--stop < MJ_UNITS ?"},
     {"second_tile_begins_like_the_first", SHARED, 1, "nth > 0 ? tile->rest * MJ_UNITS : begin;", "begin;"},
-    {"scales_of_the_first_steps", SHARED_ROWS, 1, "tile, MJ_STEP_FIRST(tile) + step);", "tile, step);"},
+    {"scales_of_the_first_steps", SHARED_ROWS, 1, "tile, first + (step <", "tile, (step <"},
 };
 
 int main(int argc, char **argv)

@@ -19,11 +19,13 @@ MJ_FN void mj_mbar_expect(mj_saddr bar, mj_i32 bytes)
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
 }
 MJ_FN void mj_mbar_arrive(mj_saddr bar) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(bar) : "memory"); }
+/* At the default scope: with .release.cluster every arrival waits for a barrier of the whole device (MEMBAR.ALL.GPU). What it orders are
+ * reads by wgmma, which have been waited for. */
 MJ_FN void mj_mbar_arrive_all(mj_saddr bar, mj_i32 rank)
 {
     mj_u32 there;
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(bar), "r"(rank));
-    asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(there) : "memory");
+    asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(there) : "memory");
 }
 MJ_FN void mj_mbar_wait(mj_saddr bar, mj_i32 parity)
 {
