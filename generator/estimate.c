@@ -16,20 +16,21 @@
 enum { IO_BYTES = 2 };
 enum { TILE_ROWS_COUNT = sizeof mj_load_tile_rows / sizeof mj_load_tile_rows[0] };
 
-/* Expected tiles of an expert with a mean of `rows`, when each of `tokens` tokens picks it with the same chance. Integrates the
- * spread (normal, by three points) so that a mean of one row and a half is not taken for two tiles of a row. */
+/* Expected tiles of an expert with a mean of `rows`, when each of `tokens` tokens picks it with the same chance. Averages over the
+ * spread (normal, nine points as likely as each other) so that a mean of one row and a half is not taken for two tiles of a row. */
 static double expected_tiles(double rows, double tokens, uint32_t tile)
 {
     double chance = tokens > 0 ? rows / tokens : 0, spread = sqrt(rows * (1 - (chance < 1 ? chance : 1)));
     double hit = 1 - pow(1 - (chance < 1 ? chance : 1), tokens); /* the expert has any row at all */
-    const double points[] = {-1.2247448714, 0, 1.2247448714}, shares[] = {0.2954089752, 0.4091820497, 0.2954089752};
+    static const double points[] = {-1.5932, -0.9674, -0.5895, -0.2822, 0, 0.2822, 0.5895, 0.9674, 1.5932};
+    enum { POINTS = sizeof points / sizeof points[0] };
     double sum = 0;
-    for (int i = 0; i < 3; i++) {
-        double at = rows / (hit > 1e-9 ? hit : 1) + spread * 1.4142135624 * points[i];
+    for (int i = 0; i < POINTS; i++) {
+        double at = rows / (hit > 1e-9 ? hit : 1) + spread * points[i];
         double tiles = ceil((at - 0.5) / tile);
-        sum += shares[i] * (tiles < 1 ? 1 : tiles);
+        sum += tiles < 1 ? 1 : tiles;
     }
-    return hit * sum;
+    return hit * sum / POINTS;
 }
 
 static void fill_load(const mj_problem *p, uint32_t token_count, const double *expert_rows, mj_load *load)

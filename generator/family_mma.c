@@ -206,6 +206,7 @@ static const struct {
     double step_us;    /* barrier and addresses of a step */
     double tile_us;    /* scheduling, first loads, epilogue */
     double turn_us;    /* each further turn of blocks on a multiprocessor */
+    double store_us;   /* of 1000 outputs, where no other block multiplies meanwhile */
     double mma_share;  /* of the dense peak, for an endless warp tile, where wgmma sets that peak */
     double mma_share_max, mma_native_gain; /* most of it; how much more where mma.sync sets the peak */
     double small_tile;                     /* rows and columns of a square warp tile that halve it, times one half */
@@ -220,6 +221,7 @@ static const struct {
     .step_us = 0.0016,
     .tile_us = 1.05,
     .turn_us = 0.1,
+    .store_us = 0.26,
     .mma_share = 2.2,
     .mma_share_max = 0.89,
     .mma_native_gain = 1.5,
@@ -271,6 +273,7 @@ static double matrix_us(const mj_kernel_desc *desc, const mj_derived *d, const s
     double warps = most(o->busy, 1) * d->block_threads / desc->arch->warp_size;
     share *= sqrt(least(1, warps / 4)); /* four schedulers */
     double block_us = 2.0 * s->tile_m * s->tile_n * s->tile_k * steps / (device->matrix_tflops / o->sms * share * 1e6);
+    block_us += model.store_us * s->tile_m * s->tile_n / 1000 / most(o->busy, 1);
     double waves = o->blocks / o->sms;
     return block_us *
            (waves <= 1 ? 1 : waves + 0.5 * (1 - 1 / o->resident)); /* the last turn is half empty on average */

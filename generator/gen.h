@@ -151,6 +151,8 @@ typedef struct mj_tunable {
     uint32_t value_count;
     int32_t values[32]; /* ascending */
     int32_t default_value;
+    uint32_t rare_count;
+    int32_t rare[8]; /* values that the family's estimate knows too little of: a quick tune tries a few of each */
 } mj_tunable;
 
 typedef struct mj_space_rule { /* a pruning rule of a space; its body stays in Lua */

@@ -176,6 +176,8 @@ static const mj_field tunable_rows[] = {
     {"unit", MJ_FIELD_STRING, .doc = "of a value", TUNABLE_NAME(unit)},
     {"values", MJ_FIELD_I32S, .min = 0, .max = 1 << 20, .doc = "ascending", MANY(mj_tunable, values, value_count)},
     {"default", MJ_FIELD_I32, .min = 0, .max = 1 << 20, .doc = "one of the values", AT(mj_tunable, default_value)},
+    {"rare", MJ_FIELD_I32S, .optional = true, .min = 0, .max = 1 << 20,
+     .doc = "values that a quick tune tries a few of wherever they rank", MANY(mj_tunable, rare, rare_count)},
     {"doc", MJ_FIELD_STRING, .doc = "meaning and cost", TUNABLE_NAME(doc)},
 };
 static const mj_field rule_rows[] = {

@@ -153,20 +153,28 @@ static void check_scheme(mj_reader *reader, const mj_scheme *scheme)
 
 /* ---- space ---- */
 
+static void check_value(mj_reader *reader, const mj_tunable *tunable, uint32_t index, const char *key, int32_t value)
+{
+    for (uint32_t i = 0; i < tunable->value_count; i++) {
+        if (tunable->values[i] == value) {
+            return;
+        }
+    }
+    mj_reader_report_element(reader, "tunables", index + 1, key, "%d is not one of the values", value);
+}
+
 static void check_tunable(mj_reader *reader, const mj_space *space, uint32_t index)
 {
     const mj_tunable *tunable = &space->tunables[index];
-    bool has_default = false;
     for (uint32_t i = 0; i < tunable->value_count; i++) {
-        has_default = has_default || tunable->values[i] == tunable->default_value;
         if (i > 0 && tunable->values[i] <= tunable->values[i - 1]) {
             mj_reader_report_element(reader, "tunables", index + 1, "values", "%d after %d: values ascend",
                                      tunable->values[i], tunable->values[i - 1]);
         }
     }
-    if (!has_default) {
-        mj_reader_report_element(reader, "tunables", index + 1, "default", "%d is not one of the values",
-                                 tunable->default_value);
+    check_value(reader, tunable, index, "default", tunable->default_value);
+    for (uint32_t i = 0; i < tunable->rare_count; i++) {
+        check_value(reader, tunable, index, "rare", tunable->rare[i]);
     }
     if (strspn(tunable->name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(tunable->name)) {
         mj_reader_report_element(reader, "tunables", index + 1, "name", "may hold a-z 0-9 _ only");

@@ -218,8 +218,8 @@ TEST(reasons_have_names)
     CHECK_STRING(mj_reason_text((mj_reason)-1), "unknown");
 }
 
-/* A quick tune has a few places for a schedule that the model ranks behind all others. */
-TEST(a_quick_tune_tries_every_schedule)
+/* A quick tune has a few places for what its space calls rare, though the model ranks it behind all others. */
+TEST(a_quick_tune_tries_what_is_rare)
 {
     enum { SHARED = 3, QUICK = 20, PLACES = 2 };
     fixture f;
@@ -232,7 +232,7 @@ TEST(a_quick_tune_tries_every_schedule)
                     .options = {.effort = MJ_EFFORT_QUICK},
                     .device = {.shape = f.arch.typical}};
     CHECK_STATUS(mj_session_plan_candidates(&s, &row, NULL), MJ_OK);
-    CHECK(row.candidate_count > QUICK && row.candidate_count <= QUICK + 2 * PLACES);
+    CHECK(row.candidate_count > QUICK && row.candidate_count <= QUICK + PLACES);
     uint32_t shared = 0;
     for (uint32_t i = 0; i < row.candidate_count; i++) {
         int32_t schedule = 0;
@@ -257,7 +257,7 @@ int main(int argc, char **argv)
     if (!fixture_open()) {
         return 1;
     }
-    RUN(a_quick_tune_tries_every_schedule);
+    RUN(a_quick_tune_tries_what_is_rare);
     mj_spec_free(fixture_spec);
     RUN(the_fastest_wins);
     RUN(the_default_wins_ties_and_is_never_beaten_by_noise);

@@ -153,8 +153,9 @@ static const char *const expected_problems[] = {
     "lua/space/bad_space.lua:8: tunables[1].values: 32 after 64: values ascend\n",
     "lua/space/bad_space.lua:9: tunables[2].default: 17 is not one of the values\n",
     "lua/space/bad_space.lua:9: tunables[2].name: \"tile_m\" is there twice\n",
+    "lua/space/bad_space.lua:15: tunables[3].rare: 2 is not one of the values\n",
     "lua/space/bad_space.lua:11: tunables[3].name: may hold a-z 0-9 _ only\n",
-    "lua/space/bad_space.lua:20: rules[2].name: \"same\" is there twice\n",
+    "lua/space/bad_space.lua:21: rules[2].name: \"same\" is there twice\n",
     "lua/models/Bad Name.lua:1: the file's name is the model's name: at most 63 of a-z 0-9 _ . -\n",
     "lua/models/bad_model.lua:4: top_k: is 9, more than experts 8\n",
     "lua/models/bad_types.lua:5: intermediates: unknown key; did you mean \"intermediate\"?\n",
@@ -189,7 +190,7 @@ TEST(all_problems_of_all_files_at_once)
     }
     CHECK_INT(line_count, expected_count); /* and nothing that the list above does not name */
     CHECK_CONTAINS(error.text, "lua/arch/bad_fields.lua:9: warp_sise: unknown key");
-    CHECK_CONTAINS(error.text, "(and 55 more)");
+    CHECK_CONTAINS(error.text, "(and 56 more)");
     mj_strbuf_free(&problems);
 }
 

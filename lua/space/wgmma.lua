@@ -59,6 +59,7 @@ return {
             unit = "choice",
             values = { 1, 2, 3 },
             default = 1,
+            rare = { 3 },
             doc = "1: consumers share a tile's rows; 2: two take tiles in turns, one stores while the other multiplies; "
                 .. "3: as 1, and blocks share the depth of a last, partial turn",
         },

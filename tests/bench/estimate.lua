@@ -24,7 +24,7 @@ for _, word in ipairs(arg) do
     words[name] = value
 end
 local limit, seconds = assert(tonumber(words.limit), "limit=N"), assert(tonumber(words.seconds), "seconds=N")
-local PLACES, TUNED_PLACES, NEAR = 16, 20, 1.05
+local PLACES, TUNED_PLACES, NEAR, FAR = 16, 20, 1.05, 1.3
 
 -- fitted: the model's constants were fitted to timings of this cell (family_wgmma_time.c). The others it has not seen.
 local mixtral, deepseek = { model = "mixtral-8x7b", tp = 2 }, { model = "deepseek-v3", tp = 8, scheme = "bf16" }
@@ -118,13 +118,14 @@ local function tile_of(config)
     return table.concat(parts, ",")
 end
 
--- As tuner/tune_plan.c picks: four fifths of the places to the best of each tile shape.
+-- As tuner/tune_plan.c picks: three fifths of the places to the best of each tile shape that is near.
 local function tuned_order(list)
     local out, taken, tiles = {}, {}, {}
     for round = 1, 2 do
-        local places = round == 1 and TUNED_PLACES - TUNED_PLACES // 5 or TUNED_PLACES
+        local places = round == 1 and TUNED_PLACES - 2 * TUNED_PLACES // 5 or TUNED_PLACES
         for _, c in ipairs(list) do
-            if #out < places and not taken[c] and (round == 2 or not tiles[tile_of(c.config)]) then
+            local wanted = round == 2 or not tiles[tile_of(c.config)] and c.estimate_us <= FAR * list[1].estimate_us
+            if #out < places and not taken[c] and wanted then
                 out[#out + 1], taken[c], tiles[tile_of(c.config)] = c, true, true
             end
         end

@@ -12,6 +12,7 @@ return {
             unit = "rows",
             values = { 1 },
             default = 1,
+            rare = { 1, 2 },
             doc = "letters",
         },
     },
