@@ -42,7 +42,7 @@ static const struct {
     .act_us = 0.783,
     .turn_share = 0.787,
     .overlap_loss = 0.169,
-    .cluster_loss = 0.487,
+    .cluster_loss = 0.05,
     .first_pass_us = 1.65,
     .share_us = 5.14,
     .share_loss = 0.106,

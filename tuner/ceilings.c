@@ -67,7 +67,8 @@ mj_status mj_measure_bandwidth(mj_lab *lab, double *gbps, mj_error *error)
     uint64_t l2_bytes = lab->device->info.l2_bytes;
     bool is_cpu = lab->device->info.sm_count > 0 && lab->arch->warp_size <= 1;
     uint64_t bytes = is_cpu ? 256u << 20 : 2048ull << 20;
-    bytes = bytes < 4 * l2_bytes && is_cpu ? 4 * l2_bytes : bytes; /* a fourth of the first array at most is still there */
+    bytes =
+        bytes < 4 * l2_bytes && is_cpu ? 4 * l2_bytes : bytes; /* a fourth of the first array at most is still there */
     uint64_t third = lab->bytes_max > lab->bytes_used ? (lab->bytes_max - lab->bytes_used) / 3 : 0;
     bytes = (bytes < third ? bytes : third) / 4096 * 4096;
     if (bytes < 4096) {

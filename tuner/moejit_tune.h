@@ -112,6 +112,7 @@ typedef struct mj_tune_options {
     uint64_t host_bytes_max;     /* 0: 2 GiB, per helper */
     bool force;                  /* measure again what the store already holds */
     bool gemm1_only, gemm2_only; /* gemm1 includes gemm1_act */
+    bool no_stand_ins;           /* only the layer's plain ops: no gemm1_act */
     const char *family;          /* only this family; NULL: all */
     /* Bench: a family whose choice by the estimate is timed beside each row's own; NULL: none. Where the row's own config is that
      * choice, it stands against itself. */

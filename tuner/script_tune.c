@@ -116,6 +116,11 @@ static void read_force(lua_State *L, const char *key, void *out)
     ((run_words *)out)->options.force = script_bool(L, key);
 }
 
+static void read_fused(lua_State *L, const char *key, void *out)
+{
+    ((run_words *)out)->options.no_stand_ins = !script_bool(L, key);
+}
+
 static void read_quiet(lua_State *L, const char *key, void *out)
 {
     ((run_words *)out)->quiet = script_bool(L, key);
@@ -173,7 +178,7 @@ static const script_key run_keys[] = {
     {"mem", read_mem},       {"force", read_force},           {"gemm", read_gemm},
     {"jobs", read_jobs},     {"save_dir", read_save_dir},     {"family", read_family},
     {"config", read_config}, {"quiet", read_quiet},           {"against", read_against},
-    {"arch", read_arch},     {"candidates", read_candidates},
+    {"arch", read_arch},     {"candidates", read_candidates}, {"fused", read_fused},
 };
 
 static void fill_config(lua_State *L, run_words *words)

@@ -22,7 +22,7 @@
 --     effort = "quick" | "full" | "estimate"; budget = "5m" or seconds; mem = "16G" or bytes; force = false;
 --     gemm = 1 | 2 (1: gemm1_act too); jobs = n; save_dir = path; family = name, config = {tile_m = 16, ...} (bench, verify);
 --     quiet = false; against = family to time beside (bench); arch = "gfx1100" instead of a device (effort "estimate");
---     candidates = true
+--     candidates = true; fused = false (only the plain ops: no gemm1_act)
 --     result: rows = list of {tokens, routing, op, family, config, time_us_median, time_us_spread, floor_us, roofline,
 --     tflops, padded_tflops, row_error, against, gbps, tried, refused, failed, failed_by_reason, verified, origin, result, detail, ...};
 --     candidates = list of {tokens, routing, op, family, config, result, estimate_us, time_us_median, time_us_spread, samples,
