@@ -109,7 +109,7 @@ static uint32_t consumer_most(const mj_kernel_desc *desc, const wgmma_shape *s, 
  * blocks of rows at once. */
 static uint32_t consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t parts_held)
 {
-    uint32_t need = accumulators(s) + (wgmma_scales_steps(desc) ? parts_need(desc, s, parts_held) : 0) + 40;
+    uint32_t need = accumulators(s) + (wgmma_two_levels(desc, s) ? parts_need(desc, s, parts_held) : 0) + 40;
     bool of_columns = desc->problem->bias || strcmp(desc->scheme->input_scale_kind, "token") == 0;
     if (s->orientation == TOKENS_ARE_M && of_columns) {
         need += blocks_m(s) > 1 ? 20 + 12 * blocks_m(s) : 4;
@@ -259,6 +259,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"wgmma_b", last + 2},
         {"wgmma_p", last + 3},
         {"units", out->k_tiles_per_split / UNIT_STEPS},
+        {"two_levels", wgmma_two_levels(desc, s)},
         {"scale_columns", scale_columns(desc, s)},
         {"parts_held", parts_held(desc, s, out->block_threads)},
     };

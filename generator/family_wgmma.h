@@ -33,6 +33,13 @@ static inline bool wgmma_scales_steps(const mj_kernel_desc *desc)
     return strcmp(desc->scheme->input_scale_kind, "group") == 0;
 }
 
+/* Small tiles of fp8 have registers and time left for sums in float, which the matrix units' own, of some 14 bits, are added to. */
+static inline bool wgmma_two_levels(const mj_kernel_desc *desc, const wgmma_shape *s)
+{
+    bool small = s->orientation == WEIGHTS_ARE_M && s->tile_m <= 48;
+    return wgmma_scales_steps(desc) || (small && desc->scheme->weight_bits <= 8);
+}
+
 /* gemm1 reads tokens where they lie: its boxes are of rows that a first pass has sorted. */
 static inline bool wgmma_sorts(const mj_kernel_desc *desc, const wgmma_shape *s)
 {

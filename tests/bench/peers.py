@@ -13,7 +13,7 @@ all layers and modes have the batch sizes it got to. --peers-from takes Triton's
 searching. Both sides are tuned for uniform routing; zipf1 shows what a skew makes of that.
 
 Protocol, the same for every contestant: one CUDA graph of 10 launches, each with its own routing (seeded) and its own activations,
-random data, replays after a warm-up, in three rounds of all contestants in turns (a warm chip is slow for all alike), the median of
+its own output, random data, replays after a warm-up, in three rounds of all contestants in turns (a warm chip is slow for all alike), the median of
 the rounds' medians; *_spread is their range as a share of it. Sorting, alignment and quantisation happen before the clock starts; what our own
 quantise op takes is a column of its own. All read the same tensors: the peers get gemm2's rows, codes and scales from our layer.
 floor = max(bytes / B, operations / P): B is the best of a read and a copy kernel, P a dense 8192^3 product of the same format, both
@@ -395,6 +395,7 @@ def measure(data, ceilings, options, known):
     row = dict(gemm=gemm, active=unit.active, rows_per_expert=data.pairs / data.experts, bound="memory" if by_memory > by_matrix
                else "matrix", floor_us=max(by_memory, by_matrix), matrix_tflops=tflops, memory_gbps=ceilings["memory_gbps"])
     launches["moejit"], got, op = data.moejit(sample)
+    launches["moejit"](0)  # what it wrote as part of the layer may have been written over by a later op
     mine = want
     if op == "gemm1_act":
         gate, up = want.chunk(2, dim=1)

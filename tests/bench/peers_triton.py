@@ -130,7 +130,7 @@ class Search:
 
     def __init__(self, data):
         self.data, self.blocks = data, {}
-        self.out = torch.empty(data.pairs, data.n, device=data.weights.device, dtype=torch.bfloat16)
+        self.outs = [torch.empty(data.pairs, data.n, device=data.weights.device, dtype=torch.bfloat16) for _ in data.ids]
 
     def launch(self, config):
         d, (tile_m, tile_n, tile_k, group, warps, stages) = self.data, config
@@ -140,7 +140,7 @@ class Search:
         def issue(i):
             pairs, owners = self.blocks[tile_m][i]
             grouped_gemm[(owners.numel() * triton.cdiv(d.n, tile_n),)](
-                d.inputs[i], d.weights, self.out, d.input_scales[i], d.weight_scales, d.topk_weights, pairs, owners, d.n, d.k,
+                d.inputs[i], d.weights, self.outs[i], d.input_scales[i], d.weight_scales, d.topk_weights, pairs, owners, d.n, d.k,
                 d.pairs, d.gather, group, owners.numel(), TILE_M=tile_m, TILE_N=tile_n, TILE_K=tile_k, WEIGHTED=d.weighted,
                 MODE=SCALES[d.mode], num_warps=warps, num_stages=stages)
         return issue
@@ -160,4 +160,4 @@ class Search:
         timed = sorted((graph_us(self.launch(config), 20), config) for _, config in sorted(found)[:FINALISTS])
         launch = self.launch(timed[0][1])
         launch(0)
-        return launch, [config for _, config in timed], self.out
+        return launch, [config for _, config in timed], self.outs[0]
