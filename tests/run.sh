@@ -8,21 +8,25 @@ pass=$2
 filter=${3:-}
 jobs=${MOEJIT_TEST_JOBS:-$(nproc)}
 limit_seconds=${MOEJIT_TEST_SECONDS:-900}
+TIMEFORMAT='%U %S'
 
 run_one() { # executable
     local log=$build/tests/$1.log code=0 start=$SECONDS
     # A home of its own: no test reads or leaves state in the user's.
     local home=$build/tests/$1.home
     rm -rf "$home" && mkdir -p "$home"
-    HOME=$home XDG_CACHE_HOME=$home/cache XDG_DATA_HOME=$home/data XDG_STATE_HOME=$home/state TMPDIR=$home \
-        timeout -k 10 "$limit_seconds" "$build/tests/$1" >"$log" 2>&1 </dev/null || code=$?
+    {
+        time HOME=$home XDG_CACHE_HOME=$home/cache XDG_DATA_HOME=$home/data XDG_STATE_HOME=$home/state TMPDIR=$home \
+            timeout -k 10 "$limit_seconds" "$build/tests/$1" >"$log" 2>&1 </dev/null || code=$?
+    } 2>"$log.time"
     if [ $code -ne 0 ] && ! grep -q '^FAIL ' "$log"; then
         echo "FAIL $1: ended with code $code: $(tail -n 3 "$log" | tr '\n' ' ')" >>"$log"
     elif ! grep -qE '^(ok|FAIL|SKIP) ' "$log"; then
         echo "FAIL $1: ran no case" >>"$log"
     fi
     sed -nE "s#^(ok|FAIL|SKIP) ([^ ]+)#\1 $pass $1/\2#p" "$log" >"$log.lines"
-    printf '   %-28s %4d ok  %3ds%s\n' "$1" "$(grep -c '^ok ' "$log")" $((SECONDS - start)) \
+    printf '   %-28s %4d ok  %3ds, %s of CPU%s\n' "$1" "$(grep -c '^ok ' "$log")" $((SECONDS - start)) \
+        "$(awk '{ printf "%.0fs", $1 + $2 }' "$log.time")" \
         "$(grep -qE '^FAIL ' "$log" && echo '  FAILED')"
     grep '^FAIL ' "$log" | sed 's/^/      /' | head -20
     rm -rf "$home"
