@@ -39,6 +39,7 @@ typedef struct run {
     const mj_manifest *manifest;
     host_entry *entry, *first; /* first: of a manifest with a pass ahead of the kernel */
     report *report;
+    mj_ref_memory memory; /* every case has the same weights */
     uint64_t random;
 } run;
 
@@ -341,6 +342,20 @@ static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const 
     return right;
 }
 
+static mj_ref_memory *ref_memory(run *r)
+{
+    mj_gemm_shape shape = mj_problem_gemm(r->desc->problem, r->desc->op);
+    size_t experts = r->desc->problem->expert_count, values = experts * shape.n * shape.k;
+    if (!r->memory.known) {
+        r->memory.known = calloc(experts, sizeof *r->memory.known);
+        r->memory.weights = malloc(values * sizeof *r->memory.weights);
+    }
+    if (!r->memory.known || !r->memory.weights) {
+        _exit(99);
+    }
+    return &r->memory;
+}
+
 static gemm_data gemm_data_new(run *r, const layer *l)
 {
     const mj_problem *p = r->desc->problem;
@@ -369,6 +384,7 @@ static gemm_data gemm_data_new(run *r, const layer *l)
         .weight_scales = o.weight_scales.bytes ? d.scales.data : NULL,
         .weight_zeros = o.weight_zeros.bytes ? d.zeros.data : NULL,
         .input_scales = o.input_scales.bytes ? d.input_scales.data : NULL,
+        .memory = ref_memory(r),
     };
     return d;
 }
@@ -435,7 +451,7 @@ static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, c
     run r = {.desc = desc, .manifest = manifest, .report = out, .random = 12345};
     struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
-    dup2(says, 2); /* the prelude's faults go to stderr */
+    dup2(says, 2);          /* the prelude's faults go to stderr */
     alarm(TIME_LIMIT_SECONDS);
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     r.entry = handle ? (host_entry *)(uintptr_t)dlsym(handle, manifest->symbol) : NULL;
