@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "backend.h"
+#include "check.h"
 #include "reference.h"
 #include "verify.h"
 
@@ -451,7 +452,7 @@ static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, c
     run r = {.desc = desc, .manifest = manifest, .report = out, .random = 12345};
     struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
-    dup2(says, 2);          /* the prelude's faults go to stderr */
+    dup2(says, 2); /* the prelude's faults go to stderr */
     alarm(TIME_LIMIT_SECONDS);
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     r.entry = handle ? (host_entry *)(uintptr_t)dlsym(handle, manifest->symbol) : NULL;
@@ -475,6 +476,35 @@ static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, c
     _exit(0);
 }
 
+/* A sanitizer looks at the whole stack at every longjmp, and marks each page of the threads' stacks: tens of times the cost of the
+ * kernel, which it knows nothing of. So the kernel gets the C library's own functions. */
+static const char host_head[] =
+#if CHECK_SANITIZED
+    "#define _GNU_SOURCE\n"
+    "#undef _FORTIFY_SOURCE\n"
+    "#include <dlfcn.h>\n"
+    "#include <setjmp.h>\n"
+    "#include <stdlib.h>\n"
+    "static __attribute__((noreturn)) void (*host_longjmp)(jmp_buf, int);\n"
+    "static void *(*host_malloc)(size_t), *(*host_calloc)(size_t, size_t);\n"
+    "static void *(*host_realloc)(void *, size_t), (*host_free)(void *);\n"
+    "static __attribute__((constructor)) void host_find(void)\n"
+    "{\n"
+    "    void *libc = dlopen(\"libc.so.6\", RTLD_LAZY | RTLD_NOLOAD);\n"
+    "    host_longjmp = dlsym(libc, \"_longjmp\");\n"
+    "    host_malloc = dlsym(libc, \"malloc\");\n"
+    "    host_calloc = dlsym(libc, \"calloc\");\n"
+    "    host_realloc = dlsym(libc, \"realloc\");\n"
+    "    host_free = dlsym(libc, \"free\");\n"
+    "}\n"
+    "#define _longjmp host_longjmp\n"
+    "#define malloc host_malloc\n"
+    "#define calloc host_calloc\n"
+    "#define realloc host_realloc\n"
+    "#define free host_free\n"
+#endif
+    "";
+
 host_result host_compile(const char *text, char *library, size_t bytes)
 {
     const char *folder = getenv("TMPDIR");
@@ -487,7 +517,7 @@ host_result host_compile(const char *text, char *library, size_t bytes)
     close(file);
     snprintf(source, sizeof source, "%s.c", library);
     FILE *out = fopen(source, "w");
-    if (!out || fputs(text, out) < 0 || fclose(out) != 0) {
+    if (!out || fputs(host_head, out) < 0 || fputs(text, out) < 0 || fclose(out) != 0) {
         return HOST_BROKEN;
     }
     snprintf(command, sizeof command, "cc -std=gnu11 -O1 -w -shared -fPIC -o '%s' '%s' -lm 2>/dev/null", library,
