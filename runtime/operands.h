@@ -35,10 +35,17 @@ void mj_operand_store(const mj_operand *operand, void *data, uint64_t at, uint64
 /* The mode argument of the fill kernel; negative: it does not know the format. */
 int32_t mj_operand_fill_mode(const mj_operand *operand);
 
+/* Weights as they were decoded for earlier rows, of callers that ask for many rows of the same weights; theirs to free. */
+typedef struct mj_ref_memory {
+    double *weights; /* [expert][n][k] */
+    bool *known;     /* [expert]; all false at first */
+} mj_ref_memory;
+
 /* Where the arrays of one GEMM are. Null: the scheme has none. */
 typedef struct mj_ref_arrays {
     const void *input, *weights, *bias;
     const void *weight_scales, *weight_zeros, *input_scales;
+    mj_ref_memory *memory; /* NULL: every row decodes its weights */
 } mj_ref_arrays;
 
 /* Weight row (expert, column) of k values: (decode(code) - zero) * scale. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "backend.h"
+#include "check.h"
 #include "reference.h"
 #include "verify.h"
 
@@ -39,6 +40,7 @@ typedef struct run {
     const mj_manifest *manifest;
     host_entry *entry, *first; /* first: of a manifest with a pass ahead of the kernel */
     report *report;
+    mj_ref_memory memory; /* every case has the same weights */
     uint64_t random;
 } run;
 
@@ -341,6 +343,20 @@ static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const 
     return right;
 }
 
+static mj_ref_memory *ref_memory(run *r)
+{
+    mj_gemm_shape shape = mj_problem_gemm(r->desc->problem, r->desc->op);
+    size_t experts = r->desc->problem->expert_count, values = experts * shape.n * shape.k;
+    if (!r->memory.known) {
+        r->memory.known = calloc(experts, sizeof *r->memory.known);
+        r->memory.weights = malloc(values * sizeof *r->memory.weights);
+    }
+    if (!r->memory.known || !r->memory.weights) {
+        _exit(99);
+    }
+    return &r->memory;
+}
+
 static gemm_data gemm_data_new(run *r, const layer *l)
 {
     const mj_problem *p = r->desc->problem;
@@ -369,6 +385,7 @@ static gemm_data gemm_data_new(run *r, const layer *l)
         .weight_scales = o.weight_scales.bytes ? d.scales.data : NULL,
         .weight_zeros = o.weight_zeros.bytes ? d.zeros.data : NULL,
         .input_scales = o.input_scales.bytes ? d.input_scales.data : NULL,
+        .memory = ref_memory(r),
     };
     return d;
 }
@@ -459,6 +476,35 @@ static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, c
     _exit(0);
 }
 
+/* A sanitizer looks at the whole stack at every longjmp, and marks each page of the threads' stacks: tens of times the cost of the
+ * kernel, which it knows nothing of. So the kernel gets the C library's own functions. */
+static const char host_head[] =
+#if CHECK_SANITIZED
+    "#define _GNU_SOURCE\n"
+    "#undef _FORTIFY_SOURCE\n"
+    "#include <dlfcn.h>\n"
+    "#include <setjmp.h>\n"
+    "#include <stdlib.h>\n"
+    "static __attribute__((noreturn)) void (*host_longjmp)(jmp_buf, int);\n"
+    "static void *(*host_malloc)(size_t), *(*host_calloc)(size_t, size_t);\n"
+    "static void *(*host_realloc)(void *, size_t), (*host_free)(void *);\n"
+    "static __attribute__((constructor)) void host_find(void)\n"
+    "{\n"
+    "    void *libc = dlopen(\"libc.so.6\", RTLD_LAZY | RTLD_NOLOAD);\n"
+    "    host_longjmp = dlsym(libc, \"_longjmp\");\n"
+    "    host_malloc = dlsym(libc, \"malloc\");\n"
+    "    host_calloc = dlsym(libc, \"calloc\");\n"
+    "    host_realloc = dlsym(libc, \"realloc\");\n"
+    "    host_free = dlsym(libc, \"free\");\n"
+    "}\n"
+    "#define _longjmp host_longjmp\n"
+    "#define malloc host_malloc\n"
+    "#define calloc host_calloc\n"
+    "#define realloc host_realloc\n"
+    "#define free host_free\n"
+#endif
+    "";
+
 host_result host_compile(const char *text, char *library, size_t bytes)
 {
     const char *folder = getenv("TMPDIR");
@@ -471,7 +517,7 @@ host_result host_compile(const char *text, char *library, size_t bytes)
     close(file);
     snprintf(source, sizeof source, "%s.c", library);
     FILE *out = fopen(source, "w");
-    if (!out || fputs(text, out) < 0 || fclose(out) != 0) {
+    if (!out || fputs(host_head, out) < 0 || fputs(text, out) < 0 || fclose(out) != 0) {
         return HOST_BROKEN;
     }
     snprintf(command, sizeof command, "cc -std=gnu11 -O1 -w -shared -fPIC -o '%s' '%s' -lm 2>/dev/null", library,

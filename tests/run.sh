@@ -8,27 +8,36 @@ pass=$2
 filter=${3:-}
 jobs=${MOEJIT_TEST_JOBS:-$(nproc)}
 limit_seconds=${MOEJIT_TEST_SECONDS:-900}
+TIMEFORMAT='%U %S'
 
 run_one() { # executable
     local log=$build/tests/$1.log code=0 start=$SECONDS
     # A home of its own: no test reads or leaves state in the user's.
     local home=$build/tests/$1.home
     rm -rf "$home" && mkdir -p "$home"
-    HOME=$home XDG_CACHE_HOME=$home/cache XDG_DATA_HOME=$home/data XDG_STATE_HOME=$home/state TMPDIR=$home \
-        timeout -k 10 "$limit_seconds" "$build/tests/$1" >"$log" 2>&1 </dev/null || code=$?
+    {
+        time HOME=$home XDG_CACHE_HOME=$home/cache XDG_DATA_HOME=$home/data XDG_STATE_HOME=$home/state TMPDIR=$home \
+            timeout -k 10 "$limit_seconds" "$build/tests/$1" >"$log" 2>&1 </dev/null || code=$?
+    } 2>"$log.time"
     if [ $code -ne 0 ] && ! grep -q '^FAIL ' "$log"; then
         echo "FAIL $1: ended with code $code: $(tail -n 3 "$log" | tr '\n' ' ')" >>"$log"
     elif ! grep -qE '^(ok|FAIL|SKIP) ' "$log"; then
         echo "FAIL $1: ran no case" >>"$log"
     fi
     sed -nE "s#^(ok|FAIL|SKIP) ([^ ]+)#\1 $pass $1/\2#p" "$log" >"$log.lines"
-    printf '   %-28s %4d ok  %3ds%s\n' "$1" "$(grep -c '^ok ' "$log")" $((SECONDS - start)) \
+    printf '   %-28s %4d ok  %3ds, %s of CPU%s\n' "$1" "$(grep -c '^ok ' "$log")" $((SECONDS - start)) \
+        "$(awk '{ printf "%.0fs", $1 + $2 }' "$log.time")" \
         "$(grep -qE '^FAIL ' "$log" && echo '  FAILED')"
     grep '^FAIL ' "$log" | sed 's/^/      /' | head -20
     rm -rf "$home"
 }
 
-names=$(grep -F -- "$filter" "$build/tests/list.txt")
+# The longest first: what ends last would have one core busy.
+long="test_cli_tune test_golden test_amd test_cli_examples test_amd_mutants test_wgmma test_wgmma_mutants test_schemes test_estimate
+    test_legal test_full_disk test_tune test_gpu_poison test_mutants test_plan_schemes test_plan test_gpu_kernels test_gpu"
+# shellcheck disable=SC2086
+names=$(printf '%s\n' $long "$(cat "$build/tests/list.txt")" | grep -Fx -f "$build/tests/list.txt" |
+    grep -F -- "$filter" | awk '!seen[$0]++')
 : >"$build/tests/results.txt"
 running=0
 for name in $names; do

@@ -10,6 +10,7 @@
 #include "family_amd.h"
 
 enum { CONFIGS_QUICK = CHECK_SANITIZED ? 1 : 2, WORKERS = 2, CONFIGS_MAX = 40, SIMD_UNITS = 4 };
+enum { ROW_STEP = CHECK_SANITIZED ? 4 : 1 }; /* every target is among every fourth row */
 
 static const struct row {
     const char *arch, *family, *problem;
@@ -167,7 +168,7 @@ static void run_one(const struct row *row, fixture *f, const mj_config *config, 
 static void work(int worker, outcome *outcomes)
 {
     uint32_t per_row = configs_of_a_row();
-    for (int r = worker; r < ROW_COUNT; r += WORKERS) {
+    for (int r = worker * ROW_STEP; r < ROW_COUNT; r += WORKERS * ROW_STEP) {
         static sample s;
         fixture f;
         s = (sample){.capacity = per_row, .random = 77 + (uint64_t)r};
@@ -211,7 +212,7 @@ TEST(code_objects_are_as_generated)
         SKIP("no hipRTC");
     }
     CHECK(run_all());
-    for (int r = 0; r < ROW_COUNT; r++) {
+    for (int r = 0; r < ROW_COUNT; r += ROW_STEP) {
         for (uint32_t c = 0; c < configs_of_a_row(); c++) {
             const outcome *o = &all_outcomes[r * CONFIGS_MAX + (int)c];
             if (!o->done || !o->right) {
@@ -233,17 +234,16 @@ TEST(registers_are_near_the_estimate)
         SKIP("no hipRTC");
     }
     CHECK(all_outcomes || run_all());
-    for (int r = 0; r < ROW_COUNT; r++) {
+    for (int r = 0; r < ROW_COUNT; r += ROW_STEP) {
         for (uint32_t c = 0; c < configs_of_a_row(); c++, count++) {
             const outcome *o = &all_outcomes[r * CONFIGS_MAX + (int)c];
             uint32_t off = o->vgprs > o->estimate ? o->vgprs - o->estimate : o->estimate - o->vgprs;
             near += o->done && 100 * off <= 15 * o->vgprs;
         }
     }
-    uint32_t tenths = count >= 60 ? 9 : 7; /* one of each row is a small sample: it may miss the share by chance */
-    if (10 * near < tenths * count) {
-        check_fail(__FILE__, __LINE__, "%u of %u kernels are within 15 %% of the estimate: %u of 10 must be", near,
-                   count, tenths);
+    if (10 * near < 9 * count) {
+        check_fail(__FILE__, __LINE__, "%u of %u kernels are within 15 %% of the estimate: 9 of 10 must be", near,
+                   count);
     }
 }
 
@@ -253,7 +253,7 @@ TEST(matrix_instructions_are_the_expected_ones)
         SKIP("no hipRTC, or no disassembler of its age");
     }
     CHECK(all_outcomes || run_all());
-    for (int r = 0; r < ROW_COUNT; r++) {
+    for (int r = 0; r < ROW_COUNT; r += ROW_STEP) {
         for (uint32_t c = 0; c < configs_of_a_row(); c++) {
             const outcome *o = &all_outcomes[r * CONFIGS_MAX + (int)c];
             if (!o->done || o->instructions[0]) {
@@ -375,7 +375,9 @@ int main(int argc, char **argv)
         return 1;
     }
     RUN(code_objects_are_as_generated);
-    RUN(registers_are_near_the_estimate);
+    if (!CHECK_SANITIZED) { /* a share, of more kernels than are built then */
+        RUN(registers_are_near_the_estimate);
+    }
     RUN(matrix_instructions_are_the_expected_ones);
     RUN(direct_loads_and_wide_stores_are_built);
     RUN(an_old_compiler_builds_gfx90a);

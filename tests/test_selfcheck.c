@@ -143,9 +143,13 @@ TEST(values_are_those_of_the_reference) /* but for values kept as float */
         double row_values[1024];
         CHECK(open_check(&check, cases[p / 3].problem, cases[p / 3].scheme, 9));
         CHECK_STATUS(mj_check_begin(&check, ops[p % 3], &error), MJ_OK);
-        mj_ref_arrays arrays = {whole(&check, MJ_ARG_INPUT),        whole(&check, MJ_ARG_WEIGHTS),
-                                whole(&check, MJ_ARG_BIAS),         whole(&check, MJ_ARG_WEIGHT_SCALES),
-                                whole(&check, MJ_ARG_WEIGHT_ZEROS), whole(&check, MJ_ARG_INPUT_SCALES)};
+        mj_ref_arrays arrays = {whole(&check, MJ_ARG_INPUT),
+                                whole(&check, MJ_ARG_WEIGHTS),
+                                whole(&check, MJ_ARG_BIAS),
+                                whole(&check, MJ_ARG_WEIGHT_SCALES),
+                                whole(&check, MJ_ARG_WEIGHT_ZEROS),
+                                whole(&check, MJ_ARG_INPUT_SCALES),
+                                NULL};
         CHECK_INT(arrays.weight_zeros != NULL, check.scheme.zero.format[0] != 0);
         CHECK_INT(arrays.input_scales != NULL, strcmp(check.scheme.input_scale_kind, "none") != 0);
         for (uint64_t row = 0; row < check.local_rows; row++) {

@@ -280,7 +280,7 @@ static mj_status compare_sample(mj_lab *lab, const mj_case *prepared, sample *s,
     const mj_case_set *set = &prepared->sets[0];
     mj_problem mini = mini_problem(lab, s);
     mj_scheme scheme = mini_scheme(lab);
-    mj_ref_arrays arrays = {s->input, s->weights, s->bias, s->weight_scales, s->weight_zeros, s->input_scales};
+    mj_ref_arrays arrays = {s->input, s->weights, s->bias, s->weight_scales, s->weight_zeros, s->input_scales, NULL};
     uint64_t row_bytes = (uint64_t)lab->shape.out_n * lab->io_bytes;
     double slack = mj_op_stands_for(lab->op) == MJ_OP_COUNT ? 1e-6 : 1e-5; /* as the activation op alone is allowed */
     double ulp = ulp_of(lab->scheme->io_format);
