@@ -76,12 +76,23 @@ double mj_estimate_us(const mj_kernel_desc *desc, const mj_device_shape *shape, 
     return family->estimate_us(desc, &derived, shape, &load);
 }
 
-double mj_estimate_activation_us(const mj_problem *problem, const mj_device_shape *shape, uint32_t token_count)
+double mj_estimate_replaced_us(const mj_problem *problem, const mj_device_shape *shape, mj_op op, mj_op known,
+                               uint32_t token_count)
 {
+    const struct {
+        mj_op op;
+        double bytes; /* read and written, for each of the intermediate columns of a row */
+    } replaced[] = {{MJ_OP_ACTIVATION, (problem->gated ? 3.0 : 2.0) * IO_BYTES}, {MJ_OP_QUANTISE2, IO_BYTES + 1}};
     mj_load load;
+    double us = 0;
     fill_load(problem, token_count, NULL, &load);
-    double columns = (problem->gated ? 3.0 : 2.0) * problem->intermediate; /* read and written */
-    return load.row_count * columns * IO_BYTES / shape->memory_gbps * 1e-3 + shape->launch_us;
+    for (size_t i = 0; i < sizeof replaced / sizeof replaced[0]; i++) {
+        if (mj_op_replaces(op, replaced[i].op) && !mj_op_replaces(known, replaced[i].op)) {
+            us += load.row_count * problem->intermediate * replaced[i].bytes / shape->memory_gbps * 1e-3 +
+                  shape->launch_us;
+        }
+    }
+    return us;
 }
 
 /* ---- Ranking ---- */
@@ -269,10 +280,12 @@ mj_work mj_gemm_work(const mj_problem *problem, const mj_scheme *scheme, mj_op o
     }
     double expert_bytes = n * k * scheme->weight_bits / 8 + scale_groups * format_bytes(scheme->scale.format) +
                           zero_groups * format_bytes(scheme->zero.format);
+    bool codes = mj_op_writes_codes(op);
+    double output_bytes =
+        gemm.out_n * (codes ? 1 : io_bytes) + (codes ? 4.0 * mj_scheme_scales_per_row(scheme, gemm.out_n) : 0);
     double scale_bytes = coded ? input_rows * mj_scheme_scales_per_row(scheme, gemm.k) * 4 : 0;
     return (mj_work){
-        .bytes =
-            active_experts * expert_bytes + input_rows * k * input_bytes + scale_bytes + rows * gemm.out_n * io_bytes,
+        .bytes = active_experts * expert_bytes + input_rows * k * input_bytes + scale_bytes + rows * output_bytes,
         .operations = 2 * rows * n * k,
     };
 }

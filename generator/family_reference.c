@@ -6,6 +6,7 @@ enum {
     REGISTERS = 48,
     POINTER_ALIGN_BYTES = 2,
     COLUMNS_PER_WARP = 64, /* a block's warps take so many columns each */
+    STATIC_GROUP = 128,    /* columns that a block quantises together where groups have no scales of their own */
     CHUNKS_MAX = 64,
 };
 
@@ -22,6 +23,11 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     uint32_t columns = mj_problem_gemm(desc->problem, desc->op).out_n;
     uint32_t warps = out->block_threads / (desc->arch->warp_size ? desc->arch->warp_size : 1);
     uint64_t chunks = mj_ceil_div(columns, (uint64_t)COLUMNS_PER_WARP * (warps ? warps : 1));
+    uint32_t group = desc->scheme->input_group_k ? desc->scheme->input_group_k : STATIC_GROUP;
+    if (mj_op_writes_codes(desc->op)) {
+        chunks = mj_ceil_div(columns, group);
+        out->smem_bytes = group * (uint32_t)sizeof(float);
+    }
     chunks = chunks < CHUNKS_MAX ? chunks : CHUNKS_MAX;
     out->regs_estimate = REGISTERS;
     out->grid = (mj_grid_rule){.unit = MJ_GRID_PAIRS, .per_block = 1, .factor = (uint32_t)chunks};
@@ -30,6 +36,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     out->pointer_align_bytes = POINTER_ALIGN_BYTES;
     mj_derived_occupancy(out, desc->arch);
     mj_derived_var(out, "column_chunks", (int64_t)chunks);
+    mj_derived_var(out, "output_group", group);
     return MJ_OK;
 }
 

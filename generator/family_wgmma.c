@@ -15,6 +15,8 @@ enum {
     BARRIER_BYTES = 8,
     OUT_ROWS = 16, /* of a warp's part of an accumulator block */
     OUT_SLAB_BYTES = 128,
+    CODE_GROUP = 128,    /* columns that half a warp quantises at a time, and that may share a scale */
+    CODE_PAD_BYTES = 16, /* behind a row that is to be quantised: rows are read and written across banks */
     LANE_EXPERTS_MAX = 32,
     POINTER_ALIGN_BYTES = 16,
     GROUP_THREADS = 128,
@@ -76,7 +78,7 @@ static uint32_t activation_need(const mj_kernel_desc *desc)
 {
     mj_activation activation = desc->problem->activation;
     bool polynomial = activation == MJ_ACT_GELU || activation == MJ_ACT_GELU_TANH;
-    if (desc->op != MJ_OP_GEMM1_ACT) {
+    if (!mj_op_activates(desc->op)) {
         return 0;
     }
     return (polynomial ? 52 : 0) + (wgmma_scales_steps(desc) && wgmma_parts(desc) == 2 ? 12 : 0);
@@ -92,7 +94,7 @@ static uint32_t parts_need(const mj_kernel_desc *desc, const wgmma_shape *s, uin
 {
     uint32_t swapped = s->orientation == WEIGHTS_ARE_M ? 8 : 0, weighted = desc->op == MJ_OP_GEMM2 ? 8 : 0;
     uint32_t sums = held * accumulators(s) / blocks_m(s) + swapped;
-    return held == 2 ? sums + weighted - 8 : sums + (blocks_m(s) > 1 ? 16 : 8);
+    return held == 2 ? sums + weighted - 8 : sums + 12 * blocks_m(s) - 4;
 }
 
 /* What a consumer's thread may have. */
@@ -179,12 +181,23 @@ typedef struct layout { /* of shared memory */
     uint64_t input, out, out_bytes, full, end;
 } layout;
 
-static layout lay_out(const wgmma_shape *s, uint32_t experts)
+/* Of values that wait to be quantised: all columns of a tile where they come from several warps, else those of a group. */
+static uint32_t code_pitch(const mj_kernel_desc *desc, const wgmma_shape *s)
+{
+    return 2 * (s->orientation == WEIGHTS_ARE_M ? s->tile_n / wgmma_parts(desc) : CODE_GROUP) + CODE_PAD_BYTES;
+}
+
+static layout lay_out(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     layout l;
+    uint32_t experts = desc->problem->expert_count;
     l.input = (uint64_t)s->stages * s->tile_n * s->step_bytes;
     l.out = l.input + (uint64_t)s->stages * s->tile_m * s->step_bytes;
     l.out_bytes = s->orientation == WEIGHTS_ARE_M ? (uint64_t)s->tile_m * 2 * OUT_ROWS : OUT_ROWS * OUT_SLAB_BYTES;
+    if (mj_op_writes_codes(desc->op)) {
+        uint64_t rows = s->orientation == WEIGHTS_ARE_M ? s->tile_m : (uint64_t)4 * OUT_ROWS * groups(s);
+        l.out_bytes = rows * code_pitch(desc, s) / (4 * groups(s));
+    }
     l.full = l.out + 4 * s->consumers * l.out_bytes;
     l.end = l.full + 2 * (uint64_t)(s->stages + 1) * BARRIER_BYTES + sizeof(int32_t) * (2 * (uint64_t)experts + 1);
     return l;
@@ -195,7 +208,7 @@ static uint32_t stages_that_fit(const wgmma_shape *s, const mj_kernel_desc *desc
     const mj_arch *arch = desc->arch;
     wgmma_shape none = *s;
     none.stages = 0;
-    uint64_t share = arch->smem_sm_bytes / s->blocks_per_sm, fixed = lay_out(&none, desc->problem->expert_count).end;
+    uint64_t share = arch->smem_sm_bytes / s->blocks_per_sm, fixed = lay_out(desc, &none).end;
     share = share > arch->smem_block_reserved_bytes ? share - arch->smem_block_reserved_bytes : 0;
     share = share < arch->smem_block_bytes_max ? share : arch->smem_block_bytes_max;
     uint64_t stage = ((uint64_t)s->tile_m + s->tile_n) * s->step_bytes + 2 * BARRIER_BYTES;
@@ -244,6 +257,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"smem_out", (int64_t)l->out},
         {"out_bytes", (int64_t)l->out_bytes},
         {"smem_full", (int64_t)l->full},
+        {"code_pitch", mj_op_writes_codes(desc->op) ? code_pitch(desc, s) : 0},
         {"element_bytes", wgmma_element_bytes(desc)},
         {"sorts", wgmma_sorts(desc, s)},
         {"early", desc->op == MJ_OP_GEMM2 || wgmma_sorts(desc, s)},
@@ -290,7 +304,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
         return status;
     }
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
-    layout l = lay_out(&s, desc->problem->expert_count);
+    layout l = lay_out(desc, &s);
     uint64_t threads = (uint64_t)GROUP_THREADS * s.consumers + 32 * (uint64_t)s.producers;
     uint64_t n_tiles = mj_ceil_div(gemm.n, s.tile_n), rows = (uint64_t)s.tile_m * wgmma_cluster_rows(&s);
     uint64_t columns = mj_ceil_div(n_tiles, most_u32(wgmma_cluster_columns(&s), 1));
@@ -439,6 +453,23 @@ static bool scale_of_columns(const mj_kernel_desc *desc, const mj_derived *deriv
     return holds_zero(parts == 2 ? mj_problem_gemm(desc->problem, desc->op).out_n % shared : 0, measured, limit);
 }
 
+static bool codes_of_groups(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    wgmma_shape s = wgmma_shape_of(derived);
+    uint32_t group = desc->scheme->input_group_k;
+    if (desc->op != MJ_OP_GEMM1_QUANTISE || !wgmma_scales_steps(desc)) {
+        return holds_zero(0, measured, limit);
+    }
+    return holds_zero(group == CODE_GROUP ? s.tile_n / wgmma_parts(desc) % CODE_GROUP : group, measured, limit);
+}
+
+static bool codes_alone(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    wgmma_shape s = wgmma_shape_of(derived);
+    bool together = desc->op == MJ_OP_GEMM1_QUANTISE && s.orientation == WEIGHTS_ARE_M;
+    return at_most(together && s.schedule == SHARED ? 4 * groups(&s) : 1, 1, measured, limit);
+}
+
 static bool stages_fit(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
@@ -560,6 +591,12 @@ static const mj_family_rule rules[] = {
     {"scale_of_step", "elements of K in a step: as many as share a scale", scale_of_step},
     {"scale_of_columns",
      "columns by which up's scales are shifted from gate's, or scales of a step: a thread holds six", scale_of_columns},
+    {"codes_of_groups", "columns of a tile left over by groups of 128 that share a scale of what is written",
+     codes_of_groups},
+    {"codes_alone",
+     "warps that quantise rows together where blocks share tiles: each warp goes on in the block that completes its "
+     "part",
+     codes_alone},
     {"stages_fit", "steps of the ring that fit the block's share of shared memory; fewer than 3 do not overlap",
      stages_fit},
     {"cluster_size", "blocks of a cluster", cluster_size},
@@ -577,10 +614,19 @@ static const mj_family_rule rules[] = {
     {"scheduler_experts", "experts counted by one lane of the tile scheduler", scheduler_experts},
 };
 
+/* Of codes as of the values that they stand for: fewer bytes, more to do with each. */
+static double estimate_us(const mj_kernel_desc *desc, const mj_derived *derived, const mj_device_shape *device,
+                          const mj_load *load)
+{
+    mj_kernel_desc like = *desc;
+    like.op = desc->op == MJ_OP_GEMM1_QUANTISE ? MJ_OP_GEMM1_ACT : desc->op;
+    return wgmma_estimate_us(&like, derived, device, load);
+}
+
 const mj_family mj_family_wgmma = {
     .name = "wgmma",
     .derive = derive,
     .rules = rules,
     .rule_count = sizeof rules / sizeof rules[0],
-    .estimate_us = wgmma_estimate_us,
+    .estimate_us = estimate_us,
 };

@@ -49,7 +49,7 @@ static inline bool wgmma_sorts(const mj_kernel_desc *desc, const wgmma_shape *s)
 /* Weight rows of an output column: 2 are gate and up, which a tile then has in turns of 8. */
 static inline uint32_t wgmma_parts(const mj_kernel_desc *desc)
 {
-    return desc->op == MJ_OP_GEMM1_ACT && desc->problem->gated ? 2 : 1;
+    return mj_op_activates(desc->op) && desc->problem->gated ? 2 : 1;
 }
 
 static inline uint32_t wgmma_element_bytes(const mj_kernel_desc *desc)

@@ -253,6 +253,9 @@ typedef struct mj_kernel_desc {
  *   output[row, c] = (sum over k of (in[row, k] * input_scale) * ((decode(code) - zero - zero_bias) * weight_scale) + bias[c])
  *                    [gemm2: * topk_weight], in io_format
  *                    gemm1_act: the activation of column c and, if gated, column N + c of these, as f32, for c < N
+ *                    gemm1_quantise: the codes of gemm1_act's output in input_format, as quantise2 makes them, [rows, N]
+ *   output_scales  gemm1_quantise: of these codes, as gemm2 reads them: "group" f32 [rows, N/input_group_k], written; "tensor" [1],
+ *                  the caller's, read. "token": there is no such op, for a row's scale needs the whole row
  *
  * Dynamic input scales and the codes they belong to are written by the ops quantise1 (x, before gemm1) and quantise2 (the activated
  * rows, before gemm2); static ones ("tensor") are the caller's, and the same ops write the codes. scale = largest |value| / largest
@@ -261,7 +264,7 @@ typedef struct mj_kernel_desc {
 /* ---- Arguments of kernels (op.c). Every kernel takes ONE struct by value; its fields are a subset of this list,
  * in this order, as the op's row in op.c says. ORDER ARG. X(id, C type in the kernel, name, bytes) */
 #define MJ_ARG_LIST(X) \
-    X(MJ_ARG_INPUT, "const void *", "input", 8)     /* gemm1, gemm1_act: x [M,H]; gemm2: rows [R,N] */ \
+    X(MJ_ARG_INPUT, "const void *", "input", 8)     /* gemm1...: x [M,H]; gemm2: rows [R,N] */ \
     X(MJ_ARG_WEIGHTS, "const void *", "weights", 8) /* [E, n, k], k contiguous */ \
     X(MJ_ARG_BIAS, "const void *", "bias", 8)       /* [E, n] in io_format, or null */ \
     X(MJ_ARG_OUTPUT, "void *", "output", 8) \
@@ -272,10 +275,11 @@ typedef struct mj_kernel_desc {
     X(MJ_ARG_WEIGHT_SCALES, "const void *", "weight_scales", 8) \
     X(MJ_ARG_WEIGHT_ZEROS, "const void *", "weight_zeros", 8) \
     X(MJ_ARG_INPUT_SCALES, "const void *", "input_scales", 8) \
-    X(MJ_ARG_PARTIALS, "float *", "partials", 8)        /* sums of parts of the depth */ \
-    X(MJ_ARG_COUNTERS, "mj_i32 *", "counters", 8)       /* of parts that have arrived, zero before and after */ \
-    X(MJ_ARG_REFERENCE, "const void *", "reference", 8) /* compare: what is right */ \
-    X(MJ_ARG_RESULT, "float *", "result", 8)            /* compare: 4 floats per row, see compare.tmpl */ \
+    X(MJ_ARG_OUTPUT_SCALES, "void *", "output_scales", 8) /* of codes that a GEMM writes: theirs, or the static one */ \
+    X(MJ_ARG_PARTIALS, "float *", "partials", 8)          /* sums of parts of the depth */ \
+    X(MJ_ARG_COUNTERS, "mj_i32 *", "counters", 8)         /* of parts that have arrived, zero before and after */ \
+    X(MJ_ARG_REFERENCE, "const void *", "reference", 8)   /* compare: what is right */ \
+    X(MJ_ARG_RESULT, "float *", "result", 8)              /* compare: 4 floats per row, see compare.tmpl */ \
     X(MJ_ARG_ELEMENT_COUNT, "mj_i64", "element_count", 8) \
     X(MJ_ARG_SEED, "mj_u64", "seed", 8) \
     X(MJ_ARG_SCALE, "float", "scale", 4) \
@@ -305,11 +309,15 @@ uint32_t mj_arg_bytes(mj_arg arg);
 /* Ops that multiply with weights, and those of them that read tokens and write expert-sorted rows. */
 bool mj_op_is_gemm(mj_op op);
 bool mj_op_is_gemm1(mj_op op);
+bool mj_op_activates(mj_op op); /* of these, those that write activated values or their codes */
 bool mj_op_is_quantise(mj_op op);
+bool mj_op_writes_codes(mj_op op); /* quantise, and a GEMM whose output is quantised */
 /* Some layers run without it: quantise, and ops that stand in for others. */
 bool mj_op_is_optional(mj_op op);
-/* The op that stands in for this one where it is faster; MJ_OP_COUNT: there is none. */
-mj_op mj_op_stand_in(mj_op op);
+/* `op` stands in for `other`, among others, where it is faster. */
+bool mj_op_replaces(mj_op op, mj_op other);
+/* What `op` stands in for, 0 and 1, in launch order: the first may stand in for others itself. MJ_OP_COUNT: it stands for itself. */
+mj_op mj_op_part(mj_op op, uint32_t index);
 /* The first of the ops that this one stands in for; MJ_OP_COUNT: it stands for itself. */
 mj_op mj_op_stands_for(mj_op op);
 /* The op's arguments in struct order. */
@@ -395,7 +403,8 @@ typedef struct mj_manifest {
     uint32_t pair_scratch_bytes; /* of partials for each of the M * top_k pairs */
     uint32_t needed_args;        /* bits 1 << mj_arg: scales and zero points that the scheme has; may not be null */
     uint32_t scales_per_row;     /* quantise: f32 scales it writes for a row; 0: it reads a static one */
-    char scheme[MJ_SCHEME_TEXT_MAX]; /* mj_scheme_print of the problem's scheme; "": too long for it, or an older manifest */
+    char scheme
+        [MJ_SCHEME_TEXT_MAX]; /* mj_scheme_print of the problem's scheme; "": too long for it, or an older manifest */
     uint32_t tensor_map_count;
     mj_tensor_map_rule tensor_maps[MJ_TENSOR_MAPS_MAX];
     char source_sha256[MJ_SHA256_HEX];
@@ -454,7 +463,7 @@ typedef struct mj_derived { /* computed once on the host, emitted, static_assert
 mj_status mj_family_derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error);
 
 /* GEMM shape of an op: n rows of an expert's weights, k depth, out_n columns of the output. gemm1: n = out_n = G*N, k = H;
- * gemm1_act: the same, but out_n = N; gemm2: n = out_n = H, k = N; quantise1 and 2: of the GEMM they write for. */
+ * gemm1_act, gemm1_quantise: the same, but out_n = N; gemm2: n = out_n = H, k = N; quantise1 and 2: of the GEMM they write for. */
 typedef struct mj_gemm_shape {
     uint32_t n, k, out_n;
 } mj_gemm_shape;
@@ -529,8 +538,10 @@ mj_status mj_space_enumerate(const mj_spec *spec, const mj_kernel_desc *desc_wit
 double mj_estimate_us(const mj_kernel_desc *desc, const mj_device_shape *shape, uint32_t token_count,
                       const double *expert_rows);
 
-/* The same of the activation between the GEMMs: its bytes at the device's bandwidth, and a launch. */
-double mj_estimate_activation_us(const mj_problem *problem, const mj_device_shape *shape, uint32_t token_count);
+/* The same of the ops other than GEMMs that `op` stands in for and `known` does not, whose time is known: the bytes of each at the
+ * device's bandwidth, and a launch. */
+double mj_estimate_replaced_us(const mj_problem *problem, const mj_device_shape *shape, mj_op op, mj_op known,
+                               uint32_t token_count);
 
 typedef struct mj_ranked {
     mj_config config;

@@ -81,7 +81,8 @@ static void collect_vars(generation *g)
     add_number(g, "n", gemm.n, true);
     add_number(g, "k", gemm.k, true);
     add_number(g, "out_n", gemm.out_n, true);
-    add_number(g, "activates", desc->op == MJ_OP_GEMM1_ACT, true);
+    add_number(g, "activates", mj_op_activates(desc->op), true);
+    add_number(g, "quantises", desc->op == MJ_OP_GEMM1_QUANTISE, true);
     add_number(g, "threads", g->derived.block_threads, true);
     add_number(g, "smem_bytes", g->derived.smem_bytes, true);
     for (uint32_t i = 0; i < desc->space->tunable_count; i++) {
@@ -256,8 +257,9 @@ static void fill_manifest(const generation *g, uint32_t args_bytes, mj_manifest 
     out->first_grid = g->derived.first_grid;
     out->pair_scratch_bytes = g->derived.pair_scratch_bytes;
     out->needed_args = mj_scheme_needed_args(desc->scheme, desc->op);
-    if (desc->op == MJ_OP_QUANTISE1 || desc->op == MJ_OP_QUANTISE2) {
-        out->scales_per_row = mj_scheme_scales_per_row(desc->scheme, mj_problem_gemm(desc->problem, desc->op).k);
+    if (mj_op_writes_codes(desc->op)) {
+        mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
+        out->scales_per_row = mj_scheme_scales_per_row(desc->scheme, mj_op_is_quantise(desc->op) ? gemm.k : gemm.out_n);
     }
     if (mj_scheme_print(desc->scheme, out->scheme, sizeof out->scheme, NULL) != MJ_OK ||
         mj_scheme_parse(out->scheme, &(mj_scheme){0}, NULL) != MJ_OK) {

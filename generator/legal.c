@@ -73,10 +73,12 @@ static void scheme_decodable(const mj_kernel_desc *desc, char *text, size_t byte
 
 static void quantise_of_scheme(const mj_kernel_desc *desc, char *text, size_t bytes)
 {
-    bool quantises = desc->op == MJ_OP_QUANTISE1 || desc->op == MJ_OP_QUANTISE2;
-    if (quantises && !mj_scheme_quantises(desc->scheme)) {
+    if (mj_op_writes_codes(desc->op) && !mj_scheme_quantises(desc->scheme)) {
         snprintf(text, bytes, "the GEMMs of scheme %s multiply %s: there is nothing to quantise", desc->scheme->name,
                  desc->scheme->input_format);
+    } else if (desc->op == MJ_OP_GEMM1_QUANTISE && strcmp(desc->scheme->input_scale_kind, "token") == 0) {
+        snprintf(text, bytes, "scales of scheme %s are of whole rows, and no tile holds one: quantise2 sees them",
+                 desc->scheme->name);
     }
 }
 

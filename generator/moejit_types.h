@@ -144,7 +144,8 @@ typedef enum mj_op {
     MJ_OP_TABLES,    /* top-k ids -> expert offsets, sorted pairs */
     MJ_OP_QUANTISE1, /* x -> codes and scales, for schemes whose GEMMs multiply codes */
     MJ_OP_GEMM1,
-    MJ_OP_GEMM1_ACT, /* gemm1 and activation in one; stands in their place where a plan has it */
+    MJ_OP_GEMM1_ACT,      /* gemm1 and activation in one; stands in their place where a plan has it */
+    MJ_OP_GEMM1_QUANTISE, /* gemm1, activation and quantise2 in one, likewise: writes codes and their scales */
     MJ_OP_ACTIVATION,
     MJ_OP_QUANTISE2, /* activated rows -> codes and scales, likewise */
     MJ_OP_GEMM2,

@@ -28,14 +28,20 @@ static const op_row rows[] = {
     {"quantise1", 5, QUANTISE_ARGS},
     {"gemm1", 13, GEMM_ARGS},
     {"gemm1_act", 13, GEMM_ARGS},
+    {"gemm1_quantise",
+     14,
+     {MJ_ARG_INPUT, MJ_ARG_WEIGHTS, MJ_ARG_BIAS, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS,
+      MJ_ARG_TOPK_WEIGHTS, MJ_ARG_WEIGHT_SCALES, MJ_ARG_WEIGHT_ZEROS, MJ_ARG_INPUT_SCALES, MJ_ARG_OUTPUT_SCALES,
+      MJ_ARG_PARTIALS, MJ_ARG_COUNTERS, MJ_ARG_TOKEN_COUNT}},
     {"activation", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_TOKEN_COUNT}},
     {"quantise2", 5, QUANTISE_ARGS},
     {"gemm2", 13, GEMM_ARGS},
     {"combine", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_TOPK_IDS, MJ_ARG_TOKEN_COUNT}},
     {"fill", 5, {MJ_ARG_OUTPUT, MJ_ARG_ELEMENT_COUNT, MJ_ARG_SEED, MJ_ARG_SCALE, MJ_ARG_MODE}},
     {"compare",
-     6,
-     {MJ_ARG_OUTPUT, MJ_ARG_REFERENCE, MJ_ARG_RESULT, MJ_ARG_ROW_COUNT, MJ_ARG_COLUMN_COUNT, MJ_ARG_MODE}},
+     8,
+     {MJ_ARG_OUTPUT, MJ_ARG_OUTPUT_SCALES, MJ_ARG_REFERENCE, MJ_ARG_RESULT, MJ_ARG_ELEMENT_COUNT, MJ_ARG_ROW_COUNT,
+      MJ_ARG_COLUMN_COUNT, MJ_ARG_MODE}},
     {"stream", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_ELEMENT_COUNT, MJ_ARG_MODE}},
 };
 _Static_assert(sizeof rows / sizeof rows[0] == MJ_OP_COUNT, "one row per op");
@@ -73,7 +79,12 @@ mj_status mj_op_parse(const char *name, mj_op *out, mj_error *error)
 
 bool mj_op_is_gemm1(mj_op op)
 {
-    return op == MJ_OP_GEMM1 || op == MJ_OP_GEMM1_ACT;
+    return op == MJ_OP_GEMM1 || mj_op_activates(op);
+}
+
+bool mj_op_activates(mj_op op)
+{
+    return op == MJ_OP_GEMM1_ACT || op == MJ_OP_GEMM1_QUANTISE;
 }
 
 bool mj_op_is_gemm(mj_op op)
@@ -81,11 +92,25 @@ bool mj_op_is_gemm(mj_op op)
     return mj_op_is_gemm1(op) || op == MJ_OP_GEMM2;
 }
 
-/* Ops that do in one launch what neighbours do in several. */
+/* Ops that do in one launch what neighbours do in two: the first part may itself stand in for others, which are then replaced too. */
 static const struct {
     mj_op op, parts[2];
-} stand_ins[] = {{MJ_OP_GEMM1_ACT, {MJ_OP_GEMM1, MJ_OP_ACTIVATION}}};
+} stand_ins[] = {
+    {MJ_OP_GEMM1_ACT, {MJ_OP_GEMM1, MJ_OP_ACTIVATION}},
+    {MJ_OP_GEMM1_QUANTISE, {MJ_OP_GEMM1_ACT, MJ_OP_QUANTISE2}},
+};
 #define STAND_IN_COUNT (sizeof stand_ins / sizeof stand_ins[0])
+
+/* NULL: it stands for itself. */
+static const mj_op *parts_of(mj_op op)
+{
+    for (size_t i = 0; i < STAND_IN_COUNT; i++) {
+        if (stand_ins[i].op == op) {
+            return stand_ins[i].parts;
+        }
+    }
+    return NULL;
+}
 
 bool mj_op_is_quantise(mj_op op)
 {
@@ -97,24 +122,34 @@ bool mj_op_is_optional(mj_op op)
     return mj_op_is_quantise(op) || mj_op_stands_for(op) != MJ_OP_COUNT;
 }
 
-mj_op mj_op_stand_in(mj_op op)
+bool mj_op_writes_codes(mj_op op)
 {
-    for (size_t i = 0; i < STAND_IN_COUNT; i++) {
-        if (stand_ins[i].parts[0] == op || stand_ins[i].parts[1] == op) {
-            return stand_ins[i].op;
+    return mj_op_is_quantise(op) || op == MJ_OP_GEMM1_QUANTISE;
+}
+
+bool mj_op_replaces(mj_op op, mj_op other)
+{
+    for (const mj_op *parts = parts_of(op); parts; parts = parts_of(parts[0])) {
+        if (parts[0] == other || parts[1] == other) {
+            return true;
         }
     }
-    return MJ_OP_COUNT;
+    return false;
+}
+
+mj_op mj_op_part(mj_op op, uint32_t index)
+{
+    const mj_op *parts = parts_of(op);
+    return parts && index < 2 ? parts[index] : MJ_OP_COUNT;
 }
 
 mj_op mj_op_stands_for(mj_op op)
 {
-    for (size_t i = 0; i < STAND_IN_COUNT; i++) {
-        if (stand_ins[i].op == op) {
-            return stand_ins[i].parts[0];
-        }
+    mj_op first = MJ_OP_COUNT;
+    for (const mj_op *parts = parts_of(op); parts; parts = parts_of(first)) {
+        first = parts[0];
     }
-    return MJ_OP_COUNT;
+    return first;
 }
 
 const mj_arg *mj_op_args(mj_op op, uint32_t *count)

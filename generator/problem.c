@@ -259,7 +259,7 @@ mj_gemm_shape mj_problem_gemm(const mj_problem *problem, mj_op op)
     if (op == MJ_OP_GEMM2 || op == MJ_OP_QUANTISE2) {
         shape = (mj_gemm_shape){.n = problem->hidden, .k = problem->intermediate};
     }
-    shape.out_n = op == MJ_OP_GEMM1_ACT ? problem->intermediate : shape.n;
+    shape.out_n = mj_op_activates(op) ? problem->intermediate : shape.n;
     return shape;
 }
 

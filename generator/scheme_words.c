@@ -130,11 +130,12 @@ bool mj_scheme_quantises(const mj_scheme *s)
 
 uint32_t mj_scheme_needed_args(const mj_scheme *s, mj_op op)
 {
-    bool gemm = mj_op_is_gemm(op), quantise = op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
+    bool gemm = mj_op_is_gemm(op), quantise = mj_op_is_quantise(op);
     uint32_t needed = 0;
     needed |= gemm && s->scale.format[0] ? 1u << MJ_ARG_WEIGHT_SCALES : 0;
     needed |= gemm && s->zero.format[0] ? 1u << MJ_ARG_WEIGHT_ZEROS : 0;
     needed |= (gemm || quantise) && mj_scheme_quantises(s) ? 1u << MJ_ARG_INPUT_SCALES : 0;
+    needed |= gemm && mj_op_writes_codes(op) ? 1u << MJ_ARG_OUTPUT_SCALES : 0;
     return needed;
 }
 

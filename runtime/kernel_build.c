@@ -154,7 +154,8 @@ static mj_status choose_ranked(mj_context *context, const char *backend_name, co
     }
     double instead_us = 0;
     if (status == MJ_OK && mj_op_stands_for(desc->op) != MJ_OP_COUNT) {
-        instead_us = wanted->instead_us + mj_estimate_activation_us(desc->problem, &shape, wanted->token_count);
+        instead_us = wanted->instead_us +
+                     mj_estimate_replaced_us(desc->problem, &shape, desc->op, wanted->instead, wanted->token_count);
         status = keep_faster(ranked, desc->op, instead_us, &count, error);
     }
     for (uint32_t i = 0; status == MJ_OK && i < count; i++) {

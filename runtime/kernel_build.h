@@ -26,7 +26,8 @@ typedef struct mj_wanted {
     const char *family;      /* NULL: any */
     uint32_t token_count;    /* of GEMMs; 0: the family's default config, nothing is estimated */
     const mj_device *device; /* corrects the arch's typical figures; NULL: not there */
-    double instead_us;       /* an op that stands in for others: the estimate of the GEMM among them */
+    mj_op instead;     /* an op that stands in for others: the GEMM among them, which may stand in for some itself */
+    double instead_us; /* its estimate */
 } mj_wanted;
 /* GEMMs with a token count: the estimate's best that also compiles. Else the default config of the first family of the
  * arch that has the op. An op that stands in for others: MJ_ERR_NOT_FOUND unless the estimate takes it for the faster,

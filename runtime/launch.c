@@ -9,8 +9,9 @@ enum { ARGS_BYTES_MAX = 8 * MJ_ARG_COUNT + MJ_TENSOR_MAP_ALIGN + MJ_TENSOR_MAPS_
 
 /* Pointers that an op may do without; whether it really can is its caller's to know. ORDER ARG */
 static const bool arg_may_be_null[MJ_ARG_COUNT] = {
-    [MJ_ARG_BIAS] = true,     [MJ_ARG_WEIGHT_SCALES] = true, [MJ_ARG_WEIGHT_ZEROS] = true, [MJ_ARG_INPUT_SCALES] = true,
-    [MJ_ARG_PARTIALS] = true, [MJ_ARG_COUNTERS] = true,      [MJ_ARG_REFERENCE] = true,    [MJ_ARG_RESULT] = true,
+    [MJ_ARG_BIAS] = true,         [MJ_ARG_WEIGHT_SCALES] = true, [MJ_ARG_WEIGHT_ZEROS] = true,
+    [MJ_ARG_INPUT_SCALES] = true, [MJ_ARG_PARTIALS] = true,      [MJ_ARG_COUNTERS] = true,
+    [MJ_ARG_REFERENCE] = true,    [MJ_ARG_RESULT] = true,        [MJ_ARG_OUTPUT_SCALES] = true,
 };
 
 static bool arg_is_pointer(mj_arg arg)

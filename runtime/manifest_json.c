@@ -102,7 +102,8 @@ static mj_json *map_to_json(const mj_tensor_map_rule *rule)
 }
 
 /* What a scheme may have beside the codes. */
-static const mj_arg scheme_args[] = {MJ_ARG_WEIGHT_SCALES, MJ_ARG_WEIGHT_ZEROS, MJ_ARG_INPUT_SCALES};
+static const mj_arg scheme_args[] = {MJ_ARG_WEIGHT_SCALES, MJ_ARG_WEIGHT_ZEROS, MJ_ARG_INPUT_SCALES,
+                                     MJ_ARG_OUTPUT_SCALES};
 enum { SCHEME_ARG_COUNT = sizeof scheme_args / sizeof scheme_args[0] };
 
 static bool add_needs(mj_json *object, const mj_manifest *manifest)

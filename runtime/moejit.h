@@ -79,11 +79,11 @@ typedef struct mj_context_options { /* all zeros: the defaults. Strings are copi
                                  NULL: $MOEJIT_STORE_DIR, else $XDG_DATA_HOME/moejit, else ~/.local/share/moejit */
     const char *nvrtc_path;         /* libnvrtc.so; NULL: $MOEJIT_NVRTC, else searched: CUDA_HOME, toolkit folders,
                                  Python's nvidia packages, the loader's path */
-    const char *hiprtc_path;        /* libhiprtc.so, or a folder with it; NULL: $MOEJIT_HIPRTC, else searched: ROCM_PATH,
+    const char *hiprtc_path;  /* libhiprtc.so, or a folder with it; NULL: $MOEJIT_HIPRTC, else searched: ROCM_PATH,
                                  HIP_PATH, /opt/rocm, Python's packages, the loader's path */
-    const char *cc_path;            /* the cpu backend's C compiler; NULL: $MOEJIT_CC, else cc, gcc, clang on PATH */
-    uint64_t cache_bytes_max;       /* beyond it the oldest-used binaries are dropped; 0: 2 GiB */
-    bool no_compile;                /* never run a compiler: cache, registered packs and nothing else */
+    const char *cc_path;      /* the cpu backend's C compiler; NULL: $MOEJIT_CC, else cc, gcc, clang on PATH */
+    uint64_t cache_bytes_max; /* beyond it the oldest-used binaries are dropped; 0: 2 GiB */
+    bool no_compile;          /* never run a compiler: cache, registered packs and nothing else */
 } mj_context_options;
 
 /* Makes a context. options: NULL for the defaults. A cache folder that cannot be written is used for
@@ -178,12 +178,13 @@ MJ_API mj_status mj_stream_sync(mj_device *device, void *stream, mj_error *error
  * gemm1_act does the work of gemm1 and activation in one launch. It has rows for those tokens only for which
  * it is used instead of them: where the source of gemm1's row knows it as the faster one, at the same M. A
  * store and a pack know it from a tune that timed all three, the estimate from its model. The reason says so:
- * "replaces gemm1 + activation: 12.3 us instead of 14.1". gemm1 and activation keep their rows. */
+ * "replaces gemm1 + activation: 12.3 us instead of 14.1". gemm1 and activation keep their rows. gemm1_quantise does the work of gemm1,
+ * activation and quantise2, likewise; gemm1_act keeps its rows beside it. */
 typedef struct mj_plan mj_plan;
 
 enum {                               /* mj_plan_options.flags */
-       MJ_PLAN_REQUIRE_VERIFIED = 1, /* use verified rows only; MJ_ERR_UNVERIFIED where there are none (gemm1_act:
-                                     done without) */
+       MJ_PLAN_REQUIRE_VERIFIED = 1, /* use verified rows only; MJ_ERR_UNVERIFIED where there are none (gemm1_act,
+                                     gemm1_quantise: done without) */
        MJ_PLAN_IGNORE_STORE = 2,     /* as if nothing were tuned */
        MJ_PLAN_REFERENCE = 4,        /* the reference family for both GEMMs, one step at a time: slow, for checking;
                                      never verified at first, so not with MJ_PLAN_REQUIRE_VERIFIED */
@@ -244,7 +245,7 @@ MJ_API void mj_plan_destroy(mj_plan *plan);
 MJ_API uint32_t mj_plan_row_count(const mj_plan *plan);
 MJ_API const mj_plan_row *mj_plan_get_row(const mj_plan *plan, uint32_t index);
 /* true: every row is verified that a launch uses: not those of gemm1 and activation where gemm1_act has all
- * their tokens.  [sync: no | alloc: no | gpu: no] */
+ * their tokens, nor of ops that gemm1_quantise replaces.  [sync: no | alloc: no | gpu: no] */
 MJ_API bool mj_plan_is_verified(const mj_plan *plan);
 
 /* Bytes of workspace that a launch of up to max_tokens tokens needs, roughly
@@ -256,7 +257,8 @@ MJ_API uint64_t mj_plan_workspace_bytes(const mj_plan *plan);
 /* Verifies each distinct kernel of the plan on this device: random data of at most `token_count` tokens (some pairs
  * on no local expert), outputs filled with NaN, compared with float64 sums on the host: every element of small
  * products, a sample and all row ends of large ones. Schemes of codes get random codes, scales and zero points, and
- * what their quantise ops write must be the host's to the bit. Allocates the operands of one op at a time. Rows whose
+ * what their quantise ops write must be the host's to the bit
+ * (gemm1_quantise: codes of values that would be right). Allocates the operands of one op at a time. Rows whose
  * kernels pass become verified; rows of a kernel that fails become unverified, with the reason. Ends after about
  * `seconds`.
  *     MJ_ERR_WRONG_RESULT   a kernel's output is wrong; the text names kernel, row and column
@@ -275,6 +277,7 @@ MJ_API mj_status mj_plan_selfcheck(mj_plan *plan, uint32_t token_count, double s
  *     activation  [rows, G*N] -> [rows, N]
  *     gemm1_act   gemm1 and activation at once, without a rounding between them: runs in the place of both
  *                 where the plan has a row of it for M                             [rows, N]
+ *     gemm1_quantise  gemm1, activation and quantise2 at once: the codes and scales of gemm1_act's rows, likewise
  *     quantise2   [rows, N] -> codes and scales, likewise
  *     gemm2       times weights2, plus bias2, times the top-k weight               [pairs, H]
  *     combine     sum of a token's pairs -> y
@@ -315,7 +318,8 @@ typedef struct mj_layer {
  * MJ_ERR_DEVICE, MJ_ERR_DEVICE_LOST.  [sync: no | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_prepare_workspace(mj_plan *plan, void *workspace, void *stream, mj_error *error);
 
-/* Launches the layer: five kernels (two more with quantise, one less with gemm1_act), in order, on `stream`.
+/* Launches the layer: five kernels (two more with quantise, one less with gemm1_act, two less with gemm1_quantise),
+ * in order, on `stream`.
  * All pointers of `layer` are device pointers, aligned to 16 bytes (a tuned kernel may ask for more: the error
  * names the pointer and the alignment). `layer` itself may go when the call returns; what it points to must stay
  * until the stream has passed. M = 0 launches nothing.
@@ -325,16 +329,16 @@ MJ_API mj_status mj_plan_prepare_workspace(mj_plan *plan, void *workspace, void 
 MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream, mj_error *error);
 
 /* One op of the layer on the same arguments, as mj_plan_run would launch it: MJ_OP_TABLES .. MJ_OP_COMBINE. Ops before
- * it must have run on this workspace; an op that the scheme does without launches nothing, nor does gemm1_act where
- * the plan has no row of it for M. gemm1 and activation are launched also where it has. For profilers and
+ * it must have run on this workspace; an op that the scheme does without launches nothing, nor does one that stands in
+ * for others where the plan has no row of it for M. The others are launched also where it has. For profilers and
  * benchmarks. Statuses as mj_plan_run.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *stream, mj_error *error);
 
 /* Where mj_plan_run_op leaves what it computes for `layer`: *output is y for MJ_OP_COMBINE, else an address in the workspace that
  * holds until that workspace's next launch. Rows are dense: gemm1 [rows, G*N], activation [rows, N] and the codes of quantise2
- * [rows, N] sorted by expert, within one by pair index; the codes of quantise1 [M, H]; gemm2 [pairs, H] in pair order, the rows of
- * other ranks' pairs undefined. *scales: of the codes that a quantise op wrote, as the scheme has them, else NULL. For tests and
- * benchmarks of single ops.
+ * and gemm1_quantise [rows, N] sorted by expert, within one by pair index; the codes of quantise1 [M, H]; gemm2 [pairs, H] in
+ * pair order, the rows of other ranks' pairs undefined. *scales: of the codes that the op wrote, as the scheme has them, else
+ * NULL. For tests and benchmarks of single ops.
  * MJ_ERR_NOT_FOUND: the plan does without this op; statuses as mj_plan_run.  [sync: no | alloc: no | gpu: no] */
 MJ_API mj_status mj_plan_find_output(const mj_plan *plan, mj_op op, const mj_layer *layer, void **output, void **scales,
                                      mj_error *error);

@@ -210,3 +210,62 @@ mj_status mj_ref_quantise_row(const mj_scheme *s, uint32_t k, const void *input,
     }
     return MJ_OK;
 }
+
+/* ---- Codes that were written ---- */
+
+/* The values of which `code` is the code, `low` to `high`, without the scale. A static scale saturates: the largest code has no end. */
+static bool values_of_code(const char *format, uint8_t code, bool saturates, double *low, double *high)
+{
+    uint8_t magnitude = code & 0x7f, largest = strcmp(format, "e4m3fnuz") == 0 ? 0x7f : 0x7e;
+    uint8_t below = (uint8_t)(magnitude - 1), above = (uint8_t)(magnitude + 1);
+    double value = mj_ref_load(format, &magnitude, 0);
+    if (isnan(mj_ref_load(format, &code, 0))) {
+        return false;
+    }
+    *high = magnitude < largest ? (value + mj_ref_load(format, &above, 0)) / 2 : saturates ? INFINITY : value;
+    *low = magnitude > 0 ? (value + mj_ref_load(format, &below, 0)) / 2 : -*high;
+    if (code & 0x80) {
+        double keep = *low;
+        *low = -*high;
+        *high = -keep;
+    }
+    return true;
+}
+
+/* One run under one scale. */
+static void values_of_run(const mj_scheme *s, uint32_t count, const uint8_t *codes, double scale, bool dynamic,
+                          const double *want, double *out)
+{
+    double largest_code = strcmp(s->input_format, "e4m3fnuz") == 0 ? 240 : 448;
+    uint32_t largest = 0, nonzero = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        double low = 0, high = 0;
+        bool known = scale > 0 && values_of_code(s->input_format, codes[i], !dynamic, &low, &high);
+        out[i] = known ? fmin(fmax(want[i], low * scale), high * scale) : NAN;
+        nonzero += (codes[i] & 0x7f) != 0;
+        largest = fabs(want[i]) > fabs(want[largest]) ? i : largest;
+    }
+    if (dynamic && count > 0) {
+        double said = nonzero ? largest_code * scale : 0;
+        said = want[largest] < 0 ? -said : said;
+        if (!nonzero && scale != 1) { /* the scale of zeros */
+            out[largest] = NAN;
+        } else if (fabs(said - want[largest]) > fabs(out[largest] - want[largest])) {
+            out[largest] = said;
+        }
+    }
+}
+
+mj_status mj_ref_values_of_codes(const mj_scheme *s, uint32_t count, const uint8_t *codes, const float *scales,
+                                 const double *want, double *out, mj_error *error)
+{
+    uint32_t per_row = mj_ref_scales_per_row(s, count), run = per_row > 1 ? s->input_group_k : count;
+    if (strcmp(s->input_format, "e4m3") != 0 && strcmp(s->input_format, "e4m3fnuz") != 0) {
+        return mj_fail(error, MJ_ERR_UNSUPPORTED, "the host reference does not quantise to %s", s->input_format);
+    }
+    for (uint32_t first = 0, group = 0; first < count; first += run, group++) {
+        uint32_t part = count - first < run ? count - first : run;
+        values_of_run(s, part, codes + first, (double)scales[group], per_row > 0, want + first, out + first);
+    }
+    return MJ_OK;
+}

@@ -71,6 +71,12 @@ mj_status mj_ref_input_row(const mj_scheme *scheme, uint32_t k, const mj_ref_arr
 /* What quantise makes of one row of io_format values: codes [k] and scales (1, or one per group; static: `scales` is read). */
 mj_status mj_ref_quantise_row(const mj_scheme *scheme, uint32_t k, const void *input, uint64_t row, void *codes,
                               float *scales, mj_error *error);
+/* Are these codes those of a row `want`, whose values may be off by what a tolerance allows? out[i] is the value nearest to want[i] of
+ * which codes[i] is the code under its scale, so that out and want are to be compared; NaN: of no value. A code's neighbour is right if
+ * want lies near the border between them, however far apart the two codes' values are. Where a group has a scale of its own, out of its
+ * largest |want| is what the scale says of that, if it says something worse. */
+mj_status mj_ref_values_of_codes(const mj_scheme *scheme, uint32_t count, const uint8_t *codes, const float *scales,
+                                 const double *want, double *out, mj_error *error);
 /* Scales that quantise writes per row: 0 static, 1 per token, or one per group. */
 uint32_t mj_ref_scales_per_row(const mj_scheme *scheme, uint32_t k);
 

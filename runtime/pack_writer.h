@@ -13,7 +13,7 @@ typedef struct mj_pack_entry { /* one kernel in use; equal binaries are written 
     size_t binary_bytes;
     bool verified;         /* on its target's identity; ignored without one */
     double time_us_median; /* 0: not measured */
-    double instead_us;     /* gemm1_act: what gemm1 and activation took; 0: not measured */
+    double instead_us;     /* gemm1_act, gemm1_quantise: what these replace took; 0: not measured */
 } mj_pack_entry;
 
 typedef struct mj_pack_target { /* the kernels for one arch */
@@ -21,7 +21,7 @@ typedef struct mj_pack_target { /* the kernels for one arch */
     const char *compiler;        /* "nvrtc 13.0" */
     const mj_identity *identity; /* of the device that verified it; NULL: none did */
     uint32_t entry_count;
-    /* tables, activation, combine, and gemm1 and gemm2 at one token count or more; gemm1_act where it is used beside a gemm1 */
+    /* tables, activation, combine, and gemm1 and gemm2 at one token count or more; beside a gemm1 what is used for it */
     const mj_pack_entry *entries;
 } mj_pack_target;
 

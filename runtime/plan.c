@@ -230,16 +230,27 @@ const mj_plan_row *mj_plan_get_row(const mj_plan *plan, uint32_t index)
     return plan && index < plan->entry_count ? &plan->entries[index].row : NULL;
 }
 
+/* The row that stands in for the op at this number of tokens; NULL: the op's own is used. */
+static const mj_plan_row *row_instead(const mj_plan *plan, mj_op op, uint64_t token_count)
+{
+    for (int other = MJ_OP_TABLES; other <= MJ_OP_COMBINE; other++) {
+        for (uint32_t i = 0; mj_op_replaces((mj_op)other, op) && i < plan->ops[other].count; i++) {
+            const mj_plan_row *row = &plan->entries[plan->ops[other].first + i].row;
+            if (row->tokens_from <= token_count && token_count <= row->tokens_to) {
+                return row;
+            }
+        }
+    }
+    return NULL;
+}
+
 /* For some of its tokens no other op stands in. */
 static bool row_is_run(const mj_plan *plan, const mj_plan_row *row)
 {
-    mj_op other = mj_op_stand_in(row->op);
+    const mj_plan_row *instead = NULL;
     uint64_t next = row->tokens_from;
-    for (uint32_t i = 0; other != MJ_OP_COUNT && i < plan->ops[other].count; i++) {
-        const mj_plan_row *instead = &plan->entries[plan->ops[other].first + i].row;
-        if (instead->tokens_from <= next && next <= instead->tokens_to) {
-            next = (uint64_t)instead->tokens_to + 1;
-        }
+    while (next <= row->tokens_to && (instead = row_instead(plan, row->op, next)) != NULL) {
+        next = (uint64_t)instead->tokens_to + 1;
     }
     return next <= row->tokens_to;
 }
@@ -273,11 +284,8 @@ const mj_plan_entry *mj_plan_find(const mj_plan *plan, mj_op op, uint32_t token_
 
 bool mj_plan_runs(const mj_plan *plan, mj_op op, uint32_t token_count)
 {
-    mj_op other = mj_op_stand_in(op);
-    if (other != MJ_OP_COUNT && mj_plan_find(plan, other, token_count)) {
-        return false;
-    }
-    return !mj_op_is_optional(op) || mj_plan_find(plan, op, token_count) != NULL;
+    return !row_instead(plan, op, token_count) &&
+           (!mj_op_is_optional(op) || mj_plan_find(plan, op, token_count) != NULL);
 }
 
 /* ---- Running ---- */
@@ -416,13 +424,15 @@ static void set_op_values(const mj_plan *plan, mj_op op, const mj_layer *layer, 
             scale_is_static(plan, i) || !quantised ? address(given[i]) : base + plan->workspace.quantised[i].scales;
     }
     const struct {
-        uint64_t input, output, weights, bias, weight_scales, weight_zeros, input_scales;
+        uint64_t input, output, weights, bias, weight_scales, weight_zeros, input_scales, output_scales;
     } ops[MJ_OP_COMBINE + 1] = {
         [MJ_OP_QUANTISE1] = {.input = inputs[0], .output = codes[0], .input_scales = scales[0]},
         [MJ_OP_GEMM1] = {codes[0], gemm1_output, address(layer->weights1), address(layer->bias1),
                          address(layer->weight_scales1), address(layer->weight_zeros1), scales[0]},
         [MJ_OP_GEMM1_ACT] = {codes[0], activation, address(layer->weights1), address(layer->bias1),
                              address(layer->weight_scales1), address(layer->weight_zeros1), scales[0]},
+        [MJ_OP_GEMM1_QUANTISE] = {codes[0], codes[1], address(layer->weights1), address(layer->bias1),
+                                  address(layer->weight_scales1), address(layer->weight_zeros1), scales[0], scales[1]},
         [MJ_OP_ACTIVATION] = {.input = gemm1_output, .output = activation},
         [MJ_OP_QUANTISE2] = {.input = inputs[1], .output = codes[1], .input_scales = scales[1]},
         [MJ_OP_GEMM2] = {codes[1], pair_rows, address(layer->weights2), address(layer->bias2),
@@ -436,6 +446,7 @@ static void set_op_values(const mj_plan *plan, mj_op op, const mj_layer *layer, 
     values[MJ_ARG_WEIGHT_SCALES].pointer = ops[op].weight_scales;
     values[MJ_ARG_WEIGHT_ZEROS].pointer = ops[op].weight_zeros;
     values[MJ_ARG_INPUT_SCALES].pointer = ops[op].input_scales;
+    values[MJ_ARG_OUTPUT_SCALES].pointer = ops[op].output_scales;
 }
 
 static mj_status run_op(mj_plan *plan, mj_op op, const mj_layer *layer, mj_arg_value values[MJ_ARG_COUNT], void *stream,
@@ -504,6 +515,7 @@ mj_status mj_plan_find_output(const mj_plan *plan, mj_op op, const mj_layer *lay
     set_values(plan, layer, values);
     set_op_values(plan, op, layer, values);
     *output = (void *)(uintptr_t)values[MJ_ARG_OUTPUT].pointer;
-    *scales = mj_op_is_quantise(op) ? (void *)(uintptr_t)values[MJ_ARG_INPUT_SCALES].pointer : NULL;
+    mj_arg written = mj_op_is_quantise(op) ? MJ_ARG_INPUT_SCALES : MJ_ARG_OUTPUT_SCALES;
+    *scales = (void *)(uintptr_t)values[written].pointer; /* null: of an op that writes no codes */
     return MJ_OK;
 }

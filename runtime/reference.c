@@ -338,7 +338,7 @@ mj_status mj_ref_gemm_row(const mj_problem *problem, const mj_scheme *scheme, mj
     int32_t pair = sorted_pairs[row];
     double factor = second ? (double)topk_weights[pair] : 1.0;
     double *input_row = malloc((2 * (size_t)shape.k + shape.n) * sizeof(double));
-    double *sums = op == MJ_OP_GEMM1_ACT && input_row ? input_row + 2 * (size_t)shape.k : out;
+    double *sums = mj_op_activates(op) && input_row ? input_row + 2 * (size_t)shape.k : out;
     if (!input_row) {
         return mj_fail(error, MJ_ERR_MEMORY, "reference row of %u elements", shape.k);
     }
@@ -351,7 +351,7 @@ mj_status mj_ref_gemm_row(const mj_problem *problem, const mj_scheme *scheme, mj
         double bias = arrays->bias ? io->load(arrays->bias, (uint64_t)expert * shape.n + column) : 0;
         sums[column] = (sums[column] + bias) * factor;
     }
-    for (uint32_t column = 0; op == MJ_OP_GEMM1_ACT && column < shape.out_n && status == MJ_OK; column++) {
+    for (uint32_t column = 0; mj_op_activates(op) && column < shape.out_n && status == MJ_OK; column++) {
         double up = problem->gated ? sums[shape.out_n + column] : 0;
         out[column] = mj_ref_activation(problem->activation, problem->gated, sums[column], up);
     }

@@ -15,8 +15,9 @@ double mj_ref_activation(mj_activation activation, bool gated, double gate, doub
 uint64_t mj_ref_tables(const mj_problem *problem, const int32_t *topk_ids, uint32_t token_count, int32_t *offsets,
                        int32_t *sorted_pairs);
 /* One output row of a GEMM in double (no rounding of the output): out[out_n]. `row` is the sorted row.
- * gemm1 and gemm1_act input: x [M,H]; gemm2 input: rows [R,N]; every array as the scheme lays it out (generator/gen.h). The bias is added
- * before gemm2's top-k weight and before gemm1_act's activation. A gemm2 result belongs to output row sorted_pairs[row].
+ * Input of gemm1, gemm1_act and gemm1_quantise (of which these are the values, not the codes): x [M,H]; of gemm2: rows [R,N]; every
+ * array as the scheme lays it out (generator/gen.h). The bias is added
+ * before gemm2's top-k weight and before an activation. A gemm2 result belongs to output row sorted_pairs[row].
  * MJ_ERR_UNSUPPORTED: unknown scheme. */
 mj_status mj_ref_gemm_row(const mj_problem *problem, const mj_scheme *scheme, mj_op op, const mj_ref_arrays *arrays,
                           const int32_t *offsets, const int32_t *sorted_pairs, const float *topk_weights, uint64_t row,

@@ -147,6 +147,7 @@ static mj_status from_estimate(selector *s, mj_offer *offer, uint32_t *kernel, m
         .family = offer->origin == MJ_ORIGIN_REFERENCE ? "reference" : NULL,
         .token_count = offer->token_count,
         .device = device,
+        .instead = offer->instead,
         .instead_us = offer->instead_us,
     };
     mj_status status = mj_kernel_choose(device->context, device->backend->name, &wanted, &built, error);
@@ -265,7 +266,7 @@ static void describe_stand_in(const mj_offer *offer, mj_op op, char *out, size_t
     size_t used = 0;
     out[0] = '\0';
     for (int other = MJ_OP_TABLES; other <= MJ_OP_COMBINE; other++) {
-        if (mj_op_stand_in((mj_op)other) == op) {
+        if (mj_op_replaces(op, (mj_op)other) && mj_op_stands_for((mj_op)other) == MJ_OP_COUNT) {
             snprintf(out + used, bytes - used, "%s%s", used ? " + " : "replaces ", mj_op_name((mj_op)other));
             used = strlen(out);
         }
@@ -284,7 +285,7 @@ static void describe(const mj_offer *offer, mj_op op, mj_token_range gap, uint32
     const char *how = offer->supply == MJ_SUPPLY_ESTIMATE ? "estimated at"
                       : offer->supply == MJ_SUPPLY_BINARY ? "made for"
                                                           : "tuned at";
-    char replaces[72];
+    char replaces[96];
     memset(out, 0, sizeof *out);
     describe_stand_in(offer, op, replaces, sizeof replaces);
     out->kernel = kernel;
@@ -469,7 +470,10 @@ static mj_status stand_in_at(selector *s, mj_offers *offers, const mj_plan_entry
             continue;
         }
         if (offer->supply == MJ_SUPPLY_ESTIMATE) {
-            offer->instead_us = other->us;
+            const mj_plan_entry *part = mj_plan_find(s->plan, mj_op_part(s->op, 0), other->row.tokens_from);
+            bool stands_in = part && part->row.op != other->row.op && part->row.origin == MJ_ORIGIN_ESTIMATE;
+            offer->instead = stands_in ? part->row.op : other->row.op;
+            offer->instead_us = stands_in ? part->us : other->us;
         }
         mj_status status = obtain(s, offers, offer, &kernel, error);
         if (status != MJ_OK || offer->dead) {

@@ -10,8 +10,9 @@
  * source reaches go to the next source. What is left when all sources were asked goes to the nearest offer of the first
  * source that has any, however far, and the reason says so. An offer whose kernel cannot be had is skipped and logged.
  *
- * An op that stands in for others (gemm1_act) has no tokens of its own: where the first of the others was given tokens, the
- * same source is asked whether it is faster at what that row was tuned at. It then gets the same tokens; the others keep theirs.
+ * An op that stands in for others (gemm1_act, gemm1_quantise) has no tokens of its own: where the first of the others was given tokens, the
+ * same source is asked whether it is faster at what that row was tuned at. It then gets the same tokens; the others keep theirs, one
+ * that itself stands in for some too: it is run where what replaces it cannot be had.
  */
 #ifndef MOEJIT_SELECT_H
 #define MOEJIT_SELECT_H
@@ -41,6 +42,7 @@ typedef struct mj_offer {
     double time_us_median;
     double us;         /* the time that the source has: another device's too, or the estimate's; 0: none */
     double instead_us; /* of an op that stands in for others: what these take, likewise */
+    mj_op instead;     /* while the estimate is asked: the GEMM that instead_us is of so far */
     bool dead;         /* its kernel cannot be had */
 } mj_offer;
 

@@ -155,7 +155,7 @@ static mj_status prepare_operands(session *s, mj_op op, mj_error *error)
     return status;
 }
 
-/* What quantise writes beside its codes; null: a static scale, or another op. */
+/* What is written beside codes; null: a static scale, or another op. */
 static const mj_check_operand *written_scales(const session *s, void **on_device)
 {
     for (uint32_t i = 0; i < s->check.operand_count; i++) {
@@ -272,7 +272,7 @@ static mj_status check_kernel(session *s, mj_op op, const mj_loaded_kernel *kern
         return MJ_OK;
     }
     status = download(s, s->downloaded, s->output, bytes, error);
-    if (status == MJ_OK && mj_op_is_quantise(op)) {
+    if (status == MJ_OK && mj_op_writes_codes(op)) {
         return judge_codes(s, error);
     }
     if (status == MJ_OK) {

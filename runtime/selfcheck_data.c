@@ -214,6 +214,15 @@ static void add(mj_check *check, mj_arg arg, uint64_t bytes, const mj_check_data
     }
 }
 
+/* Of codes: `count` columns, and what is written for each row, or the static scale. */
+static void add_written_scales(mj_check *check, mj_arg arg, uint32_t count)
+{
+    uint64_t rows = mj_check_output_shape(check, check->op).rows;
+    uint32_t per_row = mj_ref_scales_per_row(&check->scheme, count);
+    add(check, arg, per_row ? (rows + 1) * per_row * sizeof(float) : sizeof(float),
+        per_row ? NULL : &check->static_scale);
+}
+
 static mj_status begin_gemm(mj_check *check, mj_error *error)
 {
     mj_operands all;
@@ -238,6 +247,9 @@ static mj_status begin_gemm(mj_check *check, mj_error *error)
         status = make_operand(check, parts[i].data, parts[i].operand, parts[i].packing, parts[i].run,
                               SEED_GEMM + (uint64_t)check->op * 16 + i, error);
         add(check, parts[i].arg, status == MJ_OK ? parts[i].operand->bytes : 0, parts[i].data);
+    }
+    if (status == MJ_OK && mj_op_writes_codes(check->op)) {
+        add_written_scales(check, MJ_ARG_OUTPUT_SCALES, shape.out_n);
     }
     if (status == MJ_OK && check->problem.bias) {
         uint64_t count = (uint64_t)check->problem.expert_count * shape.n;
@@ -284,13 +296,7 @@ mj_status mj_check_begin(mj_check *check, mj_op op, mj_error *error)
     }
     add(check, MJ_ARG_INPUT, input_elements(check) * check->io.word_bytes, &check->io);
     if (mj_op_is_quantise(op)) {
-        uint64_t rows = mj_check_output_shape(check, op).rows;
-        uint32_t per_row = mj_ref_scales_per_row(&check->scheme, mj_problem_gemm(&check->problem, op).k);
-        if (per_row) {
-            add(check, MJ_ARG_INPUT_SCALES, (rows + 1) * per_row * sizeof(float), NULL);
-        } else {
-            add(check, MJ_ARG_INPUT_SCALES, sizeof(float), &check->static_scale);
-        }
+        add_written_scales(check, MJ_ARG_INPUT_SCALES, mj_problem_gemm(&check->problem, op).k);
     }
     return MJ_OK;
 }

@@ -8,8 +8,9 @@
 #include "workspace.h"
 
 enum {
-    PRODUCTS_MAX = 1 << 26, /* multiplications of a GEMM's full comparison; beyond: samples */
-    CODES_MAX = 1 << 21,    /* codes of a full comparison */
+    PRODUCTS_MAX = 1 << 26,  /* multiplications of a GEMM's full comparison; beyond: samples */
+    CODES_MAX = 1 << 21,     /* codes of a full comparison */
+    QUANTISED_RUN_MAX = 128, /* columns of one row that are looked at together */
     SEED_SAMPLES = 4
 };
 
@@ -30,6 +31,7 @@ mj_check_shape mj_check_output_shape(const mj_check *check, mj_op op)
     case MJ_OP_GEMM1_ACT:
     case MJ_OP_ACTIVATION:
         return (mj_check_shape){check->local_rows, problem->intermediate, MJ_IO_BYTES};
+    case MJ_OP_GEMM1_QUANTISE:
     case MJ_OP_QUANTISE2:
         return (mj_check_shape){check->local_rows, problem->intermediate, MJ_CODE_BYTES};
     case MJ_OP_GEMM2:
@@ -212,7 +214,7 @@ mj_check_want mj_check_value(const mj_check *check, uint64_t row, uint64_t colum
     if (check->op == MJ_OP_GEMM1) {
         return gemm_value(check, row, column);
     }
-    if (check->op == MJ_OP_GEMM1_ACT) {
+    if (mj_op_activates(check->op)) {
         return gemm_act_value(check, row, column);
     }
     if (check->op == MJ_OP_GEMM2) {
@@ -305,6 +307,19 @@ static mj_status check_samples(comparison *c, uint64_t samples, mj_error *error)
     return status;
 }
 
+/* All that was looked at together. */
+static mj_status check_mean(const comparison *c, mj_error *error)
+{
+    const mj_check *check = c->check;
+    if (!mj_op_is_gemm(check->op) || sqrt(c->difference) <= check->scheme.tolerance.row_norm * sqrt(c->want)) {
+        return MJ_OK;
+    }
+    return mj_fail(error, MJ_ERR_WRONG_RESULT,
+                   "%s of %" PRIu32 " tokens: errors are %.3g of the values in the mean, scheme %s allows %.3g",
+                   mj_op_name(check->op), check->token_count, sqrt(c->difference / c->want), check->problem.scheme,
+                   check->scheme.tolerance.row_norm);
+}
+
 mj_status mj_check_output(const mj_check *check, const void *output, const void *base, mj_error *error)
 {
     comparison c = {check, mj_check_output_shape(check, check->op), output, base, 0, 0};
@@ -318,14 +333,7 @@ mj_status mj_check_output(const mj_check *check, const void *output, const void 
             status = check_element(&c, i, error);
         }
     }
-    if (status == MJ_OK && mj_op_is_gemm(check->op) &&
-        sqrt(c.difference) > check->scheme.tolerance.row_norm * sqrt(c.want)) {
-        return mj_fail(error, MJ_ERR_WRONG_RESULT,
-                       "%s of %" PRIu32 " tokens: errors are %.3g of the values in the mean, scheme %s allows %.3g",
-                       mj_op_name(check->op), check->token_count, sqrt(c.difference / c.want), check->problem.scheme,
-                       check->scheme.tolerance.row_norm);
-    }
-    return status;
+    return status == MJ_OK ? check_mean(&c, error) : status;
 }
 
 /* ---- Codes ---- */
@@ -358,8 +366,70 @@ static mj_status check_code_row(const mj_check *check, uint64_t row, const uint8
     return status;
 }
 
+/* The columns from `first` of one row that share a scale, or some under a static one: are they codes of values that would be right? */
+static mj_status check_quantised_run(comparison *c, uint64_t row, uint32_t first, uint32_t count, const uint8_t *codes,
+                                     const float *scale, mj_error *error)
+{
+    const mj_check *check = c->check;
+    mj_check_want want[QUANTISED_RUN_MAX];
+    double values[QUANTISED_RUN_MAX] = {0}, out[QUANTISED_RUN_MAX], size = 0;
+    uint32_t largest = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        want[i] = mj_check_value(check, row, first + i);
+        values[i] = want[i].value;
+        largest = fabs(values[i]) > fabs(values[largest]) ? i : largest;
+        size = fmax(size, want[i].size);
+    }
+    want[largest].size = size; /* another may have come out as the largest, by what it is allowed */
+    mj_status status = mj_ref_values_of_codes(&check->scheme, count, codes, scale, values, out, error);
+    for (uint32_t i = 0; status == MJ_OK && i < count; i++) {
+        c->difference += (out[i] - values[i]) * (out[i] - values[i]);
+        c->want += values[i] * values[i];
+        if (!is_near(check, out[i], want[i])) {
+            return mj_fail(
+                error, MJ_ERR_WRONG_RESULT,
+                "%s of %" PRIu32 " tokens: row %" PRIu64 ", column %" PRIu32 " is code %u with scale %.6g, not of %.6g",
+                mj_op_name(check->op), check->token_count, row, first + i, codes[i], (double)*scale, want[i].value);
+        }
+    }
+    return status;
+}
+
+/* Codes of a GEMM's output: their values are not known to the bit. Whole groups, all of them or samples. */
+static mj_status check_quantised(const mj_check *check, const uint8_t *codes, const float *scales, mj_error *error)
+{
+    mj_gemm_shape gemm = mj_problem_gemm(&check->problem, check->op);
+    uint32_t per_row = mj_ref_scales_per_row(&check->scheme, gemm.out_n);
+    uint32_t run = per_row ? check->scheme.input_group_k : QUANTISED_RUN_MAX;
+    uint32_t runs = (gemm.out_n + run - 1) / run, terms = gemm.k * (gemm.n / gemm.out_n);
+    uint64_t count = check->local_rows * runs, most = PRODUCTS_MAX / ((uint64_t)run * terms) + 1;
+    comparison c = {.check = check};
+    mj_status status = MJ_OK;
+    if (run > QUANTISED_RUN_MAX) {
+        return mj_fail(error, MJ_ERR_UNSUPPORTED, "groups of %" PRIu32 " codes are not checked", run);
+    }
+    for (uint64_t i = 0; i < check->local_rows * gemm.out_n; i++) {
+        if ((codes[i] & 0x7f) == 0x7f) { /* NaN, as what was never written */
+            return mj_fail(error, MJ_ERR_WRONG_RESULT,
+                           "%s of %" PRIu32 " tokens: row %" PRIu64 ", column %" PRIu64 " is code %u",
+                           mj_op_name(check->op), check->token_count, i / gemm.out_n, i % gemm.out_n, codes[i]);
+        }
+    }
+    for (uint64_t i = 0; status == MJ_OK && i < (count < most ? count : most); i++) {
+        uint64_t at = count <= most ? i : mj_check_hash(SEED_SAMPLES, i) % count, row = at / runs;
+        uint32_t group = (uint32_t)(at % runs), first = group * run;
+        const float *scale = per_row ? &scales[row * per_row + group] : &check->static_scale.values[0];
+        status = check_quantised_run(&c, row, first, gemm.out_n - first < run ? gemm.out_n - first : run,
+                                     codes + row * gemm.out_n + first, scale, error);
+    }
+    return status == MJ_OK ? check_mean(&c, error) : status;
+}
+
 mj_status mj_check_codes(const mj_check *check, const void *codes, const float *scales, mj_error *error)
 {
+    if (mj_op_is_gemm(check->op)) {
+        return check_quantised(check, codes, scales, error);
+    }
     mj_check_shape shape = mj_check_output_shape(check, check->op);
     uint64_t rows = shape.rows * shape.columns > CODES_MAX ? CODES_MAX / shape.columns + 1 : shape.rows;
     uint8_t *want = mj_alloc(check->context, shape.columns);

@@ -98,7 +98,9 @@ mj_choice *mj_store_row_choice(mj_store_row *row, mj_op op)
     static const size_t offsets[MJ_OP_COUNT] = {
         [MJ_OP_GEMM1] = offsetof(mj_store_row, gemm1),
         [MJ_OP_GEMM1_ACT] = offsetof(mj_store_row, gemm1_act),
+        [MJ_OP_GEMM1_QUANTISE] = offsetof(mj_store_row, gemm1_quantise),
         [MJ_OP_ACTIVATION] = offsetof(mj_store_row, activation),
+        [MJ_OP_QUANTISE2] = offsetof(mj_store_row, quantise2),
         [MJ_OP_GEMM2] = offsetof(mj_store_row, gemm2),
     };
     return offsets[op] ? (mj_choice *)(void *)((char *)row + offsets[op]) : NULL;
@@ -111,9 +113,11 @@ bool mj_store_row_prefers(mj_store_row *row, mj_op op, double *instead_us)
     if (mj_op_stands_for(op) == MJ_OP_COUNT) {
         return true;
     }
-    for (int other = 0; other < MJ_OP_COUNT; other++) {
-        const mj_choice *part = mj_op_stand_in((mj_op)other) == op ? mj_store_row_choice(row, (mj_op)other) : NULL;
-        *instead_us += part && part->present ? part->time_us_median : 0;
+    for (uint32_t i = 0; i < 2; i++) { /* a part that stands in for others takes what it does, or what they do */
+        double others_us = 0;
+        const mj_choice *part = mj_store_row_choice(row, mj_op_part(op, i));
+        bool used = mj_store_row_prefers(row, mj_op_part(op, i), &others_us) && part && part->present;
+        *instead_us += used ? part->time_us_median : others_us;
     }
     return choice->present && choice->verified && choice->time_us_median > 0 && choice->time_us_median < *instead_us;
 }

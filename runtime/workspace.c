@@ -13,8 +13,8 @@ mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest
     if (partial_bytes > workspace->partial_bytes) {
         workspace->partial_bytes = partial_bytes;
     }
-    if (manifest->op == MJ_OP_QUANTISE1 || manifest->op == MJ_OP_QUANTISE2) {
-        int index = manifest->op == MJ_OP_QUANTISE2;
+    if (mj_op_writes_codes(manifest->op)) {
+        int index = manifest->op != MJ_OP_QUANTISE1;
         workspace->quantised[index].present = true;
         workspace->quantised[index].scales_per_row = manifest->scales_per_row;
     }

@@ -41,6 +41,7 @@ typedef struct run {
     host_entry *entry, *first; /* first: of a manifest with a pass ahead of the kernel */
     report *report;
     mj_ref_memory memory; /* every case has the same weights */
+    struct run *beside; /* of a kernel that writes codes: the one that writes their values, or NULL */
     uint64_t random;
 } run;
 
@@ -311,6 +312,16 @@ typedef struct gemm_data {
     mj_ref_arrays arrays;
 } gemm_data;
 
+static bool workspace_right(run *r, const layer *l, const gemm_data *d)
+{
+    for (size_t i = 0; i < d->counters.bytes / sizeof(int32_t); i++) {
+        if (((int32_t *)d->counters.data)[i] != 0) {
+            return wrong(r, "%s: counter %zu was not left zero", l->routing->name, i);
+        }
+    }
+    return buffer_guarded(&d->partials) && buffer_guarded(&d->counters);
+}
+
 static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const buffer *output)
 {
     const mj_problem *p = r->desc->problem;
@@ -333,14 +344,8 @@ static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const 
     }
     free(want);
     free(owned);
-    if (right && (!buffer_guarded(output) || !buffer_guarded(&d->partials) || !buffer_guarded(&d->counters))) {
-        right = wrong(r, "%s: wrote outside its buffers", l->routing->name);
-    }
-    for (size_t i = 0; i < d->counters.bytes / sizeof(int32_t) && right; i++) {
-        right =
-            ((int32_t *)d->counters.data)[i] == 0 || wrong(r, "%s: counter %zu was not left zero", l->routing->name, i);
-    }
-    return right;
+    return right && ((buffer_guarded(output) && workspace_right(r, l, d)) ||
+                     wrong(r, "%s: wrote outside its buffers", l->routing->name));
 }
 
 static mj_ref_memory *ref_memory(run *r)
@@ -399,6 +404,18 @@ static void gemm_data_free(gemm_data *d)
     }
 }
 
+static void gemm_args(const gemm_data *d, mj_arg_value values[MJ_ARG_COUNT])
+{
+    values[MJ_ARG_INPUT].pointer = (uintptr_t)d->arrays.input;
+    values[MJ_ARG_WEIGHTS].pointer = (uintptr_t)d->arrays.weights;
+    values[MJ_ARG_BIAS].pointer = (uintptr_t)d->arrays.bias;
+    values[MJ_ARG_WEIGHT_SCALES].pointer = (uintptr_t)d->arrays.weight_scales;
+    values[MJ_ARG_WEIGHT_ZEROS].pointer = (uintptr_t)d->arrays.weight_zeros;
+    values[MJ_ARG_INPUT_SCALES].pointer = (uintptr_t)d->arrays.input_scales;
+    values[MJ_ARG_PARTIALS].pointer = (uintptr_t)d->partials.data;
+    values[MJ_ARG_COUNTERS].pointer = (uintptr_t)d->counters.data;
+}
+
 static bool gemm_case(run *r, const routing_case *c)
 {
     const mj_problem *p = r->desc->problem;
@@ -407,14 +424,7 @@ static bool gemm_case(run *r, const routing_case *c)
     gemm_data d = gemm_data_new(r, &l);
     mj_arg_value values[MJ_ARG_COUNT] = {0};
     layer_args(&l, values);
-    values[MJ_ARG_INPUT].pointer = (uintptr_t)d.arrays.input;
-    values[MJ_ARG_WEIGHTS].pointer = (uintptr_t)d.arrays.weights;
-    values[MJ_ARG_BIAS].pointer = (uintptr_t)d.arrays.bias;
-    values[MJ_ARG_WEIGHT_SCALES].pointer = (uintptr_t)d.arrays.weight_scales;
-    values[MJ_ARG_WEIGHT_ZEROS].pointer = (uintptr_t)d.arrays.weight_zeros;
-    values[MJ_ARG_INPUT_SCALES].pointer = (uintptr_t)d.arrays.input_scales;
-    values[MJ_ARG_PARTIALS].pointer = (uintptr_t)d.partials.data;
-    values[MJ_ARG_COUNTERS].pointer = (uintptr_t)d.counters.data;
+    gemm_args(&d, values);
     bool right = true;
     buffer outputs[2];
     for (int pass = 0; pass < 2; pass++) { /* the second finds the workspace as the first left it */
@@ -435,36 +445,47 @@ static bool gemm_case(run *r, const routing_case *c)
     return right;
 }
 
+#include "host_run_codes.h"
 #include "host_run_ops.h"
 
 static bool (*const op_cases[MJ_OP_COUNT])(run *r, const routing_case *c) = {
-    [MJ_OP_QUANTISE1] = quantise_case, [MJ_OP_QUANTISE2] = quantise_case, [MJ_OP_TABLES] = tables_case,
-    [MJ_OP_GEMM1] = gemm_case,         [MJ_OP_GEMM1_ACT] = gemm_case,     [MJ_OP_ACTIVATION] = rowwise_case,
-    [MJ_OP_GEMM2] = gemm_case,         [MJ_OP_COMBINE] = rowwise_case,    [MJ_OP_FILL] = fill_case,
-    [MJ_OP_COMPARE] = compare_case,    [MJ_OP_STREAM] = stream_case,
+    [MJ_OP_QUANTISE1] = quantise_case,   [MJ_OP_QUANTISE2] = quantise_case, [MJ_OP_TABLES] = tables_case,
+    [MJ_OP_GEMM1] = gemm_case,           [MJ_OP_GEMM1_ACT] = gemm_case,     [MJ_OP_ACTIVATION] = rowwise_case,
+    [MJ_OP_GEMM2] = gemm_case,           [MJ_OP_COMBINE] = rowwise_case,    [MJ_OP_FILL] = fill_case,
+    [MJ_OP_GEMM1_QUANTISE] = codes_case, [MJ_OP_COMPARE] = compare_case,    [MJ_OP_STREAM] = stream_case,
 };
 
 /* ---- The child ---- */
 
-static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *library, int says,
-                      report *out)
+static void run_load(run *r, const char *library)
+{
+    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    r->entry = handle ? (host_entry *)(uintptr_t)dlsym(handle, r->manifest->symbol) : NULL;
+    if (handle && r->manifest->first_pass) {
+        char symbol[sizeof r->manifest->symbol + sizeof "_first"];
+        snprintf(symbol, sizeof symbol, "%s_first", r->manifest->symbol);
+        r->first = (host_entry *)(uintptr_t)dlsym(handle, symbol);
+    }
+    if (!r->entry || (r->manifest->first_pass && !r->first)) {
+        snprintf(r->report->why, sizeof r->report->why, "%s", dlerror());
+        r->report->result = HOST_BROKEN;
+        _exit(0);
+    }
+}
+
+static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *library,
+                      const mj_manifest *beside_manifest, const char *beside_library, int says, report *out)
 {
     run r = {.desc = desc, .manifest = manifest, .report = out, .random = 12345};
+    run beside = {.desc = desc, .manifest = beside_manifest, .report = out, .random = 54321};
     struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
     dup2(says, 2); /* the prelude's faults go to stderr */
     alarm(TIME_LIMIT_SECONDS);
-    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-    r.entry = handle ? (host_entry *)(uintptr_t)dlsym(handle, manifest->symbol) : NULL;
-    if (handle && manifest->first_pass) {
-        char symbol[sizeof manifest->symbol + sizeof "_first"];
-        snprintf(symbol, sizeof symbol, "%s_first", manifest->symbol);
-        r.first = (host_entry *)(uintptr_t)dlsym(handle, symbol);
-    }
-    if (!r.entry || (manifest->first_pass && !r.first)) {
-        snprintf(out->why, sizeof out->why, "%s", dlerror());
-        out->result = HOST_BROKEN;
-        _exit(0);
+    run_load(&r, library);
+    if (beside_manifest) {
+        run_load(&beside, beside_library);
+        r.beside = &beside;
     }
     out->result = HOST_RIGHT;
     int count = ROUTING_COUNT - (manifest->grid.unit != MJ_GRID_TILES || manifest->grid.per_block < TALL_TILE_ROWS);
@@ -542,7 +563,13 @@ static host_result wait_for(pid_t child, const report *shared)
 host_result host_check(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *text, char *why,
                        size_t why_bytes)
 {
-    char library[4000];
+    return host_check_beside(desc, manifest, text, NULL, NULL, why, why_bytes);
+}
+
+host_result host_check_beside(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *text,
+                              const mj_manifest *beside, const char *beside_text, char *why, size_t why_bytes)
+{
+    char library[4000], beside_library[4000] = "";
     snprintf(why, why_bytes, "%s", "");
     report *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) {
@@ -551,11 +578,14 @@ host_result host_check(const mj_kernel_desc *desc, const mj_manifest *manifest, 
     shared->result = HOST_BROKEN;
     int says = memfd_create("stderr of a kernel", 0);
     host_result result = says < 0 ? HOST_BROKEN : host_compile(text, library, sizeof library);
+    if (result == HOST_RIGHT && beside) {
+        result = host_compile(beside_text, beside_library, sizeof beside_library);
+    }
     if (result == HOST_RIGHT) {
         fflush(NULL);
         pid_t child = fork();
         if (child == 0) {
-            run_child(desc, manifest, library, says, shared);
+            run_child(desc, manifest, library, beside, beside_library, says, shared);
         }
         result = child < 0 ? HOST_BROKEN : wait_for(child, shared);
         ssize_t said = result == HOST_CRASHED ? pread(says, shared->why, sizeof shared->why - 1, 0) : 0;
@@ -564,6 +594,9 @@ host_result host_check(const mj_kernel_desc *desc, const mj_manifest *manifest, 
     }
     close(says);
     unlink(library);
+    if (beside_library[0]) {
+        unlink(beside_library);
+    }
     munmap(shared, sizeof *shared);
     return result;
 }

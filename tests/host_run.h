@@ -25,4 +25,9 @@ host_result host_compile(const char *text, char *library, size_t bytes);
 host_result host_check(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *text, char *why,
                        size_t why_bytes);
 
+/* A kernel that writes codes, with the one of the same config that writes their values: its codes and scales must be what quantise2
+ * makes of these, to the bit. `beside` null: there is none. */
+host_result host_check_beside(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *text,
+                              const mj_manifest *beside, const char *beside_text, char *why, size_t why_bytes);
+
 #endif

@@ -155,6 +155,37 @@ static void act_blocks_outside(fixture *f)
     blocks_of_columns_inside(f);
     f->problem.intermediate = 7208;
 }
+static void codes_inside(fixture *f) /* 128 columns of gate and up */
+{
+    block_scales(f, 128, 128);
+    set(f, "tile_n", 256);
+}
+static void codes_outside(fixture *f)
+{
+    block_scales(f, 128, 128);
+    set(f, "tile_n", 192);
+}
+static void groups_of_codes_outside(fixture *f)
+{
+    block_scales(f, 128, 64);
+    set(f, "tile_n", 256);
+}
+static void codes_of_rows_outside(fixture *f)
+{
+    codes_inside(f);
+    snprintf(f->scheme.input_scale_kind, sizeof f->scheme.input_scale_kind, "token");
+}
+static void shared_codes_inside(fixture *f) /* a warp has whole rows */
+{
+    codes_inside(f);
+    set(f, "schedule", 3);
+    set(f, "orientation", 1);
+}
+static void shared_codes_outside(fixture *f)
+{
+    codes_inside(f);
+    set(f, "schedule", 3);
+}
 static void map_inside(fixture *f)
 {
     f->problem.intermediate = INT32_MAX / 16; /* times 2 * 8 experts */

@@ -71,22 +71,33 @@ static inline bool mutants_are_due(int index)
     return !CHECK_SANITIZED || index % 4 == 0;
 }
 
+/* The kernel of the same config that writes values where this one writes their codes. */
+static inline bool mutants_beside(mj_kernel_desc desc, mj_kernel_source *out, mj_error *error)
+{
+    desc.op = mj_op_part(desc.op, 0);
+    return mj_generate(fixture_spec, &desc, "host", out, error) == MJ_OK;
+}
+
 static inline void mutants_run_one(const mutant_base *base, const mutant *m, mutant_outcome *out)
 {
     fixture f;
-    mj_kernel_source source = {0};
+    mj_kernel_source source = {0}, beside = {0};
     mj_error error = {0};
     mj_strbuf text = {0};
+    bool codes = mj_op_is_gemm(base->op) && mj_op_writes_codes(base->op);
     out->result = HOST_BROKEN;
     if (!fixture_kernel(&f, base->problem, base->arch, base->family, base->op, base->config) ||
-        mj_generate(fixture_spec, &f.desc, "host", &source, &error) != MJ_OK) {
+        mj_generate(fixture_spec, &f.desc, "host", &source, &error) != MJ_OK ||
+        (codes && !mutants_beside(f.desc, &beside, &error))) {
         snprintf(out->why, sizeof out->why, "%.250s", error.text);
     } else if (m && !mutants_apply(&source, m, &text)) {
         snprintf(out->why, sizeof out->why, "its text does not occur %d times: %.200s", m->times, m->find);
     } else {
-        out->result = host_check(&f.desc, &source.manifest, m ? text.text : source.text, out->why, sizeof out->why);
+        out->result = host_check_beside(&f.desc, &source.manifest, m ? text.text : source.text,
+                                        codes ? &beside.manifest : NULL, beside.text, out->why, sizeof out->why);
     }
     mj_kernel_source_free(&source);
+    mj_kernel_source_free(&beside);
     mj_strbuf_free(&text);
     out->done = true;
 }

@@ -226,8 +226,10 @@ TEST(every_arch_has_every_op)
         for (int op = 0; op < MJ_OP_COUNT; op++) {
             mj_ranked best;
             const char *arch = mj_spec_arch_at(fixture_spec, a)->name;
-            bool quantises = op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2; /* an op of 8-bit inputs */
-            const char *layer = quantises ? "E=128,topk=8,H=2048,N=768,scheme=fp8_w8a8_channel" : qwen;
+            bool codes = mj_op_writes_codes((mj_op)op), gemm = mj_op_is_gemm((mj_op)op); /* an op of 8-bit inputs */
+            const char *layer = !codes ? qwen
+                                : gemm ? "E=16,topk=2,H=256,N=256,scheme=fp8_w8a8_block"
+                                       : "E=128,topk=8,H=2048,N=768,scheme=fp8_w8a8_channel";
             if (rank(layer, arch, (mj_op)op, NULL, 16, &best, 1, NULL) != 1) {
                 check_fail(__FILE__, __LINE__, "%s has no %s", arch, mj_op_name((mj_op)op));
             } else {
@@ -291,6 +293,11 @@ TEST(work_of_a_gemm)
     work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM1_ACT, 16, 32, 7);       /* half the columns written */
     CHECK(work.operations == 2.0 * 32 * 14336 * 4096);
     CHECK(work.bytes == 2.0 * (7.0 * 14336 * 4096 + 16.0 * 4096 + 32.0 * 7168));
+    CHECK(fixture_kernel(&f, "E=8,topk=2,H=256,N=512,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1, ""));
+    work =
+        mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM1_QUANTISE, 16, 32, 7); /* codes, and a scale for 128 of them */
+    CHECK(work.bytes == 7.0 * (1024 * 256 + 8 * 2 * 4) + 16.0 * (256 + 2 * 4) + 32.0 * (512 + 4 * 4));
+    CHECK(fixture_kernel(&f, mixtral, "sm_90a", "mma", MJ_OP_GEMM1, ""));
     work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM2, 16, 32, 7);
     CHECK(work.bytes == 2.0 * (7.0 * 4096 * 7168 + 32.0 * 7168 + 32.0 * 4096));
     work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM1, 16, 3, 1); /* expert parallel: fewer rows than tokens */
@@ -312,6 +319,20 @@ TEST(the_activation_costs_no_launch)
     }
 }
 
+/* What a stand-in is weighed against, beside a GEMM whose time is known. */
+TEST(replaced_ops_cost_their_bytes_and_launches)
+{
+    fixture f;
+    CHECK(fixture_kernel(&f, mixtral, "sm_90a", "wgmma", MJ_OP_GEMM1, ""));
+    mj_device_shape shape = f.arch.typical;
+    double act = mj_estimate_replaced_us(&f.problem, &shape, MJ_OP_GEMM1_ACT, MJ_OP_GEMM1, 64);
+    double both = mj_estimate_replaced_us(&f.problem, &shape, MJ_OP_GEMM1_QUANTISE, MJ_OP_GEMM1, 64);
+    double codes = mj_estimate_replaced_us(&f.problem, &shape, MJ_OP_GEMM1_QUANTISE, MJ_OP_GEMM1_ACT, 64);
+    CHECK(act > shape.launch_us && codes > shape.launch_us && fabs(act + codes - both) < 1e-9);
+    CHECK(fabs((act - shape.launch_us) / (codes - shape.launch_us) - 2) < 1e-9); /* 6 bytes a column, then 3 */
+    CHECK(mj_estimate_replaced_us(&f.problem, &shape, MJ_OP_GEMM1, MJ_OP_GEMM1, 64) == 0);
+}
+
 int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
@@ -321,6 +342,7 @@ int main(int argc, char **argv)
     RUN(tiles_grow_with_rows);
     RUN(ranks_know_what_rocm_drops_by_tokens);
     RUN(the_activation_costs_no_launch);
+    RUN(replaced_ops_cost_their_bytes_and_launches);
     RUN(few_blocks_are_split);
     RUN(shared_tiles_rank_behind_unless_they_gain_much);
     RUN(ranks_of_large_batches_as_measured);

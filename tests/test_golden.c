@@ -43,6 +43,10 @@ static const struct golden {
     {"wgmma_gemm1_act_sm_90a", "E=5,topk=2,H=136,N=88,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
      "tile_m=24,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=3"},
+    {"wgmma_gemm1_quantise_sm_90a", "E=5,topk=2,H=272,N=256,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
+     MJ_OP_GEMM1_QUANTISE,
+     "tile_m=40,tile_n=256,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
     {"mfma_gemm1_gfx942", "E=5,topk=2,H=264,N=88,bias=1", "gfx942", "mfma", MJ_OP_GEMM1,
      "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,waves_per_eu=2,lds_pad=0,"
      "group_m=1,split_k=1"},
@@ -343,6 +347,9 @@ static const struct {
     {"E=256,topk=8,H=7168,N=256", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, SAMPLE_MAX},
     {"E=512,topk=10,H=2048,N=512,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, SAMPLE_MAX},
     {"E=128,topk=8,H=2048,N=768,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT, 10, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 10, 30},
+    {"E=128,topk=8,H=2048,N=768,bias=1,act=gelu,scheme=fp8_w8a8", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 10,
+     SAMPLE_MAX},
 };
 enum { SAMPLED_COUNT = sizeof sampled / sizeof sampled[0] };
 

@@ -138,6 +138,8 @@ TEST(names)
             CHECK(args[a] > args[a - 1]); /* the list's order */
         }
     }
+    CHECK(mj_op_is_gemm1(MJ_OP_GEMM1_QUANTISE) && mj_op_writes_codes(MJ_OP_GEMM1_QUANTISE));
+    CHECK(mj_op_writes_codes(MJ_OP_QUANTISE1) && !mj_op_writes_codes(MJ_OP_GEMM1_ACT));
     CHECK(mj_op_is_gemm(MJ_OP_GEMM1_ACT) && mj_op_is_gemm1(MJ_OP_GEMM1_ACT) && mj_op_is_gemm(MJ_OP_GEMM2));
     mj_problem layer = {.intermediate = 24, .hidden = 16, .gated = true};
     mj_gemm_shape fused = mj_problem_gemm(&layer, MJ_OP_GEMM1_ACT), plain = mj_problem_gemm(&layer, MJ_OP_GEMM1);

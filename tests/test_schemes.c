@@ -68,6 +68,10 @@ TEST(every_scheme_is_decoded)
             expect_right(scheme->name, "E=5,topk=2,H=72,N=36,bias=1,act=swigluoai", "cpu", "reference", MJ_OP_GEMM1_ACT,
                          "threads=1");
         }
+        if (scheme->supported && quantises(scheme) && strcmp(scheme->input_scale_kind, "token") != 0) {
+            expect_right(scheme->name, "E=5,topk=2,H=72,N=132,bias=1", "cpu", "reference", MJ_OP_GEMM1_QUANTISE,
+                         "threads=1");
+        }
         if (scheme->supported && (i % 3 == 0 || getenv("MOEJIT_TEST_FULL"))) {
             expect_right(scheme->name, "E=5,topk=2,H=72,N=100", "cpu", "reference", MJ_OP_GEMM2, "threads=1");
         }
@@ -97,6 +101,7 @@ TEST(lanes_of_a_warp_decode_alike)
 {
     expect_right("fp8_w8a8_block", "E=3,topk=2,H=264,N=40", "sm_90a", "reference", MJ_OP_GEMM1, "threads=64");
     expect_right("fp8_w8a8_channel_fnuz", "E=3,topk=2,H=40,N=130", "gfx942", "reference", MJ_OP_GEMM2, "threads=64");
+    expect_right("fp8_w8a8_block", "E=3,topk=2,H=40,N=140", "sm_90a", "reference", MJ_OP_GEMM1_QUANTISE, "threads=64");
     expect_right("int4_w4a16_g32_zp", "E=3,topk=2,H=104,N=20", "sm_80", "reference", MJ_OP_GEMM1, "threads=64");
 }
 

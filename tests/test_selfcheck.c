@@ -136,13 +136,14 @@ static void *whole(const mj_check *check, mj_arg arg)
 /* What the check takes for right is what the tuner's truth makes of the arrays that were uploaded. */
 TEST(values_are_those_of_the_reference) /* but for values kept as float */
 {
-    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM2};
-    for (size_t p = 0; p < CASE_COUNT * 3; p++) {
+    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM1_QUANTISE, MJ_OP_GEMM2};
+    enum { OP_COUNT = sizeof ops / sizeof ops[0] };
+    for (size_t p = 0; p < CASE_COUNT * OP_COUNT; p++) {
         mj_check check;
         mj_error error = {0};
         double row_values[1024];
-        CHECK(open_check(&check, cases[p / 3].problem, cases[p / 3].scheme, 9));
-        CHECK_STATUS(mj_check_begin(&check, ops[p % 3], &error), MJ_OK);
+        CHECK(open_check(&check, cases[p / OP_COUNT].problem, cases[p / OP_COUNT].scheme, 9));
+        CHECK_STATUS(mj_check_begin(&check, ops[p % OP_COUNT], &error), MJ_OK);
         mj_ref_arrays arrays = {whole(&check, MJ_ARG_INPUT),
                                 whole(&check, MJ_ARG_WEIGHTS),
                                 whole(&check, MJ_ARG_BIAS),
@@ -167,6 +168,55 @@ TEST(values_are_those_of_the_reference) /* but for values kept as float */
         for (int i = 0; i < 6; i++) {
             free((void *)(uintptr_t)all[i]);
         }
+        mj_check_close(&check);
+    }
+}
+
+/* Codes that a GEMM wrote: of the right values, and of values a little off; not those of other values, nor under other scales. */
+TEST(codes_of_a_gemm_are_those_of_its_values)
+{
+    for (size_t p = 3; p < 5; p++) {
+        mj_check check;
+        mj_error error = {0};
+        CHECK(open_check(&check, cases[p].problem, cases[p].scheme, 9));
+        CHECK_STATUS(mj_check_begin(&check, MJ_OP_GEMM1_QUANTISE, &error), MJ_OK);
+        mj_check_shape shape = mj_check_output_shape(&check, check.op);
+        uint32_t n = (uint32_t)shape.columns, per_row = mj_ref_scales_per_row(&check.scheme, n);
+        CHECK(shape.element_bytes == 1 && find(&check, MJ_ARG_OUTPUT_SCALES) && find(&check, MJ_ARG_INPUT_SCALES));
+        CHECK_INT(find(&check, MJ_ARG_OUTPUT_SCALES)->data == NULL, p == 3); /* written, or given */
+        uint64_t count = 0;
+        uint16_t *values = right_output(&check, &count);
+        uint8_t *codes = malloc(count);
+        float *scales = calloc(shape.rows * per_row + 1, sizeof *scales);
+        for (int off = 0; off < 2; off++) {
+            for (uint64_t i = 0; i < count && off; i++) {
+                values[i] = store(&check, load(&check, values[i]) * (i % 2 ? 1.003 : 0.997));
+            }
+            for (uint64_t row = 0; row < shape.rows; row++) {
+                scales[row * per_row] = per_row ? 0 : check.static_scale.values[0];
+                CHECK_STATUS(
+                    mj_ref_quantise_row(&check.scheme, n, values, row, codes + row * n, scales + row * per_row, &error),
+                    MJ_OK);
+            }
+            CHECK_STATUS(mj_check_codes(&check, codes, scales, &error), MJ_OK);
+        }
+        for (uint64_t i = 0; i < count; i += count / 16 + 1) {
+            uint8_t kept = codes[i];
+            codes[i] = (uint8_t)(kept ^ ((kept & 0x7f) > 0x40 ? 0x80 : 0x70)); /* its sign, or far larger */
+            CHECK_STATUS(mj_check_codes(&check, codes, scales, &error), MJ_ERR_WRONG_RESULT);
+            CHECK_CONTAINS(error.text, "gemm1_quantise");
+            codes[i] = 0xff; /* never written */
+            CHECK_STATUS(mj_check_codes(&check, codes, scales, NULL), MJ_ERR_WRONG_RESULT);
+            codes[i] = kept;
+        }
+        for (uint64_t i = 0; i < shape.rows * per_row; i += shape.rows * per_row / 8 + 1) {
+            scales[i] *= 1.2f;
+            CHECK_STATUS(mj_check_codes(&check, codes, scales, NULL), MJ_ERR_WRONG_RESULT);
+            scales[i] /= 1.2f;
+        }
+        free(values);
+        free(codes);
+        free(scales);
         mj_check_close(&check);
     }
 }
@@ -380,6 +430,7 @@ int main(int argc, char **argv)
     CHECK_BEGIN(argc, argv);
     RUN(right_outputs_pass_wrong_elements_do_not);
     RUN(values_are_those_of_the_reference);
+    RUN(codes_of_a_gemm_are_those_of_its_values);
     RUN(codes_are_compared_exactly);
     RUN(large_outputs_are_sampled_and_compared_whole);
     RUN(a_missing_step_is_found);

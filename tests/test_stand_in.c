@@ -57,6 +57,55 @@ TEST(a_row_prefers_what_is_faster_and_verified)
     fake_close(&w);
 }
 
+/* An op that stands in for one that stands in for others, and for one more. */
+TEST(stand_ins_form_a_chain)
+{
+    static const struct {
+        mj_op op, replaces[4];
+    } rows[] = {{MJ_OP_GEMM1_ACT, {MJ_OP_GEMM1, MJ_OP_ACTIVATION, MJ_OP_COUNT, MJ_OP_COUNT}},
+                {MJ_OP_GEMM1_QUANTISE, {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_ACTIVATION, MJ_OP_QUANTISE2}}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (int op = 0; op < MJ_OP_COUNT; op++) {
+            bool listed = false;
+            for (int j = 0; j < 4; j++) {
+                listed = listed || rows[i].replaces[j] == (mj_op)op;
+            }
+            CHECK_INT(mj_op_replaces(rows[i].op, (mj_op)op), listed);
+        }
+        CHECK_INT(mj_op_stands_for(rows[i].op), MJ_OP_GEMM1);
+    }
+    CHECK(!mj_op_replaces(MJ_OP_GEMM1, MJ_OP_GEMM1) && mj_op_part(MJ_OP_GEMM1, 0) == MJ_OP_COUNT);
+    CHECK(mj_op_part(MJ_OP_GEMM1_QUANTISE, 0) == MJ_OP_GEMM1_ACT &&
+          mj_op_part(MJ_OP_GEMM1_QUANTISE, 1) == MJ_OP_QUANTISE2);
+    CHECK(mj_op_part(MJ_OP_GEMM1_ACT, 1) == MJ_OP_ACTIVATION && mj_op_part(MJ_OP_GEMM1_ACT, 2) == MJ_OP_COUNT);
+}
+
+TEST(a_chain_is_weighed_against_its_faster_part)
+{
+    fake_world w;
+    mj_store_file file;
+    double instead = 0;
+    CHECK(fake_open(&w)); /* gemm1 takes 26 us */
+    fake_tuned tuned = {.row_count = 1, .rows = {{.tokens = 1, .tile = 16, .activation_us = 5, .fused_us = 33}}};
+    fake_fill(&w, &tuned, &file);
+    mj_store_row *row = &file.rows[0];
+    row->gemm1_quantise = fake_choice(&w, MJ_OP_GEMM1_QUANTISE, "wgmma", 64, false);
+    row->quantise2 = fake_choice(&w, MJ_OP_QUANTISE2, "simple", 0, false);
+    row->quantise2.time_us_median = 4;
+    row->gemm1_quantise.time_us_median = 34.5;
+    CHECK(mj_store_row_prefers(row, MJ_OP_GEMM1_QUANTISE, &instead) && instead == 35); /* gemm1 and activation: 31 */
+    row->gemm1_act.time_us_median = 30;
+    CHECK(!mj_store_row_prefers(row, MJ_OP_GEMM1_QUANTISE, &instead) && instead == 34);
+    row->gemm1_act.verified = false; /* then a plan does without it */
+    CHECK(mj_store_row_prefers(row, MJ_OP_GEMM1_QUANTISE, &instead) && instead == 35);
+    row->gemm1_act.present = false;
+    CHECK(mj_store_row_prefers(row, MJ_OP_GEMM1_QUANTISE, &instead) && instead == 35);
+    row->quantise2.present = false;
+    CHECK(!mj_store_row_prefers(row, MJ_OP_GEMM1_QUANTISE, &instead) && instead == 31);
+    mj_store_file_free(&file);
+    fake_close(&w);
+}
+
 TEST(a_stand_in_runs_where_the_store_says_that_it_is_faster)
 {
     fake_world w;
@@ -191,6 +240,8 @@ int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
     RUN(a_row_prefers_what_is_faster_and_verified);
+    RUN(stand_ins_form_a_chain);
+    RUN(a_chain_is_weighed_against_its_faster_part);
     RUN(a_stand_in_runs_where_the_store_says_that_it_is_faster);
     RUN(one_op_of_the_layer_at_a_time);
     RUN(a_stand_in_that_cannot_be_had_is_done_without);

@@ -359,7 +359,7 @@ TEST(gemm1_act_is_tuned_beside_gemm1)
     CHECK_INT(result.row_count, 2);
     CHECK_INT(result.rows[1].op, MJ_OP_GEMM1_ACT);
     CHECK(result.rows[1].verified && result.rows[1].failed == 1 && w.poisoned_ok == 0);
-    CHECK(result.rows[1].activation.time_us_median > 0 && result.rows[0].activation.time_us_median == 0);
+    CHECK(result.rows[1].replaced.time_us_median > 0 && result.rows[0].replaced.time_us_median == 0);
     check_fused_store(&result);
     mj_tune_result_free(&result);
     o.accept = NULL;
@@ -369,7 +369,7 @@ TEST(gemm1_act_is_tuned_beside_gemm1)
     CHECK_INT(forecast.rows, 1);
     o.family = NULL;
     CHECK_STATUS(mj_bench(context, &tiny, &o, &result, &error), MJ_OK);
-    CHECK(result.rows[1].origin == MJ_ORIGIN_STORE && result.rows[1].activation.time_us_median > 0);
+    CHECK(result.rows[1].origin == MJ_ORIGIN_STORE && result.rows[1].replaced.time_us_median > 0);
     mj_tune_result_free(&result);
     CHECK(no_child_left());
 }

@@ -125,6 +125,34 @@ static const mutant_base bases[] = {
      MJ_OP_GEMM1_ACT,
      "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
+    {"codes_blocks_two_consumers", "E=5,topk=2,H=272,N=256,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
+     MJ_OP_GEMM1_QUANTISE,
+     "tile_m=40,tile_n=256,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"codes_blocks_part_of_a_group", "E=5,topk=2,H=144,N=544,scheme=fp8_w8a8_block,bias=1,act=swigluoai", "sm_90a",
+     "wgmma", MJ_OP_GEMM1_QUANTISE,
+     "tile_m=16,tile_n=256,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"codes_tensor_in_turns", "E=5,topk=2,H=144,N=120,scheme=fp8_w8a8,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE,
+     "tile_m=64,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=2,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"codes_blocks_not_gated", "E=5,topk=2,H=144,N=552,scheme=fp8_w8a8_block,bias=1,act=gelu,gated=0", "sm_90a",
+     "wgmma", MJ_OP_GEMM1_QUANTISE,
+     "tile_m=24,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=2"},
+    {"codes_blocks_rows_are_m", "E=5,topk=2,H=144,N=552,scheme=fp8_w8a8_block,bias=1,act=relu2,gated=0", "sm_90a",
+     "wgmma", MJ_OP_GEMM1_QUANTISE,
+     "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"codes_tensor", "E=5,topk=2,H=272,N=56,scheme=fp8_w8a8,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE,
+     "tile_m=24,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=2"},
+    {"codes_tensor_rows_are_m", "E=5,topk=2,H=144,N=232,scheme=fp8_w8a8", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE,
+     "tile_m=128,tile_n=256,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"codes_tensor_shared", "E=5,topk=2,H=1040,N=120,scheme=fp8_w8a8,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE,
+     "tile_m=64,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=1,schedule=3,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=2"},
     {"many_experts", "E=70,topk=2,H=72,N=36", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=8,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
      "blocks_per_sm=2"},

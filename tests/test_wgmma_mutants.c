@@ -15,6 +15,8 @@ typedef enum base_id {
     ACT_BLOCKS,
     COLUMNS,
     BLOCKS_IN_PAIRS,
+    CODES,
+    CODES_ROWS,
     BASE_COUNT
 } base_id;
 
@@ -57,6 +59,13 @@ static const mutant_base bases[BASE_COUNT] = {
                          MJ_OP_GEMM1,
                          "tile_m=64,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=1,schedule=1,"
                          "producers=4,cluster=1,group_m=1,blocks_per_sm=1"},
+    [CODES] = {"codes", "E=5,topk=2,H=144,N=224,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE,
+               "tile_m=24,tile_n=256,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,"
+               "cluster=1,group_m=1,blocks_per_sm=1"},
+    [CODES_ROWS] = {"codes_rows", "E=5,topk=2,H=144,N=120,scheme=fp8_w8a8,bias=1", "sm_90a", "wgmma",
+                    MJ_OP_GEMM1_QUANTISE,
+                    "tile_m=64,tile_n=256,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,"
+                    "cluster=1,group_m=1,blocks_per_sm=1"},
 };
 
 static const mutant mutants[] = {
@@ -151,6 +160,18 @@ static const mutant mutants[] = {
      "tile->step_first -= unit > 0;\n    return mj_tile_at(table, whole + tile->rest, tile);"},
     {"part_ends_a_unit_early", SHARED, 1, "stop < MJ_UNITS ?", "--stop < MJ_UNITS ?"},
     {"second_tile_begins_like_the_first", SHARED, 1, "nth > 0 ? tile->rest * MJ_UNITS : begin;", "begin;"},
+    {"rows_not_waited_for", CODES, 1, "    mj_tile_sync();\n    MJ_NO_UNROLL", "    MJ_NO_UNROLL"},
+    {"largest_of_half_the_lanes", CODES, 1, "mask = MJ_CODE_LANES / 2;", "mask = MJ_CODE_LANES / 4;"},
+    {"scales_of_one_group", CODES, 1, "column / MJ_CODE_GROUP] = scale;", "tile->column_tile * 0] = scale;"},
+    {"rows_that_do_not_exist_are_staged", CODES, 1, "(j + 8 < MJ_ROWS ? lane % 16 : lane % 8)", "lane % 16"},
+    {"half_warps_take_the_same_row", CODES, 1, "2 * warp + lane / MJ_CODE_LANES;", "2 * warp;"},
+    {"codes_clipped_too_far", CODES, 1, "column < MJ_OUT_N;\n    mj_vec16", "column <= MJ_OUT_N;\n    mj_vec16"},
+    {"codes_clipped_too_early", CODES_ROWS, 1, "column < MJ_OUT_N;\n    mj_vec16",
+     "column + 8 < MJ_OUT_N;\n    mj_vec16"},
+    {"other_experts_rows_written", CODES_ROWS, 1, "out_row < tile->row_end", "out_row <= tile->row_end"},
+    {"slab_not_waited_for", CODES_ROWS, 1, "mj_warp_sync();\n            for (mj_i32 i = lane", "for (mj_i32 i = lane"},
+    {"rows_of_another_warp", CODES_ROWS, 1, "mj_warp() % 4 * 16 + i;", "mj_warp() % 4 * 8 + i;"},
+    {"values_not_divided", CODES_ROWS, 1, "values[i] = values[i] / scale;", "values[i] = values[i] * scale;"},
     {"scales_of_the_first_steps", SHARED_ROWS, 1, "tile, first + (step <", "tile, (step <"},
 };
 

@@ -103,7 +103,7 @@ static const option_row rows[] = {
     {"gemm", {NULL}, KIND_GEMM, "1|2", AT(op), KERNEL | C(EMIT),
      "gate and up, or down (gen, why: default 1; emit: the one that --config is for)"},
     {"op", {NULL}, KIND_TEXT, "NAME", AT(op), KERNEL,
-     "any step of the layer: tables, gemm1, gemm1_act, activation, gemm2, combine"},
+     "any step of the layer: tables, gemm1, gemm1_act, gemm1_quantise, activation, gemm2, combine"},
     {"config", {"-c"}, KIND_TEXT, "NAME=VALUE,...", AT(config), KERNEL | C(EMIT) | C(BENCH) | C(VERIFY),
      "tile config; names left out keep the default's value\n"
      "(default: what the estimate would choose)"},

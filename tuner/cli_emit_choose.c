@@ -116,9 +116,10 @@ static mj_status plan_one(emit_job *job, emit_item *item, cli_compile_item *out,
     return status;
 }
 
-/* An op that stands in for others, where a plan would use it: by the times of the row that `other` is from, else by the estimate's.
- * false: it is left out, as beside a config that the user gave. */
-static bool plan_stand_in(const emit_job *job, const emit_item *other, emit_item *item, cli_compile_item *out)
+/* An op that stands in for others, where a plan would use it: by the times of the row that the GEMM among them, `other`, is from, else
+ * by the estimate's. false: it is left out, as beside a config that the user gave. */
+static bool plan_stand_in(const emit_job *job, const emit_item *other, mj_op other_op, emit_item *item,
+                          cli_compile_item *out)
 {
     if (other->row) {
         item->row = other->row;
@@ -141,8 +142,10 @@ static bool plan_stand_in(const emit_job *job, const emit_item *other, emit_item
     }
     snprintf(out->family, sizeof out->family, "%s", kernel.desc.space->family);
     out->config = kernel.config;
-    return kernel.estimate_us < other->estimate_us + mj_estimate_activation_us(
-                                                         kernel.desc.problem, &kernel.desc.arch->typical, item->tokens);
+    item->estimate_us = kernel.estimate_us;
+    return kernel.estimate_us < other->estimate_us + mj_estimate_replaced_us(kernel.desc.problem,
+                                                                             &kernel.desc.arch->typical, out->op,
+                                                                             other_op, item->tokens);
 }
 
 /* Ops with one kernel for all batch sizes. */
@@ -161,7 +164,7 @@ static uint32_t list_plain(const emit_job *job, mj_op plain[MJ_OP_COUNT])
 
 mj_status cli_emit_choose(emit_job *job, emit_item *items, cli_compile_item *kernels, uint32_t *count, mj_error *error)
 {
-    static const mj_op gemms[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM2};
+    static const mj_op gemms[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM1_QUANTISE, MJ_OP_GEMM2};
     mj_op plain[MJ_OP_COUNT];
     uint32_t plain_count = list_plain(job, plain);
     mj_status status = MJ_OK;
@@ -178,8 +181,8 @@ mj_status cli_emit_choose(emit_job *job, emit_item *items, cli_compile_item *ker
             if (mj_op_stands_for(gemms[g]) == MJ_OP_COUNT) {
                 status = plan_one(job, item, &kernels[*count], error);
                 (*count)++;
-            } else { /* behind the first of the others */
-                *count += plan_stand_in(job, item - 1, item, &kernels[*count]);
+            } else { /* behind the GEMM among the others, or what stands in for that */
+                *count += plan_stand_in(job, item - 1, kernels[*count - 1].op, item, &kernels[*count]);
             }
         }
     }

@@ -36,6 +36,8 @@ typedef struct mj_lab {
     uint64_t seed;
     mj_gemm_shape shape;
     uint32_t io_bytes, io_mode;
+    uint32_t output_bytes;      /* of a value: io_bytes, or those of a code */
+    uint32_t scales_per_row;    /* written beside codes; 0: none are written */
     mj_operands operands;       /* of one input row */
     uint64_t weights_all_bytes; /* codes, scales and zero points: one block */
     uint32_t weights_count;
@@ -49,7 +51,7 @@ typedef struct mj_case_set {
     float *topk_weights;
     void *device_offsets, *device_pairs, *device_ids, *device_topk_weights, *device_input;
     void *device_input_scales; /* null: the scheme has none */
-    void *device_sums;         /* null but while an activation is timed */
+    void *device_sums;         /* null but while an op behind gemm1 is timed */
     uint64_t rows;             /* of this rank */
     uint32_t active_count;     /* experts with rows */
 } mj_case_set;
@@ -61,11 +63,12 @@ typedef struct mj_case {
     uint64_t seed;
     uint32_t set_count;
     mj_case_set sets[MJ_SETS];
-    uint64_t output_rows; /* rows of the output array of set 0 */
-    mj_guarded output[2]; /* large enough for every set */
-    void *reference, *result;
-    uint32_t sums_count; /* sets that have sums */
-    bool own_weights;    /* each launch reads its own copy */
+    uint64_t output_rows;     /* rows of the output array of set 0 */
+    mj_guarded output[2];     /* large enough for every set */
+    mj_guarded scales[2];     /* of outputs that are codes: written with them, or the static one; else nothing */
+    void *reference, *result; /* reference: io_format values, also where the output is codes of such */
+    uint32_t sums_count;      /* sets that have sums */
+    bool own_weights;         /* each launch reads its own copy */
     uint32_t weights_used;
     double bytes, operations; /* per launch, mean over the sets */
     char note[160];
@@ -95,6 +98,9 @@ mj_status mj_lab_fill_operand(mj_lab *lab, const mj_operand *operand, void *to, 
 /* Codes, scales and zero points of the loaded GEMM into one block of weights_all_bytes. */
 mj_status mj_lab_fill_weights(mj_lab *lab, void *block, mj_error *error);
 
+/* Output `index` as no kernel may leave it: all ones, which is NaN in every format; a static scale is there. */
+mj_status mj_case_reset_output(mj_lab *lab, mj_case *prepared, int index, mj_error *error);
+
 mj_status mj_guarded_alloc(mj_lab *lab, uint64_t bytes, mj_guarded *out, mj_error *error);
 void mj_guarded_free(mj_lab *lab, mj_guarded *guarded);
 /* Fills the data with `byte_value` and writes both guards anew. */
@@ -114,8 +120,8 @@ mj_status mj_lab_workspace(mj_lab *lab, const mj_manifest *manifest, uint32_t to
 void mj_case_arguments(const mj_lab *lab, const mj_case *prepared, uint32_t set_index, void *output,
                        mj_arg_value values[MJ_ARG_COUNT]);
 
-/* gemm1's rows, random, as the input of an activation that is timed on a case of gemm1 or gemm1_act: own ones for each set, or
- * for as many as fit. MJ_ERR_DEVICE_MEMORY: for none. */
+/* gemm1's rows, random, as the input of an activation or a quantise2 that is timed on a case of gemm1_act or gemm1_quantise: own ones
+ * for each set, or for as many as fit. MJ_ERR_DEVICE_MEMORY: for none. */
 mj_status mj_case_make_sums(mj_lab *lab, mj_case *prepared, mj_error *error);
 void mj_case_free_sums(mj_lab *lab, mj_case *prepared);
 

@@ -128,7 +128,19 @@ static uint64_t input_bytes(const mj_lab *lab, uint32_t token_count)
 
 static uint64_t output_bytes(const mj_lab *lab, uint64_t rows)
 {
+    return rows * lab->shape.out_n * lab->output_bytes;
+}
+
+static uint64_t reference_bytes(const mj_lab *lab, uint64_t rows)
+{
     return rows * lab->shape.out_n * lab->io_bytes;
+}
+
+/* 0: the output is values. */
+static uint64_t scales_bytes(const mj_lab *lab, uint64_t rows)
+{
+    uint64_t scales = lab->scales_per_row ? rows * lab->scales_per_row : 1;
+    return mj_op_writes_codes(lab->op) ? scales * sizeof(float) : 0;
 }
 
 static mj_status set_host(const mj_lab *lab, uint32_t token_count, const char *routing, uint64_t seed, mj_case_set *set,
@@ -224,7 +236,8 @@ static uint64_t capacity_rows(const mj_lab *lab, uint32_t token_count)
 static uint32_t sets_that_fit(const mj_lab *lab, uint32_t token_count)
 {
     uint64_t rows = capacity_rows(lab, token_count);
-    uint64_t fixed = 3 * output_bytes(lab, rows) + result_bytes(rows) + 4 * (uint64_t)MJ_GUARD_BYTES;
+    uint64_t fixed = 2 * (output_bytes(lab, rows) + scales_bytes(lab, rows)) + reference_bytes(lab, rows) +
+                     result_bytes(rows) + 8 * (uint64_t)MJ_GUARD_BYTES;
     uint64_t left = lab->bytes_max > lab->bytes_used ? lab->bytes_max - lab->bytes_used : 0;
     uint64_t per_set = input_bytes(lab, token_count) + 3 * pair_total(lab, token_count) * sizeof(int32_t) + 65536;
     uint64_t count = left > fixed ? (left - fixed) / 4 * 3 / per_set : 0; /* a quarter stays for split-K */
@@ -274,12 +287,26 @@ static mj_status own_weights(mj_lab *lab, mj_case *prepared, mj_error *error)
 static mj_status run_reference(mj_lab *lab, mj_case *prepared, mj_error *error)
 {
     mj_arg_value values[MJ_ARG_COUNT];
-    mj_status status = mj_lab_set(lab, prepared->reference, 0xff, output_bytes(lab, prepared->output_rows), error);
+    mj_status status = mj_lab_set(lab, prepared->reference, 0xff, reference_bytes(lab, prepared->output_rows), error);
     mj_case_arguments(lab, prepared, 0, prepared->reference, values);
     if (status == MJ_OK) {
         status = mj_kernel_launch(lab->device, &lab->reference, values, prepared->token_count, lab->stream, error);
     }
     return status == MJ_OK ? mj_lab_sync(lab, error) : status;
+}
+
+mj_status mj_case_reset_output(mj_lab *lab, mj_case *prepared, int index, mj_error *error)
+{
+    const float static_scale =
+        0x1p-5f; /* codes of activated values near 1 use most of their range, and some saturate */
+    mj_status status = mj_guarded_reset(lab, &prepared->output[index], 0xff, error);
+    if (status == MJ_OK) {
+        status = mj_guarded_reset(lab, &prepared->scales[index], 0xff, error);
+    }
+    if (status == MJ_OK && prepared->scales[index].data && !lab->scales_per_row) {
+        status = mj_lab_upload(lab, prepared->scales[index].data, &static_scale, sizeof static_scale, error);
+    }
+    return status;
 }
 
 static mj_status alloc_outputs(mj_lab *lab, mj_case *prepared, mj_error *error)
@@ -293,9 +320,16 @@ static mj_status alloc_outputs(mj_lab *lab, mj_case *prepared, mj_error *error)
         if (status == MJ_OK) { /* the guard starts right behind the last row that set 0 may write */
             prepared->output[i].bytes = output_bytes(lab, prepared->output_rows);
         }
+        if (status == MJ_OK && scales_bytes(lab, rows)) {
+            status = mj_guarded_alloc(lab, scales_bytes(lab, rows), &prepared->scales[i], error);
+            prepared->scales[i].bytes = status == MJ_OK ? scales_bytes(lab, prepared->output_rows) : 0;
+        }
+        if (status == MJ_OK) {
+            status = mj_case_reset_output(lab, prepared, i, error);
+        }
     }
     if (status == MJ_OK) {
-        status = mj_lab_alloc(lab, output_bytes(lab, rows), &prepared->reference, error);
+        status = mj_lab_alloc(lab, reference_bytes(lab, rows), &prepared->reference, error);
     }
     return status == MJ_OK ? mj_lab_alloc(lab, result_bytes(rows), &prepared->result, error) : status;
 }
@@ -352,8 +386,9 @@ void mj_case_free(mj_lab *lab, mj_case *prepared)
     }
     for (int i = 0; i < 2; i++) {
         mj_guarded_free(lab, &prepared->output[i]);
+        mj_guarded_free(lab, &prepared->scales[i]);
     }
-    mj_lab_free(lab, prepared->reference, output_bytes(lab, rows));
+    mj_lab_free(lab, prepared->reference, reference_bytes(lab, rows));
     mj_lab_free(lab, prepared->result, result_bytes(rows));
     *prepared = (mj_case){0};
 }
@@ -408,6 +443,7 @@ void mj_case_arguments(const mj_lab *lab, const mj_case *prepared, uint32_t set_
         {MJ_ARG_WEIGHT_SCALES, operands->weight_scales.bytes ? weights + operands->scales_offset : NULL},
         {MJ_ARG_WEIGHT_ZEROS, operands->weight_zeros.bytes ? weights + operands->zeros_offset : NULL},
         {MJ_ARG_INPUT_SCALES, set->device_input_scales},
+        {MJ_ARG_OUTPUT_SCALES, prepared->scales[output == prepared->output[1].data].data},
         {MJ_ARG_BIAS, lab->bias},
         {MJ_ARG_OUTPUT, output},
         {MJ_ARG_EXPERT_OFFSETS, set->device_offsets},

@@ -53,6 +53,7 @@ static mj_status capture(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel 
         if (prepared->sums_count > 0) {
             const mj_case_set *set = &prepared->sets[i % prepared->sums_count];
             values[MJ_ARG_INPUT].pointer = (uint64_t)(uintptr_t)set->device_sums;
+            values[MJ_ARG_INPUT_SCALES] = values[MJ_ARG_OUTPUT_SCALES]; /* of a quantise2: of what it writes */
         }
         status = mj_kernel_launch(lab->device, kernel, values, prepared->token_count, lab->stream, error);
     }
@@ -116,7 +117,7 @@ mj_status mj_measure(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *ker
     void *graph = NULL;
     *out = (mj_timing){0};
     mj_status status = mj_lab_workspace(lab, &kernel->manifest, prepared->token_count, error);
-    if (status == MJ_OK && kernel->manifest.op == MJ_OP_ACTIVATION) {
+    if (status == MJ_OK && !mj_op_is_gemm(kernel->manifest.op)) {
         status = mj_case_make_sums(lab, prepared, error);
     }
     if (status == MJ_OK) {

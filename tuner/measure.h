@@ -3,7 +3,7 @@
  * A graph of one launch per set (10: each its own routing and activations, and its own weights where the active ones would
  * stay in the last-level cache), random data, counters zero before; warm-up; then replays, each timed with events. A sample
  * is a replay's time divided by its launches. Where one launch takes long (a CPU), the graph holds fewer of them. An
- * activation reads random sums, own ones in each set. */
+ * activation or quantise2 reads random sums, own ones in each set. */
 #ifndef MOEJIT_MEASURE_H
 #define MOEJIT_MEASURE_H
 

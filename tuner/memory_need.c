@@ -21,6 +21,19 @@ static bool add_guarded(uint64_t *sum, uint64_t rows, uint64_t n, uint64_t eleme
            mj_add_u64(bytes / 256 * 256, 2 * MJ_GUARD_BYTES, &bytes) && mj_add_u64(*sum, bytes, sum);
 }
 
+/* Two of them, with their scales if they are codes. */
+static bool add_outputs(const mj_scheme *scheme, mj_op op, uint64_t pairs, uint32_t columns, uint64_t io_bytes,
+                        uint64_t *sum)
+{
+    bool codes = mj_op_writes_codes(op), fits = true;
+    uint32_t per_row = mj_ref_scales_per_row(scheme, columns);
+    for (int i = 0; i < 2; i++) {
+        fits = fits && add_guarded(sum, pairs, columns, codes ? mj_ref_format_bytes(scheme->input_format) : io_bytes) &&
+               (!codes || add_guarded(sum, per_row ? pairs : 1, per_row ? per_row : 1, sizeof(float)));
+    }
+    return fits;
+}
+
 /* One set of routing and activations, two guarded outputs, the reference's, and the comparison's result. */
 static bool add_case(const mj_problem *problem, const mj_scheme *scheme, mj_op op, uint64_t io_bytes,
                      uint64_t token_count, uint64_t *sum)
@@ -35,8 +48,8 @@ static bool add_case(const mj_problem *problem, const mj_scheme *scheme, mj_op o
     return add(sum, pairs, 3 * sizeof(int32_t), 1) && add(sum, problem->expert_count + 1ull, sizeof(int32_t), 1) &&
            add(sum, operands.input.bytes, 1, 1) &&
            (operands.input_scales.bytes == 0 || add(sum, operands.input_scales.bytes, 1, 1)) &&
-           add_guarded(sum, pairs, shape.out_n, io_bytes) && add_guarded(sum, pairs, shape.out_n, io_bytes) &&
-           add(sum, pairs, shape.out_n, io_bytes) && add(sum, pairs, 4 * sizeof(float), 1);
+           add_outputs(scheme, op, pairs, shape.out_n, io_bytes, sum) && add(sum, pairs, shape.out_n, io_bytes) &&
+           add(sum, pairs, 4 * sizeof(float), 1);
 }
 
 static mj_status io_format(const mj_scheme *scheme, uint64_t *io_bytes, mj_error *error)

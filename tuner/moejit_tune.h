@@ -67,7 +67,8 @@ typedef struct mj_candidate_result {
     double compile_seconds;
 } mj_candidate_result;
 
-typedef struct mj_tune_row { /* a finished row: the choice for one op (gemm1, gemm1_act, gemm2), M and routing */
+typedef struct
+    mj_tune_row { /* a finished row: the choice for one op (gemm1, gemm1_act, gemm1_quantise, gemm2), M and routing */
     mj_op op;
     uint32_t token_count;
     char routing[MJ_NAME_MAX];
@@ -79,8 +80,9 @@ typedef struct mj_tune_row { /* a finished row: the choice for one op (gemm1, ge
     double
         row_error; /* largest ||got - ref|| / ||ref|| of one row when its output was compared; < 0: not in this call */
     mj_candidate_result against; /* of options->against, timed in the same rounds; family empty: none */
-    /* gemm1_act: the activation that it makes needless, timed alone in the same way; time 0: it was not timed. */
-    mj_candidate_result activation;
+    /* An op that stands in for others: the last of these (gemm1_act: activation, gemm1_quantise: quantise2), timed alone in the same way;
+     * time 0: it was not timed. */
+    mj_candidate_result replaced;
     uint32_t tried, refused, failed, dropped;
     uint32_t failed_by_reason[MJ_REASON_COUNT];
     bool from_store;  /* skipped: already tuned with this identity */
@@ -111,8 +113,8 @@ typedef struct mj_tune_options {
     uint64_t device_bytes_max;   /* 0: nine tenths of what is free */
     uint64_t host_bytes_max;     /* 0: 2 GiB, per helper */
     bool force;                  /* measure again what the store already holds */
-    bool gemm1_only, gemm2_only; /* gemm1 includes gemm1_act */
-    bool no_stand_ins;           /* only the layer's plain ops: no gemm1_act */
+    bool gemm1_only, gemm2_only; /* gemm1 includes what stands in for it */
+    bool no_stand_ins;           /* only the layer's plain ops: no gemm1_act, no gemm1_quantise */
     const char *family;          /* only this family; NULL: all */
     /* Bench: a family whose choice by the estimate is timed beside each row's own; NULL: none. Where the row's own config is that
      * choice, it stands against itself. */

@@ -101,7 +101,7 @@ static void print_tail(FILE *out, const mj_tune_result *result)
 }
 
 /* ---- Lines ---- */
-static const mj_op columns[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM2};
+static const mj_op columns[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM1_QUANTISE, MJ_OP_GEMM2};
 #define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
 
 typedef struct gemm_cell { /* the GEMMs of one batch size and routing, by column; each may be NULL */
@@ -272,16 +272,55 @@ static void print_reasons(FILE *out, const cell_sum *sum)
     fprintf(out, "%s\n", before[0] == ',' ? ")" : "");
 }
 
-/* The comparison that a plan makes. */
-static void print_stand_in(FILE *out, const gemm_cell *cell)
+static const mj_tune_row *row_of(const gemm_cell *cell, mj_op op)
 {
-    const mj_tune_row *alone = cell->rows[0], *row = cell->rows[1];
-    double us = row ? row->best.time_us_median : 0, activation_us = row ? row->activation.time_us_median : 0;
-    if (us > 0 && activation_us > 0 && alone && alone->best.time_us_median > 0) {
-        double instead_us = alone->best.time_us_median + activation_us;
-        fprintf(out, "       %s %.2f us, %s %.2f + activation %.2f = %.2f us: %s\n", mj_op_name(row->op), us,
-                mj_op_name(alone->op), alone->best.time_us_median, activation_us, instead_us,
-                us < instead_us ? "the faster" : "not the faster");
+    const mj_tune_row *found = NULL;
+    for (size_t i = 0; i < COLUMN_COUNT; i++) {
+        found = columns[i] == op ? cell->rows[i] : found;
+    }
+    return found;
+}
+
+typedef struct sum_text {
+    double us; /* 0: not all of it was timed */
+    char text[160];
+} sum_text;
+
+/* What an op stands in for, as a plan adds it up: of a part that stands in for others itself, the faster way. */
+static sum_text instead_of(const gemm_cell *cell, mj_op op)
+{
+    mj_op first = mj_op_part(op, 0);
+    const mj_tune_row *row = row_of(cell, op), *part = row_of(cell, first);
+    double part_us = part ? part->best.time_us_median : 0, last_us = row ? row->replaced.time_us_median : 0;
+    sum_text sum = {0};
+    if (mj_op_stands_for(first) != MJ_OP_COUNT) {
+        sum = instead_of(cell, first);
+    }
+    if (part_us > 0 && (sum.us <= 0 || part_us < sum.us)) {
+        sum.us = part_us;
+        snprintf(sum.text, sizeof sum.text, "%s %.2f", mj_op_name(first), part_us);
+    }
+    if (sum.us > 0 && last_us > 0) {
+        size_t used = strlen(sum.text);
+        snprintf(sum.text + used, sizeof sum.text - used, " + %s %.2f", mj_op_name(row->replaced.op), last_us);
+    }
+    sum.us = last_us > 0 && sum.us > 0 ? sum.us + last_us : 0;
+    return sum;
+}
+
+/* The comparisons that a plan makes. */
+static void print_stand_ins(FILE *out, const gemm_cell *cell)
+{
+    for (size_t i = 0; i < COLUMN_COUNT; i++) {
+        const mj_tune_row *row = cell->rows[i];
+        double us = row ? row->best.time_us_median : 0;
+        if (us > 0 && mj_op_stands_for(row->op) != MJ_OP_COUNT) {
+            sum_text sum = instead_of(cell, row->op);
+            if (sum.us > 0) {
+                fprintf(out, "       %s %.2f us, %s = %.2f us: %s\n", mj_op_name(row->op), us, sum.text, sum.us,
+                        us < sum.us ? "the faster" : "not the faster");
+            }
+        }
     }
 }
 
@@ -319,7 +358,7 @@ static void print_cell(FILE *out, const mj_tune_result *result, const gemm_cell 
             print_config(out, cell->rows[i]);
         }
     }
-    print_stand_in(out, cell);
+    print_stand_ins(out, cell);
 }
 
 void report_print(FILE *out, const report_subject *subject, const mj_tune_result *result)
@@ -426,9 +465,12 @@ mj_json *report_row_json(const mj_tune_row *row)
     if (row->against.family[0]) {
         add_against(out, row);
     }
-    if (row->activation.time_us_median > 0) {
-        mj_json_add_number(out, "activation_us_median", row->activation.time_us_median);
-        mj_json_add_number(out, "activation_us_spread", row->activation.time_us_spread);
+    if (row->replaced.time_us_median > 0) {
+        char key[64];
+        snprintf(key, sizeof key, "%s_us_median", mj_op_name(row->replaced.op));
+        mj_json_add_number(out, key, row->replaced.time_us_median);
+        snprintf(key, sizeof key, "%s_us_spread", mj_op_name(row->replaced.op));
+        mj_json_add_number(out, key, row->replaced.time_us_spread);
     }
     mj_json_add_number(out, "gbps", us > 0 ? row->bytes / us * 1e-3 : 0);
     mj_json_add_number(out, "roofline", us > 0 ? row->floor_us / us : 0);

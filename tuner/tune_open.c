@@ -256,7 +256,7 @@ static mj_status queue_layer(mj_session *s, mj_error *error)
         const mj_space *space = layer_space(s, ops[i]);
         mj_layer_kernel *kernel = &s->layer[i];
         /* A tune stores them all; else only what a stand-in is compared with is looked at. */
-        bool wanted = s->mode == MJ_SESSION_TUNE || (ops[i] == MJ_OP_ACTIVATION && mj_session_has_stand_in(s));
+        bool wanted = s->mode == MJ_SESSION_TUNE || mj_session_times_replaced(s, ops[i]);
         *kernel = (mj_layer_kernel){.op = ops[i], .wanted = space != NULL && wanted};
         if (!kernel->wanted) {
             continue;

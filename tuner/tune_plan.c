@@ -5,6 +5,7 @@
 
 #include "poison.h"
 #include "routing.h"
+#include "scheme_words.h"
 #include "tune_session.h"
 
 #define QUICK_COUNT_GPU 20
@@ -25,7 +26,8 @@ static bool is_reference(const char *family)
 /* An op that stands in for others is looked at where a family made for speed has it. */
 static bool has_fast_family(const mj_session *s, mj_op op)
 {
-    const mj_space *space = mj_session_space(s, op);
+    bool served = !mj_op_writes_codes(op) || mj_scheme_quantises(s->scheme);
+    const mj_space *space = served ? mj_session_space(s, op) : NULL;
     return space && !is_reference(space->family) && (!s->options.family || !is_reference(s->options.family));
 }
 
@@ -42,10 +44,10 @@ static void choose_ops(mj_session *s)
     }
 }
 
-bool mj_session_has_stand_in(const mj_session *s)
+bool mj_session_times_replaced(const mj_session *s, mj_op op)
 {
     for (uint32_t i = 0; i < s->row_count; i++) {
-        if (mj_op_stands_for(s->rows[i].result.op) != MJ_OP_COUNT && !s->rows[i].absent) {
+        if (mj_op_part(s->rows[i].result.op, 1) == op && !s->rows[i].absent) {
             return true;
         }
     }

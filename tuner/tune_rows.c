@@ -392,11 +392,13 @@ static mj_status run_single(mj_session *s, mj_row *row, uint32_t *winner, mj_err
     return status;
 }
 
-/* What a row of gemm1_act is weighed against, beside gemm1: on the data that is prepared for it. A failure costs the figure only. */
-static mj_status time_activation(mj_session *s, mj_row *row, mj_error *error)
+/* What an op that stands in for others is weighed against, beside the GEMM: on the data that is prepared for it. A failure costs the
+ * figure only. */
+static mj_status time_replaced(mj_session *s, mj_row *row, mj_error *error)
 {
-    const mj_layer_kernel *kernel = mj_session_layer_kernel(s, MJ_OP_ACTIVATION);
-    mj_candidate_result *out = &row->result.activation;
+    mj_op op = mj_op_part(row->result.op, 1);
+    const mj_layer_kernel *kernel = mj_session_layer_kernel(s, op);
+    mj_candidate_result *out = &row->result.replaced;
     mj_contestant c = {0};
     if (!kernel || !kernel->verified) {
         return MJ_OK;
@@ -409,7 +411,7 @@ static mj_status time_activation(mj_session *s, mj_row *row, mj_error *error)
     }
     if (status == MJ_OK && samples->count > 0) {
         mj_samples_summary(samples->us, samples->count, &out->time_us_median, &out->time_us_spread);
-        out->op = MJ_OP_ACTIVATION;
+        out->op = op;
         out->token_count = row->result.token_count;
         out->sample_count = samples->count;
         out->launches = c.launches;
@@ -433,7 +435,7 @@ mj_status mj_session_row(mj_session *s, mj_row *row, mj_error *error)
         status = run_single(s, row, &winner, error);
     }
     if (status == MJ_OK && s->mode != MJ_SESSION_VERIFY && mj_op_stands_for(row->result.op) != MJ_OP_COUNT) {
-        status = time_activation(s, row, error);
+        status = time_replaced(s, row, error);
     }
     count_reasons(row);
     if (status != MJ_OK) {

@@ -149,16 +149,17 @@ static void count_failed(const char *text, uint32_t counts[MJ_REASON_COUNT])
     }
 }
 
-/* The activation beside a stored gemm1_act. */
-static void activation_from_store(const mj_session *s, mj_tune_row *row)
+/* What a stored gemm1_act or gemm1_quantise was weighed against. */
+static void replaced_from_store(const mj_session *s, mj_tune_row *row)
 {
-    for (uint32_t i = 0; i < s->store.row_count && mj_op_stands_for(row->op) != MJ_OP_COUNT; i++) {
-        const mj_store_row *stored = &s->store.rows[i];
-        const mj_choice *choice = &stored->activation;
+    mj_op op = mj_op_part(row->op, 1);
+    for (uint32_t i = 0; i < s->store.row_count && op != MJ_OP_COUNT; i++) {
+        mj_store_row *stored = &s->store.rows[i];
+        const mj_choice *choice = mj_store_row_choice(stored, op);
         if (stored->token_count == row->token_count && strcmp(stored->routing, row->routing) == 0 && choice->present) {
-            row->activation.op = MJ_OP_ACTIVATION;
-            row->activation.time_us_median = choice->time_us_median;
-            row->activation.time_us_spread = choice->time_us_spread;
+            row->replaced.op = op;
+            row->replaced.time_us_median = choice->time_us_median;
+            row->replaced.time_us_spread = choice->time_us_spread;
         }
     }
 }
@@ -192,7 +193,7 @@ bool mj_session_from_store(const mj_session *s, mj_row *row)
     r->tried = choice->tried;
     r->refused = choice->refused;
     r->failed = choice->failed;
-    activation_from_store(s, r);
+    replaced_from_store(s, r);
     r->from_store = r->verified = true;
     r->origin = MJ_ORIGIN_STORE;
     return true;
@@ -261,13 +262,13 @@ static mj_status fill_layer_choice(const mj_session *s, const mj_layer_kernel *k
     return status;
 }
 
-static mj_status fill_activation(const mj_session *s, const mj_tune_row *row, mj_choice *out, mj_error *error)
+static mj_status fill_replaced(const mj_session *s, const mj_tune_row *row, mj_choice *out, mj_error *error)
 {
-    mj_choice choice = {.time_us_median = row->activation.time_us_median,
-                        .time_us_spread = row->activation.time_us_spread,
-                        .sample_count = row->activation.sample_count,
-                        .launches = row->activation.launches};
-    const mj_layer_kernel *kernel = mj_session_layer_kernel(s, MJ_OP_ACTIVATION);
+    mj_choice choice = {.time_us_median = row->replaced.time_us_median,
+                        .time_us_spread = row->replaced.time_us_spread,
+                        .sample_count = row->replaced.sample_count,
+                        .launches = row->replaced.launches};
+    const mj_layer_kernel *kernel = mj_session_layer_kernel(s, row->replaced.op);
     mj_status status = fill_layer_choice(s, kernel, &choice, error);
     if (status == MJ_OK) {
         *out = choice;
@@ -348,8 +349,8 @@ void mj_session_save(mj_session *s, mj_row *row, const mj_job *job)
             status = fill_layer_choice(s, kernel, &file.ops[kernel->op], &error);
         }
     }
-    if (status == MJ_OK && row->result.activation.time_us_median > 0) {
-        status = fill_activation(s, &row->result, &stored->activation, &error);
+    if (status == MJ_OK && row->result.replaced.time_us_median > 0) {
+        status = fill_replaced(s, &row->result, mj_store_row_choice(stored, row->result.replaced.op), &error);
     }
     file.memory_gbps = s->memory_gbps;
     file.matrix_tflops = s->matrix_tflops;

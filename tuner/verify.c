@@ -56,33 +56,34 @@ mj_tolerance mj_lab_tolerance(const mj_lab *lab)
 }
 
 /* ---- One run ---- */
-static mj_status launch(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *kernel, mj_guarded *output,
+static mj_status launch(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *kernel, int output_index,
                         mj_error *error)
 {
     mj_status status = mj_lab_workspace(lab, &kernel->manifest, prepared->token_count, error);
     if (status == MJ_OK) {
-        status = mj_guarded_reset(lab, output, 0xff, error); /* all ones is NaN in every format */
+        status = mj_case_reset_output(lab, prepared, output_index, error);
     }
     if (status != MJ_OK) {
         return status;
     }
     mj_arg_value values[MJ_ARG_COUNT];
-    mj_case_arguments(lab, prepared, 0, output->data, values);
+    mj_case_arguments(lab, prepared, 0, prepared->output[output_index].data, values);
     status = mj_kernel_launch(lab->device, kernel, values, prepared->token_count, lab->stream, error);
     return status == MJ_OK ? mj_lab_sync(lab, error) : status;
 }
 
-static mj_status check_guards(mj_lab *lab, const mj_guarded *output, mj_finding *out, mj_error *error)
+static mj_status check_guards(mj_lab *lab, const mj_case *prepared, int output_index, mj_finding *out, mj_error *error)
 {
     struct {
         const char *name;
         const mj_guarded *buffer;
     } buffers[] = {
-        {"output", output},
+        {"output", &prepared->output[output_index]},
+        {"output_scales", &prepared->scales[output_index]},
         {"partials", &lab->partials},
         {"counters", &lab->counters},
     };
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) {
         bool intact = true;
         int64_t offset = 0;
         mj_status status = mj_guarded_check(lab, buffers[i].buffer, &intact, &offset, error);
@@ -152,16 +153,21 @@ done:
 }
 
 /* ---- Comparison ---- */
-static mj_status compare_rows(mj_lab *lab, const mj_case *prepared, const void *got, const void *want, float *result,
-                              mj_error *error)
+enum { COMPARE_CODES = 2 }; /* a bit of its mode */
+
+/* `scales`: null where `got` is values. */
+static mj_status compare_rows(mj_lab *lab, const mj_case *prepared, const void *got, const void *scales,
+                              const void *want, float *result, mj_error *error)
 {
     mj_arg_value values[MJ_ARG_COUNT] = {0};
     values[MJ_ARG_OUTPUT].pointer = (uint64_t)(uintptr_t)got;
+    values[MJ_ARG_OUTPUT_SCALES].pointer = (uint64_t)(uintptr_t)scales;
+    values[MJ_ARG_ELEMENT_COUNT].i64 = lab->scales_per_row ? lab->scheme->input_group_k : 0;
     values[MJ_ARG_REFERENCE].pointer = (uint64_t)(uintptr_t)want;
     values[MJ_ARG_RESULT].pointer = (uint64_t)(uintptr_t)prepared->result;
     values[MJ_ARG_ROW_COUNT].i32 = (int32_t)prepared->output_rows;
     values[MJ_ARG_COLUMN_COUNT].i32 = (int32_t)lab->shape.out_n;
-    values[MJ_ARG_MODE].i32 = (int32_t)lab->io_mode;
+    values[MJ_ARG_MODE].i32 = (int32_t)lab->io_mode + (scales ? COMPARE_CODES : 0);
     uint64_t bytes = prepared->output_rows * 4 * sizeof(float);
     mj_status status = mj_lab_set(lab, prepared->result, 0xff, bytes, error);
     if (status == MJ_OK) {
@@ -176,6 +182,30 @@ static bool row_counts(const mj_lab *lab, const mj_case *prepared, uint64_t row)
     return id >= 0 && id < (int32_t)lab->problem.expert_count;
 }
 
+/* Codes of a row as the values that `want` is to be compared with. */
+static mj_status read_codes(mj_lab *lab, const mj_case *prepared, int output_index, uint64_t row, const double *want,
+                            double *out, mj_error *error)
+{
+    uint32_t n = lab->shape.out_n, per_row = lab->scales_per_row;
+    uint64_t scales_bytes = (per_row ? per_row : 1) * sizeof(float);
+    uint8_t *codes = malloc(n);
+    float *scales = malloc(scales_bytes);
+    mj_status status = codes && scales ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "a row of codes");
+    if (status == MJ_OK) {
+        status = mj_lab_download(lab, codes, prepared->output[output_index].data + row * n, n, error);
+    }
+    if (status == MJ_OK) {
+        const char *from = prepared->scales[output_index].data;
+        status = mj_lab_download(lab, scales, from + (per_row ? row * scales_bytes : 0), scales_bytes, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_ref_values_of_codes(lab->scheme, n, codes, scales, want, out, error);
+    }
+    free(codes);
+    free(scales);
+    return status;
+}
+
 static mj_status read_row(mj_lab *lab, const void *data, uint64_t row, void *scratch, double *out, mj_error *error)
 {
     uint64_t row_bytes = (uint64_t)lab->shape.out_n * lab->io_bytes;
@@ -187,17 +217,19 @@ static mj_status read_row(mj_lab *lab, const void *data, uint64_t row, void *scr
 }
 
 /* Reads a row back and applies the tolerance. `force`: the device's sums already condemned it. */
-static mj_status judge_row(mj_lab *lab, const void *got, const void *want, uint64_t row, bool force, mj_finding *out,
-                           mj_error *error)
+static mj_status judge_row(mj_lab *lab, const mj_case *prepared, int output_index, uint64_t row, bool force,
+                           mj_finding *out, mj_error *error)
 {
     uint32_t n = lab->shape.out_n;
     double *rows = malloc(3 * (size_t)n * sizeof(double));
     if (!rows) {
         return mj_fail(error, MJ_ERR_MEMORY, "two rows of %u", n);
     }
-    mj_status status = read_row(lab, got, row, rows + 2 * (size_t)n, rows, error);
+    mj_status status = read_row(lab, prepared->reference, row, rows + 2 * (size_t)n, rows + n, error);
     if (status == MJ_OK) {
-        status = read_row(lab, want, row, rows + 2 * (size_t)n, rows + n, error);
+        status = mj_op_writes_codes(lab->op)
+                     ? read_codes(lab, prepared, output_index, row, rows + n, rows, error)
+                     : read_row(lab, prepared->output[output_index].data, row, rows + 2 * (size_t)n, rows, error);
     }
     if (status == MJ_OK) {
         mj_tolerance tolerance = mj_lab_tolerance(lab);
@@ -213,7 +245,7 @@ static mj_status judge_row(mj_lab *lab, const void *got, const void *want, uint6
     return status;
 }
 
-static mj_status judge(mj_lab *lab, const mj_case *prepared, const void *got, const float *result, mj_finding *out,
+static mj_status judge(mj_lab *lab, const mj_case *prepared, int output_index, const float *result, mj_finding *out,
                        mj_error *error)
 {
     const mj_tolerance tolerance = mj_lab_tolerance(lab);
@@ -232,19 +264,50 @@ static mj_status judge(mj_lab *lab, const mj_case *prepared, const void *got, co
         out->row_error = isfinite(row_error) && row_error > out->row_error ? row_error : out->row_error;
         bool spike = !(worst <= (tolerance.element_rms + tolerance.element_rel * spike_rms) * rms);
         if (norm_bad || spike) {
-            status = judge_row(lab, got, prepared->reference, row, true, out, error);
+            status = judge_row(lab, prepared, output_index, row, true, out, error);
         } else if (worst > tolerance.element_rms * rms && suspects < SUSPECT_ROWS_MAX) {
             suspects++;
-            status = judge_row(lab, got, prepared->reference, row, false, out, error);
+            status = judge_row(lab, prepared, output_index, row, false, out, error);
         }
     }
+    return status;
+}
+
+/* Piece by piece, on the host. */
+static mj_status check_same_bytes(mj_lab *lab, const mj_guarded buffers[2], const char *what, mj_finding *out,
+                                  mj_error *error)
+{
+    enum { PIECE_BYTES = 1 << 20 };
+    char *pieces = malloc(2 * PIECE_BYTES);
+    mj_status status = pieces ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "pieces of two outputs");
+    for (uint64_t at = 0; status == MJ_OK && at < buffers[0].bytes && out->reason == MJ_REASON_NONE;
+         at += PIECE_BYTES) {
+        uint64_t bytes = buffers[0].bytes - at < PIECE_BYTES ? buffers[0].bytes - at : PIECE_BYTES;
+        status = mj_lab_download(lab, pieces, buffers[0].data + at, bytes, error);
+        if (status == MJ_OK) {
+            status = mj_lab_download(lab, pieces + PIECE_BYTES, buffers[1].data + at, bytes, error);
+        }
+        for (uint64_t i = 0; status == MJ_OK && i < bytes; i++) {
+            if (pieces[i] != pieces[PIECE_BYTES + i]) {
+                out->reason = MJ_REASON_FLAKY;
+                snprintf(out->detail, sizeof(out->detail), "%s %" PRIu64 " differs in a second run", what, at + i);
+                break;
+            }
+        }
+    }
+    free(pieces);
     return status;
 }
 
 /* Two runs of one kernel on the same data: equal, or the kernel races with itself. */
 static mj_status check_equal(mj_lab *lab, const mj_case *prepared, float *result, mj_finding *out, mj_error *error)
 {
-    mj_status status = compare_rows(lab, prepared, prepared->output[1].data, prepared->output[0].data, result, error);
+    if (mj_op_writes_codes(lab->op)) {
+        mj_status same = check_same_bytes(lab, prepared->output, "byte", out, error);
+        return same == MJ_OK ? check_same_bytes(lab, prepared->scales, "byte of the scales", out, error) : same;
+    }
+    mj_status status =
+        compare_rows(lab, prepared, prepared->output[1].data, NULL, prepared->output[0].data, result, error);
     for (uint64_t row = 0; status == MJ_OK && row < prepared->output_rows; row++) {
         if (row_counts(lab, prepared, row) && result[4 * row + 2] != 0) {
             out->reason = MJ_REASON_FLAKY;
@@ -259,10 +322,10 @@ static mj_status check_equal(mj_lab *lab, const mj_case *prepared, float *result
 static mj_status run_and_judge(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *kernel, int output_index,
                                float *result, mj_finding *out, mj_error *error)
 {
-    mj_guarded *output = &prepared->output[output_index];
-    mj_status status = launch(lab, prepared, kernel, output, error);
+    const mj_guarded *output = &prepared->output[output_index];
+    mj_status status = launch(lab, prepared, kernel, output_index, error);
     if (status == MJ_OK) {
-        status = check_guards(lab, output, out, error);
+        status = check_guards(lab, prepared, output_index, out, error);
     }
     if (status == MJ_OK && out->reason == MJ_REASON_NONE) {
         status = check_counters(lab, out, error);
@@ -271,10 +334,11 @@ static mj_status run_and_judge(mj_lab *lab, mj_case *prepared, const mj_loaded_k
         status = check_untouched(lab, prepared, output, out, error);
     }
     if (status == MJ_OK && out->reason == MJ_REASON_NONE) {
-        status = compare_rows(lab, prepared, output->data, prepared->reference, result, error);
+        status = compare_rows(lab, prepared, output->data, prepared->scales[output_index].data, prepared->reference,
+                              result, error);
     }
     if (status == MJ_OK && out->reason == MJ_REASON_NONE) {
-        status = judge(lab, prepared, output->data, result, out, error);
+        status = judge(lab, prepared, output_index, result, out, error);
     }
     return status;
 }

@@ -379,7 +379,8 @@ def other_ops(unit, gemm, op):
     """What runs beside our GEMM: columns of their own."""
     names = {"quantise_us": f"quantise{gemm}"}
     if gemm == 1:
-        names.update(activation_us="activation", gemm1_act_us="gemm1_act" if op == "gemm1" else "")
+        names.update(activation_us="activation", gemm1_act_us="gemm1_act" if op == "gemm1" else "",
+                     gemm1_quantise_us="gemm1_quantise" if op == "gemm1" else "")
     return {column: unit.time_op(name) for column, name in names.items() if name and unit.row_of(name)}
 
 

@@ -1,0 +1,156 @@
+/* test_plan_codes.c: gemm1_quantise in plans: where a store says that it is the faster, what runs then, and what it computes. */
+#define _GNU_SOURCE
+#include "device_fixture.h"
+#include "kernel_build.h"
+#include "os.h"
+#include "plan.h"
+#include "scheme_layer.h"
+#include "store.h"
+
+static device_fixture cpu;
+
+/* The reference family's: no other on the cpu has the op. */
+static bool choose(const mj_problem *problem, mj_op op, double time_us, mj_choice *out)
+{
+    mj_built built;
+    mj_error error = {0};
+    const char *family = mj_op_is_gemm(op) ? "reference" : NULL;
+    mj_wanted wanted = {.problem = problem, .arch = "cpu", .op = op, .family = family, .device = cpu.device};
+    if (mj_kernel_choose(cpu.context, "cpu", &wanted, &built, &error) != MJ_OK) {
+        printf("# %s: %s\n", mj_op_name(op), error.text);
+        return false;
+    }
+    *out = (mj_choice){.present = true, .verified = true, .time_us_median = time_us, .effort = "quick"};
+    out->manifest = built.manifest;
+    memcpy(out->cache_key, built.entry.key, sizeof out->cache_key);
+    mj_built_free(&built);
+    return true;
+}
+
+/* gemm1, activation and quantise2 took 3 us each. A time of 0: there is none. */
+static bool save_store(const mj_problem *problem, double act_us, double quantise_us)
+{
+    static const mj_op simple[] = {MJ_OP_TABLES, MJ_OP_QUANTISE1, MJ_OP_ACTIVATION, MJ_OP_QUANTISE2, MJ_OP_COMBINE};
+    const struct {
+        mj_op op;
+        double us;
+    } of_row[] = {{MJ_OP_GEMM1, 3},      {MJ_OP_GEMM1_ACT, act_us}, {MJ_OP_GEMM1_QUANTISE, quantise_us},
+                  {MJ_OP_ACTIVATION, 3}, {MJ_OP_QUANTISE2, 3},      {MJ_OP_GEMM2, 3}};
+    char name[512], path[1024];
+    mj_store_file file = {.problem = *problem};
+    mj_store_row *row = mj_store_row_at(&file, TOKENS_MAX, "uniform");
+    bool good = row != NULL;
+    for (size_t i = 0; good && i < sizeof of_row / sizeof *of_row; i++) {
+        good = of_row[i].us <= 0 || choose(problem, of_row[i].op, of_row[i].us, mj_store_row_choice(row, of_row[i].op));
+    }
+    for (size_t i = 0; good && i < sizeof simple / sizeof *simple; i++) {
+        good = choose(problem, simple[i], 0, &file.ops[simple[i]]);
+    }
+    good = good && mj_device_identity(cpu.device, &file.identity, NULL) == MJ_OK &&
+           mj_store_file_name(problem, file.identity.device, name, sizeof name, NULL) == MJ_OK &&
+           mj_os_make_folder(temp_path("store"), NULL) == MJ_OK &&
+           mj_os_join(path, sizeof path, temp_path("store"), name, NULL) == MJ_OK &&
+           mj_store_replace(path, &file, NULL) == MJ_OK;
+    mj_store_file_free(&file);
+    return good;
+}
+
+/* The ops that a launch of all tokens runs between quantise1 and gemm2, "gemm1 activation quantise2". */
+static const char *sequence(const mj_plan *plan)
+{
+    static char text[128];
+    text[0] = '\0';
+    for (int op = MJ_OP_GEMM1; op < MJ_OP_GEMM2; op++) {
+        size_t used = strlen(text);
+        if (mj_plan_runs(plan, (mj_op)op, TOKENS_MAX)) {
+            snprintf(text + used, sizeof text - used, "%s%s", used ? " " : "", mj_op_name((mj_op)op));
+        }
+    }
+    return text;
+}
+
+static const char *reason(const mj_plan *plan, mj_op op)
+{
+    const mj_plan_entry *entry = mj_plan_find(plan, op, TOKENS_MAX);
+    return entry ? entry->row.reason : "";
+}
+
+TEST(the_store_says_which_sequence_runs)
+{
+    static const struct {
+        double act_us, quantise_us;
+        const char *sequence, *reason;
+    } cases[] = {
+        {0, 0, "gemm1 activation quantise2", ""},
+        {0, 9.5, "gemm1 activation quantise2", ""},
+        {0, 8.5, "gemm1_quantise", "replaces gemm1 + activation + quantise2: 8.5 us instead of 9.0; tuned at M=24"},
+        {5, 8.5, "gemm1_act quantise2", ""},
+        {5, 7.5, "gemm1_quantise", "replaces gemm1 + activation + quantise2: 7.5 us instead of 8.0; tuned at M=24"},
+    };
+    mj_problem problem;
+    CHECK_STATUS(mj_problem_parse("E=4,topk=2,H=64,N=130,scheme=fp8_w8a8_block", &problem, NULL), MJ_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mj_plan *plan = NULL;
+        mj_plan_options options = {.max_tokens = TOKENS_MAX, .flags = MJ_PLAN_REQUIRE_VERIFIED};
+        CHECK(save_store(&problem, cases[i].act_us, cases[i].quantise_us));
+        CHECK_STATUS(mj_plan_create(cpu.device, &problem, &options, &plan, NULL), MJ_OK);
+        CHECK_STRING(sequence(plan), cases[i].sequence);
+        CHECK_STRING(reason(plan, MJ_OP_GEMM1_QUANTISE), cases[i].reason);
+        CHECK(mj_plan_is_verified(plan) &&
+              mj_plan_find(plan, MJ_OP_QUANTISE2, 1)); /* profilers still find the others */
+        mj_plan_destroy(plan);
+        options.flags = MJ_PLAN_REFERENCE;
+        CHECK_STATUS(mj_plan_create(cpu.device, &problem, &options, &plan, NULL), MJ_OK);
+        CHECK_STRING(sequence(plan), "gemm1 activation quantise2"); /* one step at a time */
+        mj_plan_destroy(plan);
+    }
+}
+
+/* Codes and scales lie where quantise2 leaves them, and gemm2 reads them; the self check runs them too. */
+static void check_layer(const char *problem)
+{
+    layer l;
+    mj_plan *plan = NULL;
+    mj_error error = {0};
+    mj_plan_options options = {.max_tokens = TOKENS_MAX, .flags = MJ_PLAN_REQUIRE_VERIFIED};
+    void *found[2][2] = {{NULL}};
+    CHECK(layer_open(&l, problem, TOKENS_MAX));
+    CHECK(save_store(&l.problem, 0, 1));
+    mj_layer run = arguments(&l);
+    CHECK_STATUS(mj_plan_create(cpu.device, &l.problem, &options, &plan, &error), MJ_OK);
+    CHECK_STRING(sequence(plan), "gemm1_quantise");
+    CHECK_STATUS(mj_plan_run(plan, &run, NULL, &error), MJ_OK);
+    CHECK_STATUS(mj_stream_sync(cpu.device, NULL, &error), MJ_OK);
+    make_truth(&l);
+    CHECK(worst_error(&l) <= 0.03); /* no rounding before the activation: other codes here and there */
+    CHECK_STATUS(mj_plan_find_output(plan, MJ_OP_GEMM1_QUANTISE, &run, &found[0][0], &found[0][1], &error), MJ_OK);
+    CHECK_STATUS(mj_plan_find_output(plan, MJ_OP_QUANTISE2, &run, &found[1][0], &found[1][1], &error), MJ_OK);
+    CHECK(found[0][0] && found[0][1] && memcmp(found[0], found[1], sizeof found[0]) == 0);
+    CHECK_STATUS(mj_plan_run_op(plan, MJ_OP_GEMM1_QUANTISE, &run, NULL, &error), MJ_OK);
+    CHECK_STATUS(mj_plan_selfcheck(plan, TOKENS_MAX, 60, &error), MJ_OK);
+    CHECK_CONTAINS(reason(plan, MJ_OP_GEMM1_QUANTISE), "passed mj_plan_selfcheck");
+    mj_plan_destroy(plan);
+    layer_close(&l);
+}
+
+TEST(layers_with_codes_from_the_gemm)
+{
+    check_layer("E=6,topk=2,H=200,N=136,bias=1,scheme=fp8_w8a8");
+    check_layer("E=6,topk=3,H=264,N=264,scheme=fp8_w8a8_block");
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_BEGIN(argc, argv);
+    temp_folder_make();
+    if (mj_spec_load(NULL, &spec, NULL, NULL) != MJ_OK || !open_fixture(&cpu, "cpu", "store")) {
+        printf("FAIL set_up: no spec or no device\n");
+        return 1;
+    }
+    RUN(the_store_says_which_sequence_runs);
+    RUN(layers_with_codes_from_the_gemm);
+    close_fixture(&cpu);
+    mj_spec_free(spec);
+    temp_folder_remove();
+    return CHECK_END();
+}
