@@ -16,23 +16,9 @@ static mj_status parse(const char *text, mj_json **out, mj_error *error)
 TEST(accepts_json)
 {
     static const char *const good[] = {
-        "{}",
-        "[]",
-        " null ",
-        "true",
-        "0",
-        "-0",
-        "-1.5e-3",
-        "1E+2",
-        "\"\"",
-        "[1,2 , 3]\n",
-        "{\"a\":{\"b\":[{}]}}",
-        "\"\\u00e9\\ud83d\\ude00 \\\" \\\\ \\/ \\b\\f\\n\\r\\t\"",
-        "\"\xc3\xa9\xf0\x9f\x98\x80\"",
-        "\xEF\xBB\xBF{}",
-        "1e308",
-        "4.9e-324",
-        "1e-400",
+        "{}", "[]", " null ", "true", "0", "-0", "-1.5e-3", "1E+2", "\"\"", "[1,2 , 3]\n", "{\"a\":{\"b\":[{}]}}",
+        "\"\\u00e9\\ud83d\\ude00 \\\" \\\\ \\/ \\b\\f\\n\\r\\t\"", "\"\xc3\xa9\xf0\x9f\x98\x80\"", "\xEF\xBB\xBF{}", "1e308",
+        "4.9e-324", "1e-400",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         mj_json *root = NULL;
@@ -48,75 +34,13 @@ TEST(accepts_json)
 TEST(refuses_what_is_not_json)
 {
     static const char *const bad[] = {
-        "",
-        " ",
-        "{",
-        "}",
-        "[",
-        "[1",
-        "[1,",
-        "[1,]",
-        "{\"a\"",
-        "{\"a\":",
-        "{\"a\":1,",
-        "{\"a\":1,}",
-        "{a:1}",
-        "{'a':1}",
-        "{\"a\" 1}",
-        "{\"a\":1 \"b\":2}",
-        "[1 2]",
-        "[1}",
-        "{\"a\":1]",
-        "nul",
-        "nulll",
-        "True",
-        "NaN",
-        "-NaN",
-        "Infinity",
-        "-Infinity",
-        "inf",
-        "+1",
-        "01",
-        "-01",
-        "1.",
-        ".5",
-        "-",
-        "1e",
-        "1e+",
-        "0x10",
-        "1_000",
-        "1e309",
-        "-1e400",
-        "1e999999999999",
-        "\"",
-        "\"\\x\"",
-        "\"\\u12\"",
-        "\"\\u12g4\"",
-        "\"\\ud800\"",
-        "\"\\ud800\\u0041\"",
-        "\"\\udc00\"",
-        "\"\\u0000\"",
-        "\"\n\"",
-        "\"\t\"",
-        "\"\x01\"",
-        "\"\x80\"",
-        "\"\xc0\x80\"",
-        "\"\xed\xa0\x80\"",
-        "\"\xf5\x80\x80\x80\"",
-        "\"\xc3\"",
-        "\"\xe2\x82\"",
-        "{} {}",
-        "{}x",
-        "[] // no",
-        "/* no */ []",
-        "\xEF\xBB",
-        "\xFE\xFF",
-        "{\"a\":1,\"a\":2}",
-        "[{\"x\":{\"k\":1,\"l\":2,\"k\":3}}]",
-        "[\"a\",]",
-        "[,1]",
-        "{,}",
-        ",",
+        "", " ", "{", "}", "[", "[1", "[1,", "[1,]", "{\"a\"", "{\"a\":", "{\"a\":1,", "{\"a\":1,}", "{a:1}", "{'a':1}",
+        "{\"a\" 1}", "{\"a\":1 \"b\":2}", "[1 2]", "[1}", "{\"a\":1]", "nul", "nulll", "True", "NaN", "-NaN", "Infinity",
+        "-Infinity", "inf", "+1", "01", "-01", "1.", ".5", "-", "1e", "1e+", "0x10", "1_000", "1e309", "-1e400", "1e999999999999",
+        "\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\\u0000\"",
+        "\"\n\"", "\"\t\"", "\"\x01\"", "\"\x80\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf5\x80\x80\x80\"", "\"\xc3\"",
+        "\"\xe2\x82\"", "{} {}", "{}x", "[] // no", "/* no */ []", "\xEF\xBB", "\xFE\xFF", "{\"a\":1,\"a\":2}",
+        "[{\"x\":{\"k\":1,\"l\":2,\"k\":3}}]", "[\"a\",]", "[,1]", "{,}", ",",
         "0.00000000000000000000000000000000000000000000000000000000000000001",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -173,24 +97,12 @@ TEST(readers_name_key_and_range)
     bool flag = false;
     char text[4] = "abc";
     CHECK_STATUS(parse("{\"i\":5,\"f\":2.5,\"s\":\"four\",\"b\":true,\"n\":null,\"o\":{},\"a\":[1],\"big\":1e300,"
-                       "\"edge\":9007199254740993,\"neg\":-3,\"zero\":-0.0}",
-                       &root, &error),
-                 MJ_OK);
+                       "\"edge\":9007199254740993,\"neg\":-3,\"zero\":-0.0}", &root, &error), MJ_OK);
     CHECK_STATUS(mj_json_read_int(root, "i", 0, 5, &number, &error), MJ_OK);
     CHECK_INT(number, 5);
-    static const struct {
-        const char *key, *part;
-    } bad_ints[] = {
-        {"none", "missing"},
-        {"f", "2.5 is not a whole number"},
-        {"s", "a string"},
-        {"b", "true or false"},
-        {"n", "null"},
-        {"o", "an object"},
-        {"a", "a list"},
-        {"big", "out of range (0 to 4)"},
-        {"edge", "out of range"},
-        {"neg", "-3 is out of range"},
+    static const struct { const char *key, *part; } bad_ints[] = {
+        {"none", "missing"}, {"f", "2.5 is not a whole number"}, {"s", "a string"}, {"b", "true or false"}, {"n", "null"},
+        {"o", "an object"}, {"a", "a list"}, {"big", "out of range (0 to 4)"}, {"edge", "out of range"}, {"neg", "-3 is out of range"},
         {"i", "5 is out of range (0 to 4)"},
     };
     for (size_t i = 0; i < sizeof bad_ints / sizeof *bad_ints; i++) {
@@ -227,8 +139,7 @@ TEST(readers_name_key_and_range)
 TEST(builds_and_prints)
 {
     mj_json *root = mj_json_object();
-    CHECK(mj_json_add_int(root, "z", 1) && mj_json_add_string(root, "a", "tab\t\"q\"") &&
-          mj_json_add_bool(root, "b", true));
+    CHECK(mj_json_add_int(root, "z", 1) && mj_json_add_string(root, "a", "tab\t\"q\"") && mj_json_add_bool(root, "b", true));
     CHECK(mj_json_add_number(root, "n", NAN) && mj_json_add_number(root, "third", 1.0 / 3.0));
     CHECK(mj_json_add_int(root, "z", 2)); /* replaces */
     CHECK(!mj_json_add_int(root, "big", ((int64_t)1 << 53) + 1));
@@ -242,9 +153,7 @@ TEST(builds_and_prints)
     CHECK_STRING(mj_json_value_string(mj_json_at(list, 1)), "x");
     CHECK(mj_json_at(list, 2) == NULL);
     char *text = mj_json_print(root, false);
-    CHECK_STRING(
-        text,
-        "{\"a\":\"tab\\t\\\"q\\\"\",\"b\":true,\"n\":null,\"third\":0.33333333333333331,\"z\":2,\"list\":[1,\"x\"]}");
+    CHECK_STRING(text, "{\"a\":\"tab\\t\\\"q\\\"\",\"b\":true,\"n\":null,\"third\":0.33333333333333331,\"z\":2,\"list\":[1,\"x\"]}");
     free(text);
     text = mj_json_print(root, true);
     CHECK_CONTAINS(text, "{\n  \"a\": \"tab\\t");
@@ -283,17 +192,8 @@ TEST(configs)
     CHECK_STATUS(mj_config_from_json(json, &again, &error), MJ_OK);
     CHECK(mj_config_equal(&config, &again));
     mj_json_free(json);
-    static const char *const bad[] = {"[]",
-                                      "1",
-                                      "{\"A\":1}",
-                                      "{\"\":1}",
-                                      "{\"a b\":1}",
-                                      "{\"a\":1.5}",
-                                      "{\"a\":\"1\"}",
-                                      "{\"a\":2147483648}",
-                                      "{\"a\":-2147483649}",
-                                      "{\"a\":null}",
-                                      "{\"a/../b\":1}",
+    static const char *const bad[] = {"[]", "1", "{\"A\":1}", "{\"\":1}", "{\"a b\":1}", "{\"a\":1.5}", "{\"a\":\"1\"}",
+                                      "{\"a\":2147483648}", "{\"a\":-2147483649}", "{\"a\":null}", "{\"a/../b\":1}",
                                       "{\"a23456789012345678901234567890123\":1}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         CHECK_STATUS(parse(bad[i], &json, &error), MJ_OK);
@@ -314,12 +214,8 @@ TEST(configs)
 
 static mj_manifest sample_manifest(void)
 {
-    mj_manifest manifest = {.op = MJ_OP_GEMM1,
-                            .block_threads = 128,
-                            .smem_bytes = 65536,
-                            .pointer_align_bytes = 16,
-                            .tiles_per_row_tile = 7,
-                            .partial_tile_bytes = 4096,
+    mj_manifest manifest = {.op = MJ_OP_GEMM1, .block_threads = 128, .smem_bytes = 65536, .pointer_align_bytes = 16,
+                            .tiles_per_row_tile = 7, .partial_tile_bytes = 4096,
                             .grid = {.unit = MJ_GRID_TILES, .per_block = 16, .factor = 56, .blocks_per_sm_max = 2}};
     uint32_t count = 0;
     const mj_arg *args = mj_op_args(manifest.op, &count);
@@ -328,8 +224,7 @@ static mj_manifest sample_manifest(void)
         manifest.args_bytes = (manifest.args_bytes + size - 1) / size * size + size;
     }
     manifest.args_bytes = (manifest.args_bytes + 7) / 8 * 8;
-    mj_problem_parse("E=8/8,topk=2,H=4096,N=7168,gated=1,act=silu,bias=0,scheme=bf16,layout=default", &manifest.problem,
-                     NULL);
+    mj_problem_parse("E=8/8,topk=2,H=4096,N=7168,gated=1,act=silu,bias=0,scheme=bf16,layout=default", &manifest.problem, NULL);
     mj_config_parse("tile_m=16,tile_n=128", &manifest.config, NULL);
     strcpy(manifest.symbol, "moejit_gemm1");
     strcpy(manifest.family, "mma");
@@ -361,48 +256,19 @@ TEST(manifests_round_trip)
 /* Every key of a manifest, given a value it must refuse by name. */
 TEST(manifest_keys_are_checked)
 {
-    static const struct {
-        const char *key, *value;
-    } bad[] = {
-        {"symbol", "\"a b\""},
-        {"symbol", "\"\""},
-        {"symbol", "\"x;\\n\""},
-        {"symbol", "\"9x\""},
-        {"symbol", "1"},
-        {"op", "\"gemm3\""},
-        {"family", "null"},
-        {"family", "\"0123456789012345678901234567890123456789\""},
-        {"arch", "[]"},
-        {"compile_target", "{}"},
-        {"problem", "\"E=8\""},
-        {"problem", "\"E=99999/8,topk=2,H=1,N=1\""},
-        {"config", "[]"},
-        {"config", "{\"tile_m\":1e99}"},
-        {"block_threads", "0"},
-        {"block_threads", "-128"},
-        {"block_threads", "4294967424"},
-        {"smem_bytes", "-1"},
-        {"smem_bytes", "4294967296"},
-        {"smem_bytes", "0.5"},
-        {"grid", "[]"},
-        {"grid", "{}"},
-        {"grid", "{\"unit\":\"x\"}"},
+    static const struct { const char *key, *value; } bad[] = {
+        {"symbol", "\"a b\""}, {"symbol", "\"\""}, {"symbol", "\"x;\\n\""}, {"symbol", "\"9x\""}, {"symbol", "1"},
+        {"op", "\"gemm3\""}, {"family", "null"}, {"family", "\"0123456789012345678901234567890123456789\""}, {"arch", "[]"},
+        {"compile_target", "{}"}, {"problem", "\"E=8\""}, {"problem", "\"E=99999/8,topk=2,H=1,N=1\""},
+        {"config", "[]"}, {"config", "{\"tile_m\":1e99}"}, {"block_threads", "0"}, {"block_threads", "-128"},
+        {"block_threads", "4294967424"}, {"smem_bytes", "-1"}, {"smem_bytes", "4294967296"}, {"smem_bytes", "0.5"},
+        {"grid", "[]"}, {"grid", "{}"}, {"grid", "{\"unit\":\"x\"}"},
         {"grid", "{\"unit\":\"tiles\",\"per_block\":0,\"factor\":1,\"blocks_per_sm_max\":0}"},
         {"grid", "{\"unit\":\"tiles\",\"per_block\":1,\"factor\":-1,\"blocks_per_sm_max\":0}"},
-        {"args_bytes", "8"},
-        {"args_bytes", "1000"},
-        {"args_bytes", "4294967296"},
-        {"pointer_align_bytes", "0"},
-        {"pointer_align_bytes", "24"},
-        {"pointer_align_bytes", "8192"},
-        {"tiles_per_row_tile", "-1"},
-        {"partial_tile_bytes", "9007199254740992"},
-        {"partial_block_bytes", "0"},
-        {"partial_block_bytes", "4294967296"},
-        {"counters_per_block", "-1"},
-        {"counters_per_block", "\"4\""},
-        {"pair_scratch_bytes", "1.5"},
-        {"source_sha256", "\"abc\""},
+        {"args_bytes", "8"}, {"args_bytes", "1000"}, {"args_bytes", "4294967296"}, {"pointer_align_bytes", "0"},
+        {"pointer_align_bytes", "24"}, {"pointer_align_bytes", "8192"}, {"tiles_per_row_tile", "-1"},
+        {"partial_tile_bytes", "9007199254740992"}, {"partial_block_bytes", "0"}, {"partial_block_bytes", "4294967296"},
+        {"counters_per_block", "-1"}, {"counters_per_block", "\"4\""}, {"pair_scratch_bytes", "1.5"}, {"source_sha256", "\"abc\""},
         {"source_sha256", "\"ZZaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""},
     };
     mj_manifest manifest = sample_manifest(), out = {0};

@@ -328,8 +328,10 @@ class Gemm:
         unit, op = self.unit, f"gemm{self.gemm}"
         fused = self.gemm == 1 and unit.row_of("gemm1") is None
         op = "gemm1_act" if fused else op
+        launch = unit.launch_of(op)
+        launch(0)  # what it wrote as part of the layer may have been written over by a later op
         got = unit.output(0, op, (self.pairs, self.n // 2 if fused else self.n))
-        return unit.launch_of(op), got[sample] if self.gemm == 1 else got[self.order[0][sample]], op
+        return launch, got[sample] if self.gemm == 1 else got[self.order[0][sample]], op
 
     def triton(self, sample, seconds, known):
         from peers_triton import Search
@@ -396,7 +398,6 @@ def measure(data, ceilings, options, known):
     row = dict(gemm=gemm, active=unit.active, rows_per_expert=data.pairs / data.experts, bound="memory" if by_memory > by_matrix
                else "matrix", floor_us=max(by_memory, by_matrix), matrix_tflops=tflops, memory_gbps=ceilings["memory_gbps"])
     launches["moejit"], got, op = data.moejit(sample)
-    launches["moejit"](0)  # what it wrote as part of the layer may have been written over by a later op
     mine = want
     if op == "gemm1_act":
         gate, up = want.chunk(2, dim=1)
