@@ -8,7 +8,6 @@
 
 enum {
     STEP_BYTES_MAX = 512,
-    GROUP_ROWS = 64, /* wgmma's M */
     WGMMA_N_MAX = 256,
     BOX_ROWS_MAX = 256,
     SWIZZLE_ALIGN = 1024,
@@ -25,115 +24,6 @@ enum {
     STAGES_MAX = 24,
     SCALES_MAX = 6, /* of a step's weights that a thread holds */
 };
-/* Warpgroups that share a tile. */
-static uint32_t groups(const wgmma_shape *s)
-{
-    return s->schedule == IN_TURNS ? 1 : s->consumers;
-}
-
-static uint32_t accumulators(const wgmma_shape *s)
-{
-    return wgmma_rows_m(s) / (GROUP_ROWS * groups(s)) * wgmma_rows_n(s) / 2;
-}
-
-/* Registers of consumers and producers after setmaxnreg: a whole warpgroup of producers gives up what the consumers take. Sums stay
- * within the 64 Ki of a multiprocessor (PTX ISA, "setmaxnreg"; the pairs are those of published kernels). */
-typedef struct register_split {
-    uint32_t consumers, gather, by_gather, by_boxes;
-} register_split;
-static const register_split register_splits[] = {{1, 96, 232, 240}, {2, 56, 224, 240}, {3, 56, 152, 160}};
-
-static void split_registers(const wgmma_shape *s, uint32_t *consumer, uint32_t *producer)
-{
-    *consumer = *producer = 0;
-    for (size_t i = 0; i < sizeof register_splits / sizeof register_splits[0]; i++) {
-        const register_split *row = &register_splits[i];
-        if (s->producers == 4 && s->blocks_per_sm == 1 && row->consumers == s->consumers) {
-            bool gather = s->input_load == LOAD_BY_GATHER;
-            *consumer = gather ? row->by_gather : row->by_boxes;
-            *producer = gather ? row->gather : 24;
-            if (!gather && s->consumers == 3) {
-                *producer = 32;
-            }
-        }
-    }
-}
-
-static uint32_t most_u32(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
-}
-
-/* What a producer's thread needs; this and the next fitted to what NVRTC 13 uses without spilling. */
-static uint32_t producer_need(const wgmma_shape *s)
-{
-    uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * (s->step_bytes / 16),
-                                            32 * (uint64_t)most_u32(s->producers, 2) - 32);
-    return s->input_load == LOAD_BY_GATHER ? 44 + passes : 40;
-}
-
-/* What the activation adds: the compiler keeps the constants of erf and tanh at hand, and works on several values at a time. Gate and
- * up have block scales of their own. */
-static uint32_t activation_need(const mj_kernel_desc *desc)
-{
-    mj_activation activation = desc->problem->activation;
-    bool polynomial = activation == MJ_ACT_GELU || activation == MJ_ACT_GELU_TANH;
-    if (!mj_op_activates(desc->op)) {
-        return 0;
-    }
-    return (polynomial ? 52 : 0) + (wgmma_scales_steps(desc) && wgmma_parts(desc) == 2 ? 12 : 0);
-}
-
-static uint32_t blocks_m(const wgmma_shape *s)
-{
-    return most_u32(wgmma_rows_m(s) / (GROUP_ROWS * most_u32(groups(s), 1)), 1);
-}
-
-/* Products of a step that are scaled before they are added, for `held` blocks of 64 rows at a time. */
-static uint32_t parts_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t held)
-{
-    uint32_t swapped = s->orientation == WEIGHTS_ARE_M ? 8 : 0, weighted = desc->op == MJ_OP_GEMM2 ? 8 : 0;
-    uint32_t sums = held * accumulators(s) / blocks_m(s) + swapped;
-    return held == 2 ? sums + weighted - 8 : sums + 12 * blocks_m(s) - 4;
-}
-
-/* What a consumer's thread may have. */
-static uint32_t consumer_most(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
-{
-    uint32_t consumer = 0, producer = 0;
-    split_registers(s, &consumer, &producer);
-    uint32_t warps = (uint32_t)mj_ceil_div((uint64_t)threads * s->blocks_per_sm, 4 * 32);
-    uint32_t fair = desc->arch->regs_sm / 4 / 32 / most_u32(warps, 1) / 8 * 8; /* of the fullest of four schedulers */
-    return consumer ? consumer : fair < desc->arch->regs_thread_max ? fair : desc->arch->regs_thread_max;
-}
-
-/* What a consumer's thread needs. Where output columns run along a thread's sums, values of a column (bias, scale) are held for all
- * blocks of rows at once. */
-static uint32_t consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t parts_held)
-{
-    uint32_t need = accumulators(s) + (wgmma_two_levels(desc, s) ? parts_need(desc, s, parts_held) : 0) + 40;
-    bool of_columns = desc->problem->bias || strcmp(desc->scheme->input_scale_kind, "token") == 0;
-    if (s->orientation == TOKENS_ARE_M && of_columns) {
-        need += blocks_m(s) > 1 ? 20 + 12 * blocks_m(s) : 4;
-    }
-    return need + activation_need(desc) + (s->schedule == IN_TURNS ? 4 : s->schedule == SHARED ? 12 : 0);
-}
-
-/* Two where they fit: the products of one are under way while the other's are scaled. Not where the depth varies. */
-static uint32_t parts_held(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
-{
-    bool can = blocks_m(s) == 1 && s->schedule != SHARED;
-    return can && consumer_need(desc, s, 2) <= consumer_most(desc, s, threads) ? 2 : 1;
-}
-
-/* Of every thread at launch: with setmaxnreg an even share of what is handed out later. */
-static uint32_t estimate_registers(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
-{
-    uint32_t consumer = 0, producer = 0;
-    split_registers(s, &consumer, &producer);
-    uint32_t share = GROUP_THREADS * (s->consumers * consumer + producer) / (threads ? threads : 1) / 8 * 8;
-    return consumer ? share : most_u32(consumer_need(desc, s, parts_held(desc, s, threads)), producer_need(s));
-}
 
 /* Gate and up rows in turns of 8, each expert's N and N: boxes reach no further than the last column. */
 static void interleave_parts(const mj_kernel_desc *desc, mj_tensor_map_rule *map)
@@ -159,7 +49,7 @@ static void add_maps(const mj_kernel_desc *desc, const wgmma_shape *s, mj_derive
         .row_elements = gemm.k,
         .row_unit = MJ_ROWS_FIXED,
         .rows = (uint64_t)desc->problem->expert_count * gemm.n,
-        .box_rows = s->tile_n / most_u32(wgmma_cluster_rows(s), 1),
+        .box_rows = s->tile_n / wgmma_most(wgmma_cluster_rows(s), 1),
         .box_elements = WGMMA_ATOM_BYTES / bytes,
         .swizzle_bytes = WGMMA_ATOM_BYTES,
     };
@@ -172,7 +62,7 @@ static void add_maps(const mj_kernel_desc *desc, const wgmma_shape *s, mj_derive
         map.source = wgmma_sorts(desc, s) ? MJ_ARG_PARTIALS : MJ_ARG_INPUT;
         map.row_unit = MJ_ROWS_PAIRS;
         map.rows = 1;
-        map.box_rows = s->tile_m / most_u32(wgmma_cluster_columns(s), 1);
+        map.box_rows = s->tile_m / wgmma_most(wgmma_cluster_columns(s), 1);
         out->tensor_maps[out->tensor_map_count++] = map;
     }
 }
@@ -195,8 +85,8 @@ static layout lay_out(const mj_kernel_desc *desc, const wgmma_shape *s)
     l.out = l.input + (uint64_t)s->stages * s->tile_m * s->step_bytes;
     l.out_bytes = s->orientation == WEIGHTS_ARE_M ? (uint64_t)s->tile_m * 2 * OUT_ROWS : OUT_ROWS * OUT_SLAB_BYTES;
     if (mj_op_writes_codes(desc->op)) {
-        uint64_t rows = s->orientation == WEIGHTS_ARE_M ? s->tile_m : (uint64_t)4 * OUT_ROWS * groups(s);
-        l.out_bytes = rows * code_pitch(desc, s) / (4 * groups(s));
+        uint64_t rows = s->orientation == WEIGHTS_ARE_M ? s->tile_m : (uint64_t)4 * OUT_ROWS * wgmma_groups(s);
+        l.out_bytes = rows * code_pitch(desc, s) / (4 * wgmma_groups(s));
     }
     l.full = l.out + 4 * s->consumers * l.out_bytes;
     l.end = l.full + 2 * (uint64_t)(s->stages + 1) * BARRIER_BYTES + sizeof(int32_t) * (2 * (uint64_t)experts + 1);
@@ -234,7 +124,7 @@ static mj_status read_shape(const mj_kernel_desc *desc, wgmma_shape *out, mj_err
 /* Output columns of a tile, or of a block of wgmma's M, that share a weight scale: neither it nor a group ends within them. */
 static uint32_t scale_columns(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
-    uint32_t a = (s->orientation == WEIGHTS_ARE_M ? GROUP_ROWS : s->tile_n) / wgmma_parts(desc),
+    uint32_t a = (s->orientation == WEIGHTS_ARE_M ? WGMMA_GROUP_ROWS : s->tile_n) / wgmma_parts(desc),
              b = desc->scheme->scale.group_n;
     while (b) {
         uint32_t rest = a % b;
@@ -247,7 +137,7 @@ static uint32_t scale_columns(const mj_kernel_desc *desc, const wgmma_shape *s)
 static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const layout *l, mj_derived *out)
 {
     uint32_t consumer = 0, producer = 0, last = wgmma_rows_n(s) / 2 - 1;
-    split_registers(s, &consumer, &producer);
+    wgmma_split_registers(s, &consumer, &producer);
     const struct {
         const char *name;
         int64_t value;
@@ -264,8 +154,8 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"gated_tile", wgmma_parts(desc) == 2},
         {"regs_consumer", consumer},
         {"regs_producer", producer},
-        {"m_blocks", blocks_m(s)},
-        {"weight_box_rows", s->tile_n / most_u32(wgmma_cluster_rows(s), 1)},
+        {"m_blocks", wgmma_blocks_m(s)},
+        {"weight_box_rows", s->tile_n / wgmma_most(wgmma_cluster_rows(s), 1)},
         {"cluster_rows", wgmma_cluster_rows(s)},
         {"wgmma_n", wgmma_rows_n(s)},
         {"wgmma_last", last},
@@ -275,7 +165,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"units", out->k_tiles_per_split / UNIT_STEPS},
         {"two_levels", wgmma_two_levels(desc, s)},
         {"scale_columns", scale_columns(desc, s)},
-        {"parts_held", parts_held(desc, s, out->block_threads)},
+        {"parts_held", wgmma_parts_held(desc, s, out->block_threads)},
     };
     for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
         mj_derived_var(out, vars[i].name, vars[i].value);
@@ -285,7 +175,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
 /* A block for every unit of the depth, as many as are resident, and two parts of tiles for each. */
 static mj_status share(const wgmma_shape *s, mj_derived *out, mj_error *error)
 {
-    uint64_t blocks = (uint64_t)out->grid.factor * most_u32(out->k_tiles_per_split / UNIT_STEPS, 1);
+    uint64_t blocks = (uint64_t)out->grid.factor * wgmma_most(out->k_tiles_per_split / UNIT_STEPS, 1);
     uint64_t bytes = 2 * (uint64_t)s->tile_m * s->tile_n * sizeof(float);
     if (blocks > UINT32_MAX || bytes > INT32_MAX) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "config of wgmma: the parts' sizes do not fit 32 bits");
@@ -307,20 +197,20 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     layout l = lay_out(desc, &s);
     uint64_t threads = (uint64_t)GROUP_THREADS * s.consumers + 32 * (uint64_t)s.producers;
     uint64_t n_tiles = mj_ceil_div(gemm.n, s.tile_n), rows = (uint64_t)s.tile_m * wgmma_cluster_rows(&s);
-    uint64_t columns = mj_ceil_div(n_tiles, most_u32(wgmma_cluster_columns(&s), 1));
+    uint64_t columns = mj_ceil_div(n_tiles, wgmma_most(wgmma_cluster_columns(&s), 1));
     if (l.end > UINT32_MAX || threads > UINT32_MAX || n_tiles * s.cluster > UINT32_MAX || rows > UINT32_MAX) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "config of wgmma: the tile's sizes do not fit 32 bits");
     }
     memcpy(out->tunables, &s, sizeof s);
     out->block_threads = (uint32_t)threads;
     out->smem_bytes = (uint32_t)l.end;
-    out->regs_estimate = estimate_registers(desc, &s, out->block_threads);
+    out->regs_estimate = wgmma_estimate_registers(desc, &s, out->block_threads);
     out->blocks_per_sm_min = s.blocks_per_sm;
     out->tile_m = (uint32_t)rows;
     out->tile_n = s.tile_n;
     out->n_tiles = (uint32_t)n_tiles;
     out->split_k = 1;
-    out->k_tiles_per_split = (uint32_t)mj_ceil_div(gemm.k, most_u32(s.step_bytes / wgmma_element_bytes(desc), 1));
+    out->k_tiles_per_split = (uint32_t)mj_ceil_div(gemm.k, wgmma_most(s.step_bytes / wgmma_element_bytes(desc), 1));
     out->pointer_align_bytes = POINTER_ALIGN_BYTES;
     out->dependent_launch = true;
     if (wgmma_sorts(desc, &s)) {
@@ -357,7 +247,7 @@ static bool wgmma_rows(const mj_kernel_desc *desc, const mj_derived *derived, do
 {
     (void)desc;
     wgmma_shape s = wgmma_shape_of(derived);
-    return holds_zero(wgmma_rows_m(&s) % (GROUP_ROWS * groups(&s)), measured, limit);
+    return holds_zero(wgmma_rows_m(&s) % (WGMMA_GROUP_ROWS * wgmma_groups(&s)), measured, limit);
 }
 
 static bool wgmma_columns(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -379,7 +269,7 @@ static bool choices(const mj_kernel_desc *desc, const mj_derived *derived, doubl
     if (s.schedule > SHARED) {
         return at_most(s.schedule, SHARED, measured, limit);
     }
-    return at_most(most_u32(s.orientation, s.input_load), 2, measured, limit);
+    return at_most(wgmma_most(s.orientation, s.input_load), 2, measured, limit);
 }
 
 static bool swizzle_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -395,8 +285,8 @@ static bool box_rows(const mj_kernel_desc *desc, const mj_derived *derived, doub
 {
     (void)desc;
     wgmma_shape s = wgmma_shape_of(derived);
-    uint32_t weights = s.tile_n / most_u32(wgmma_cluster_rows(&s), 1);
-    uint32_t input = s.input_load == LOAD_BY_BOXES ? s.tile_m / most_u32(wgmma_cluster_columns(&s), 1) : 0;
+    uint32_t weights = s.tile_n / wgmma_most(wgmma_cluster_rows(&s), 1);
+    uint32_t input = s.input_load == LOAD_BY_BOXES ? s.tile_m / wgmma_most(wgmma_cluster_columns(&s), 1) : 0;
     return at_most(weights > input ? weights : input, BOX_ROWS_MAX, measured, limit);
 }
 
@@ -442,7 +332,7 @@ static bool scale_of_columns(const mj_kernel_desc *desc, const mj_derived *deriv
 {
     wgmma_shape s = wgmma_shape_of(derived);
     uint32_t group = desc->scheme->scale.group_n, parts = wgmma_parts(desc);
-    uint32_t columns = (s.orientation == WEIGHTS_ARE_M ? GROUP_ROWS : s.tile_n) / parts;
+    uint32_t columns = (s.orientation == WEIGHTS_ARE_M ? WGMMA_GROUP_ROWS : s.tile_n) / parts;
     if (!wgmma_scales_steps(desc) || group == 0 || columns == 0) {
         return holds_zero(0, measured, limit);
     }
@@ -467,7 +357,7 @@ static bool codes_alone(const mj_kernel_desc *desc, const mj_derived *derived, d
 {
     wgmma_shape s = wgmma_shape_of(derived);
     bool together = desc->op == MJ_OP_GEMM1_QUANTISE && s.orientation == WEIGHTS_ARE_M;
-    return at_most(together && s.schedule == SHARED ? 4 * groups(&s) : 1, 1, measured, limit);
+    return at_most(together && s.schedule == SHARED ? 4 * wgmma_groups(&s) : 1, 1, measured, limit);
 }
 
 static bool stages_fit(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -540,7 +430,7 @@ static bool register_pool(const mj_kernel_desc *desc, const mj_derived *derived,
 {
     wgmma_shape s = wgmma_shape_of(derived);
     uint32_t consumer = 0, producer = 0;
-    split_registers(&s, &consumer, &producer);
+    wgmma_split_registers(&s, &consumer, &producer);
     uint32_t at_launch = derived->block_threads ? desc->arch->regs_sm / derived->block_threads / 8 * 8 : 0;
     at_launch = at_launch < desc->arch->regs_thread_max ? at_launch : desc->arch->regs_thread_max / 8 * 8;
     return at_most(consumer ? (double)GROUP_THREADS * (s.consumers * consumer + producer) : 0,
@@ -551,10 +441,10 @@ static bool consumer_registers(const mj_kernel_desc *desc, const mj_derived *der
 {
     wgmma_shape s = wgmma_shape_of(derived);
     uint32_t consumer = 0, producer = 0;
-    split_registers(&s, &consumer, &producer);
-    uint32_t need = consumer_need(desc, &s, parts_held(desc, &s, derived->block_threads));
-    return at_most(consumer ? need : most_u32(need, producer_need(&s)), consumer_most(desc, &s, derived->block_threads),
-                   measured, limit);
+    wgmma_split_registers(&s, &consumer, &producer);
+    uint32_t need = wgmma_consumer_need(desc, &s, wgmma_parts_held(desc, &s, derived->block_threads));
+    return at_most(consumer ? need : wgmma_most(need, wgmma_producer_need(&s)),
+                   wgmma_consumer_most(desc, &s, derived->block_threads), measured, limit);
 }
 
 static bool producer_registers(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -562,8 +452,8 @@ static bool producer_registers(const mj_kernel_desc *desc, const mj_derived *der
     (void)desc;
     wgmma_shape s = wgmma_shape_of(derived);
     uint32_t consumer = 0, producer = 0;
-    split_registers(&s, &consumer, &producer);
-    return at_most(consumer && s.input_load == LOAD_BY_GATHER ? producer_need(&s) : 0, producer, measured, limit);
+    wgmma_split_registers(&s, &consumer, &producer);
+    return at_most(consumer && s.input_load == LOAD_BY_GATHER ? wgmma_producer_need(&s) : 0, producer, measured, limit);
 }
 
 static bool scheduler_experts(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)

@@ -11,6 +11,7 @@ enum { TOKENS_ARE_M = 1, WEIGHTS_ARE_M = 2 };    /* orientation */
 enum { LOAD_BY_GATHER = 1, LOAD_BY_BOXES = 2 };  /* input_load */
 enum { TOGETHER = 1, IN_TURNS = 2, SHARED = 3 }; /* schedule */
 enum { SHARE_WEIGHTS = 1, SHARE_INPUT = 2 };     /* cluster_of */
+enum { WGMMA_GROUP_ROWS = 64 };                  /* of wgmma's M */
 enum { UNIT_STEPS = 4 };                         /* of the depth: what SHARED deals out */
 
 typedef struct wgmma_shape {
@@ -78,6 +79,37 @@ static inline uint32_t wgmma_cluster_columns(const wgmma_shape *s)
 {
     return s->cluster_of == SHARE_INPUT ? s->cluster : 1;
 }
+
+static inline uint32_t wgmma_most(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Warpgroups that share a tile. */
+static inline uint32_t wgmma_groups(const wgmma_shape *s)
+{
+    return s->schedule == IN_TURNS ? 1 : s->consumers;
+}
+
+/* Sums of a consumer's thread, and the blocks of 64 rows that they are of. */
+static inline uint32_t wgmma_accumulators(const wgmma_shape *s)
+{
+    return wgmma_rows_m(s) / (WGMMA_GROUP_ROWS * wgmma_groups(s)) * wgmma_rows_n(s) / 2;
+}
+
+static inline uint32_t wgmma_blocks_m(const wgmma_shape *s)
+{
+    return wgmma_most(wgmma_rows_m(s) / (WGMMA_GROUP_ROWS * wgmma_most(wgmma_groups(s), 1)), 1);
+}
+
+/* ---- family_wgmma_registers.c ---- */
+/* After setmaxnreg; 0: as launched. */
+void wgmma_split_registers(const wgmma_shape *s, uint32_t *consumer, uint32_t *producer);
+uint32_t wgmma_producer_need(const wgmma_shape *s);
+uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t parts_held);
+uint32_t wgmma_consumer_most(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
+uint32_t wgmma_parts_held(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
+uint32_t wgmma_estimate_registers(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 
 /* Expected time of a launch (family_wgmma_time.c). */
 double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *derived, const mj_device_shape *device,

@@ -129,8 +129,8 @@ local function peers_table(data, out)
         out[#out + 1] = string.format("| %s | %s | %d |%s %s | %s | %s |%s %s | %s | %s | %s |", row.case,
             row.moejit_op or "gemm" .. math.tointeger(row.gemm), row.tokens,
             modes and string.format(" %s | %s |", row.mode, row.routing) or "", number(row.floor_us, 1), number(row.moejit_us, 1),
-            row.family, modes and string.format(" %s |", number(row.quantise_us, 1)) or "", number(row.triton_us, 1),
-            number(row.torch_us, 1), number(row.over_peer, 2), number(row.over_floor, 2))
+            row.family .. (row.verified == false and ", unverified" or ""),
+            modes and string.format(" %s |", number(row.quantise_us, 1)) or "", number(row.triton_us, 1), number(row.torch_us, 1), number(row.over_peer, 2), number(row.over_floor, 2))
     end
 end
 

@@ -1,0 +1,99 @@
+/* family_wgmma_registers.c: registers of templates/wgmma.tmpl's threads: how setmaxnreg shares them out, and what each needs. */
+#include "family_wgmma.h"
+
+#include "checked.h"
+
+enum { GROUP_THREADS = 128 };
+
+/* Registers of consumers and producers after setmaxnreg: a whole warpgroup of producers gives up what the consumers take. Sums stay
+ * within the 64 Ki of a multiprocessor (PTX ISA, "setmaxnreg"; the pairs are those of published kernels). */
+typedef struct register_split {
+    uint32_t consumers, gather, by_gather, by_boxes;
+} register_split;
+static const register_split register_splits[] = {{1, 96, 232, 240}, {2, 56, 224, 240}, {3, 56, 152, 160}};
+
+void wgmma_split_registers(const wgmma_shape *s, uint32_t *consumer, uint32_t *producer)
+{
+    *consumer = *producer = 0;
+    for (size_t i = 0; i < sizeof register_splits / sizeof register_splits[0]; i++) {
+        const register_split *row = &register_splits[i];
+        if (s->producers == 4 && s->blocks_per_sm == 1 && row->consumers == s->consumers) {
+            bool gather = s->input_load == LOAD_BY_GATHER;
+            *consumer = gather ? row->by_gather : row->by_boxes;
+            *producer = gather ? row->gather : 24;
+            if (!gather && s->consumers == 3) {
+                *producer = 32;
+            }
+        }
+    }
+}
+
+/* What a producer's thread needs; this and the next fitted to what NVRTC 13 uses without spilling. */
+uint32_t wgmma_producer_need(const wgmma_shape *s)
+{
+    uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * (s->step_bytes / 16),
+                                            32 * (uint64_t)wgmma_most(s->producers, 2) - 32);
+    return s->input_load == LOAD_BY_GATHER ? 44 + passes : 40;
+}
+
+/* What the activation adds: the compiler keeps the constants of erf and tanh at hand, and works on several values at a time. Gate and
+ * up have block scales of their own. */
+static uint32_t activation_need(const mj_kernel_desc *desc)
+{
+    mj_activation activation = desc->problem->activation;
+    bool polynomial = activation == MJ_ACT_GELU || activation == MJ_ACT_GELU_TANH;
+    if (!mj_op_activates(desc->op)) {
+        return 0;
+    }
+    uint32_t codes =
+        desc->op == MJ_OP_GEMM1_QUANTISE ? 24 : 0; /* a run of values, its largest, what they are divided by */
+    return codes + (polynomial ? 52 : 0) + (wgmma_scales_steps(desc) && wgmma_parts(desc) == 2 ? 12 : 0);
+}
+
+/* Products of a step that are scaled before they are added, for `held` blocks of 64 rows at a time. */
+static uint32_t parts_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t held)
+{
+    uint32_t swapped = s->orientation == WEIGHTS_ARE_M ? 8 : 0, weighted = desc->op == MJ_OP_GEMM2 ? 8 : 0;
+    uint32_t sums = held * wgmma_accumulators(s) / wgmma_blocks_m(s) + swapped;
+    return held == 2 ? sums + weighted - 8 : sums + 12 * wgmma_blocks_m(s) - 4;
+}
+
+/* What a consumer's thread may have. */
+uint32_t wgmma_consumer_most(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
+{
+    uint32_t consumer = 0, producer = 0;
+    wgmma_split_registers(s, &consumer, &producer);
+    uint32_t warps = (uint32_t)mj_ceil_div((uint64_t)threads * s->blocks_per_sm, 4 * 32);
+    uint32_t fair = desc->arch->regs_sm / 4 / 32 / wgmma_most(warps, 1) / 8 * 8; /* of the fullest of four schedulers */
+    return consumer ? consumer : fair < desc->arch->regs_thread_max ? fair : desc->arch->regs_thread_max;
+}
+
+/* What a consumer's thread needs. Where output columns run along a thread's sums, values of a column (bias, scale) are held for all
+ * blocks of rows at once. */
+uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t parts_held)
+{
+    uint32_t need = wgmma_accumulators(s) + (wgmma_two_levels(desc, s) ? parts_need(desc, s, parts_held) : 0) + 40;
+    bool of_columns = desc->problem->bias || strcmp(desc->scheme->input_scale_kind, "token") == 0;
+    if (s->orientation == TOKENS_ARE_M && of_columns) {
+        need += wgmma_blocks_m(s) > 1 ? 20 + 12 * wgmma_blocks_m(s) : 4;
+    }
+    return need + activation_need(desc) + (s->schedule == IN_TURNS ? 4 : s->schedule == SHARED ? 12 : 0);
+}
+
+/* Two where they fit: the products of one are under way while the other's are scaled. Not where the depth varies. */
+uint32_t wgmma_parts_held(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
+{
+    bool can = wgmma_blocks_m(s) == 1 && s->schedule != SHARED;
+    return can && wgmma_consumer_need(desc, s, 2) <= wgmma_consumer_most(desc, s, threads) ? 2 : 1;
+}
+
+/* Of every thread at launch: with setmaxnreg an even share of what is handed out later. */
+uint32_t wgmma_estimate_registers(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
+{
+    uint32_t consumer = 0, producer = 0;
+    wgmma_split_registers(s, &consumer, &producer);
+    uint32_t share = GROUP_THREADS * (s->consumers * consumer + producer) / (threads ? threads : 1) / 8 * 8;
+    return consumer
+               ? share
+               : wgmma_most(wgmma_consumer_need(desc, s, wgmma_parts_held(desc, s, threads)), wgmma_producer_need(s));
+}
