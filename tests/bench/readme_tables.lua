@@ -130,7 +130,8 @@ local function peers_table(data, out)
             row.moejit_op or "gemm" .. math.tointeger(row.gemm), row.tokens,
             modes and string.format(" %s | %s |", row.mode, row.routing) or "", number(row.floor_us, 1), number(row.moejit_us, 1),
             row.family .. (row.verified == false and ", unverified" or ""),
-            modes and string.format(" %s |", number(row.quantise_us, 1)) or "", number(row.triton_us, 1), number(row.torch_us, 1), number(row.over_peer, 2), number(row.over_floor, 2))
+            modes and string.format(" %s |", number(row.quantise_us, 1)) or "", number(row.triton_us, 1), number(row.torch_us, 1),
+            number(row.over_peer, 2), number(row.over_floor, 2))
     end
 end
 
