@@ -45,9 +45,18 @@ static uint32_t activation_need(const mj_kernel_desc *desc)
     if (!mj_op_activates(desc->op)) {
         return 0;
     }
-    uint32_t codes =
-        desc->op == MJ_OP_GEMM1_QUANTISE ? 24 : 0; /* a run of values, its largest, what they are divided by */
-    return codes + (polynomial ? 52 : 0) + (wgmma_scales_steps(desc) && wgmma_parts(desc) == 2 ? 12 : 0);
+    return (polynomial ? 52 : 0) + (wgmma_scales_steps(desc) && wgmma_parts(desc) == 2 ? 12 : 0);
+}
+
+/* What quantising adds: a run of values, where the activation's constants or several blocks of scaled sums are held beside it. */
+static uint32_t codes_need(const mj_kernel_desc *desc, const wgmma_shape *s)
+{
+    mj_activation activation = desc->problem->activation;
+    bool polynomial = activation == MJ_ACT_GELU || activation == MJ_ACT_GELU_TANH;
+    if (desc->op != MJ_OP_GEMM1_QUANTISE) {
+        return 0;
+    }
+    return polynomial ? 24 : wgmma_scales_steps(desc) && wgmma_blocks_m(s) > 1 ? 16 : 0;
 }
 
 /* Products of a step that are scaled before they are added, for `held` blocks of 64 rows at a time. */
@@ -77,7 +86,10 @@ uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, u
     if (s->orientation == TOKENS_ARE_M && of_columns) {
         need += wgmma_blocks_m(s) > 1 ? 20 + 12 * wgmma_blocks_m(s) : 4;
     }
-    return need + activation_need(desc) + (s->schedule == IN_TURNS ? 4 : s->schedule == SHARED ? 12 : 0);
+    return need + activation_need(desc) + codes_need(desc, s) +
+           (s->schedule == IN_TURNS ? 4
+            : s->schedule == SHARED ? 12
+                                    : 0);
 }
 
 /* Two where they fit: the products of one are under way while the other's are scaled. Not where the depth varies. */

@@ -347,8 +347,9 @@ TEST(other_ops_compile)
         char why[300] = "";
         mj_kernel_source source = {0};
         bool gemm = mj_op_is_gemm((mj_op)i), quantise = i == MJ_OP_QUANTISE1 || i == MJ_OP_QUANTISE2;
-        const char *problem =
-            quantise ? "E=8,topk=2,H=4096,N=7168,scheme=fp8_w8a8_channel" : "E=8,topk=2,H=4096,N=7168,act=gelu";
+        const char *problem = quantise                    ? "E=8,topk=2,H=4096,N=7168,scheme=fp8_w8a8_channel"
+                              : i == MJ_OP_GEMM1_QUANTISE ? "E=8,topk=2,H=4096,N=7168,scheme=fp8_w8a8"
+                                                          : "E=8,topk=2,H=4096,N=7168,act=gelu";
         CHECK(fixture_kernel(&f, problem, archs[i % 4], gemm ? "reference" : "simple", (mj_op)i, ""));
         bool good = amd_build(hiprtc, NULL, &f.desc, &source, &built, why, sizeof why);
         if (!good || built.kernel.scratch_bytes > 0 || built.kernel.lds_bytes != source.manifest.smem_bytes) {

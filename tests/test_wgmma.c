@@ -139,7 +139,7 @@ static const mutant_base bases[] = {
     {"codes_blocks_not_gated", "E=5,topk=2,H=144,N=552,scheme=fp8_w8a8_block,bias=1,act=gelu,gated=0", "sm_90a",
      "wgmma", MJ_OP_GEMM1_QUANTISE,
      "tile_m=24,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
-     "group_m=1,blocks_per_sm=2"},
+     "group_m=1,blocks_per_sm=1"},
     {"codes_blocks_rows_are_m", "E=5,topk=2,H=144,N=552,scheme=fp8_w8a8_block,bias=1,act=relu2,gated=0", "sm_90a",
      "wgmma", MJ_OP_GEMM1_QUANTISE,
      "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
