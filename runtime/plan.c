@@ -428,15 +428,15 @@ static void set_op_values(const mj_plan *plan, mj_op op, const mj_layer *layer, 
     } ops[MJ_OP_COMBINE + 1] = {
         [MJ_OP_QUANTISE1] = {.input = inputs[0], .output = codes[0], .input_scales = scales[0]},
         [MJ_OP_GEMM1] = {codes[0], gemm1_output, address(layer->weights1), address(layer->bias1),
-                         address(layer->weight_scales1), address(layer->weight_zeros1), scales[0]},
+                         address(layer->weight_scales1), address(layer->weight_zeros1), scales[0], 0},
         [MJ_OP_GEMM1_ACT] = {codes[0], activation, address(layer->weights1), address(layer->bias1),
-                             address(layer->weight_scales1), address(layer->weight_zeros1), scales[0]},
+                             address(layer->weight_scales1), address(layer->weight_zeros1), scales[0], 0},
         [MJ_OP_GEMM1_QUANTISE] = {codes[0], codes[1], address(layer->weights1), address(layer->bias1),
                                   address(layer->weight_scales1), address(layer->weight_zeros1), scales[0], scales[1]},
         [MJ_OP_ACTIVATION] = {.input = gemm1_output, .output = activation},
         [MJ_OP_QUANTISE2] = {.input = inputs[1], .output = codes[1], .input_scales = scales[1]},
         [MJ_OP_GEMM2] = {codes[1], pair_rows, address(layer->weights2), address(layer->bias2),
-                         address(layer->weight_scales2), address(layer->weight_zeros2), scales[1]},
+                         address(layer->weight_scales2), address(layer->weight_zeros2), scales[1], 0},
         [MJ_OP_COMBINE] = {.input = pair_rows, .output = address(layer->y)},
     };
     values[MJ_ARG_INPUT].pointer = ops[op].input;

@@ -41,7 +41,7 @@ typedef struct run {
     host_entry *entry, *first; /* first: of a manifest with a pass ahead of the kernel */
     report *report;
     mj_ref_memory memory; /* every case has the same weights */
-    struct run *beside; /* of a kernel that writes codes: the one that writes their values, or NULL */
+    struct run *beside;   /* of a kernel that writes codes: the one that writes their values, or NULL */
     uint64_t random;
 } run;
 
@@ -480,7 +480,8 @@ static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, c
     run beside = {.desc = desc, .manifest = beside_manifest, .report = out, .random = 54321};
     struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
-    dup2(says, 2); /* the prelude's faults go to stderr */
+    dup2(says, 2);           /* the prelude's faults go to stderr */
+    signal(SIGFPE, SIG_DFL); /* a sanitizer would report it and exit, which is not how a crash ends */
     alarm(TIME_LIMIT_SECONDS);
     run_load(&r, library);
     if (beside_manifest) {
