@@ -18,7 +18,6 @@ enum {
     CODE_PAD_BYTES = 16, /* behind a row that is to be quantised: rows are read and written across banks */
     LANE_EXPERTS_MAX = 32,
     POINTER_ALIGN_BYTES = 16,
-    GROUP_THREADS = 128,
     TURN_ROWS = 8, /* of gate, then of up: a swizzle pattern, and the rows of a thread's neighbours in a fragment */
     STAGES_MIN = 3,
     STAGES_MAX = 24,
@@ -182,7 +181,7 @@ static mj_status share(const wgmma_shape *s, mj_derived *out, mj_error *error)
     }
     out->grid.factor = (uint32_t)blocks;
     out->partial_block_bytes = (uint32_t)bytes;
-    out->counters_per_block = s->consumers * (GROUP_THREADS / 32);
+    out->counters_per_block = s->consumers * (WGMMA_GROUP_THREADS / 32);
     return MJ_OK;
 }
 
@@ -195,7 +194,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     }
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
     layout l = lay_out(desc, &s);
-    uint64_t threads = (uint64_t)GROUP_THREADS * s.consumers + 32 * (uint64_t)s.producers;
+    uint64_t threads = (uint64_t)WGMMA_GROUP_THREADS * s.consumers + 32 * (uint64_t)s.producers;
     uint64_t n_tiles = mj_ceil_div(gemm.n, s.tile_n), rows = (uint64_t)s.tile_m * wgmma_cluster_rows(&s);
     uint64_t columns = mj_ceil_div(n_tiles, wgmma_most(wgmma_cluster_columns(&s), 1));
     if (l.end > UINT32_MAX || threads > UINT32_MAX || n_tiles * s.cluster > UINT32_MAX || rows > UINT32_MAX) {
@@ -433,7 +432,7 @@ static bool register_pool(const mj_kernel_desc *desc, const mj_derived *derived,
     wgmma_split_registers(&s, &consumer, &producer);
     uint32_t at_launch = derived->block_threads ? desc->arch->regs_sm / derived->block_threads / 8 * 8 : 0;
     at_launch = at_launch < desc->arch->regs_thread_max ? at_launch : desc->arch->regs_thread_max / 8 * 8;
-    return at_most(consumer ? (double)GROUP_THREADS * (s.consumers * consumer + producer) : 0,
+    return at_most(consumer ? (double)WGMMA_GROUP_THREADS * (s.consumers * consumer + producer) : 0,
                    (double)at_launch * derived->block_threads, measured, limit);
 }
 

@@ -12,7 +12,8 @@ enum { LOAD_BY_GATHER = 1, LOAD_BY_BOXES = 2 };  /* input_load */
 enum { TOGETHER = 1, IN_TURNS = 2, SHARED = 3 }; /* schedule */
 enum { SHARE_WEIGHTS = 1, SHARE_INPUT = 2 };     /* cluster_of */
 enum { WGMMA_GROUP_ROWS = 64 };                  /* of wgmma's M */
-enum { UNIT_STEPS = 4 };                         /* of the depth: what SHARED deals out */
+enum { WGMMA_GROUP_THREADS = 128 };
+enum { UNIT_STEPS = 4 }; /* of the depth: what SHARED deals out */
 
 typedef struct wgmma_shape {
     uint32_t tile_m, tile_n, orientation, input_load, step_bytes, consumers, schedule, producers, cluster, cluster_of,

@@ -3,8 +3,6 @@
 
 #include "checked.h"
 
-enum { GROUP_THREADS = 128 };
-
 /* Registers of consumers and producers after setmaxnreg: a whole warpgroup of producers gives up what the consumers take. Sums stay
  * within the 64 Ki of a multiprocessor (PTX ISA, "setmaxnreg"; the pairs are those of published kernels). */
 typedef struct register_split {
@@ -36,27 +34,32 @@ uint32_t wgmma_producer_need(const wgmma_shape *s)
     return s->input_load == LOAD_BY_GATHER ? 44 + passes : 40;
 }
 
-/* What the activation adds: the compiler keeps the constants of erf and tanh at hand, and works on several values at a time. Gate and
- * up have block scales of their own. */
+/* Of such activations the compiler keeps the constants of erf or tanh at hand. */
+static bool holds_constants(mj_activation activation)
+{
+    return activation == MJ_ACT_GELU || activation == MJ_ACT_GELU_TANH;
+}
+
+/* What the activation adds, which works on several values at a time. Gate and up have block scales of their own. */
 static uint32_t activation_need(const mj_kernel_desc *desc)
 {
-    mj_activation activation = desc->problem->activation;
-    bool polynomial = activation == MJ_ACT_GELU || activation == MJ_ACT_GELU_TANH;
     if (!mj_op_activates(desc->op)) {
         return 0;
     }
-    return (polynomial ? 52 : 0) + (wgmma_scales_steps(desc) && wgmma_parts(desc) == 2 ? 12 : 0);
+    return (holds_constants(desc->problem->activation) ? 52 : 0) +
+           (wgmma_scales_steps(desc) && wgmma_parts(desc) == 2 ? 12 : 0);
 }
 
 /* What quantising adds: a run of values, where the activation's constants or several blocks of scaled sums are held beside it. */
 static uint32_t codes_need(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
-    mj_activation activation = desc->problem->activation;
-    bool polynomial = activation == MJ_ACT_GELU || activation == MJ_ACT_GELU_TANH;
     if (desc->op != MJ_OP_GEMM1_QUANTISE) {
         return 0;
     }
-    return polynomial ? 24 : wgmma_scales_steps(desc) && wgmma_blocks_m(s) > 1 ? 16 : 0;
+    if (holds_constants(desc->problem->activation)) {
+        return 24;
+    }
+    return wgmma_scales_steps(desc) && wgmma_blocks_m(s) > 1 ? 16 : 0;
 }
 
 /* Products of a step that are scaled before they are added, for `held` blocks of 64 rows at a time. */
@@ -104,7 +107,7 @@ uint32_t wgmma_estimate_registers(const mj_kernel_desc *desc, const wgmma_shape 
 {
     uint32_t consumer = 0, producer = 0;
     wgmma_split_registers(s, &consumer, &producer);
-    uint32_t share = GROUP_THREADS * (s->consumers * consumer + producer) / (threads ? threads : 1) / 8 * 8;
+    uint32_t share = WGMMA_GROUP_THREADS * (s->consumers * consumer + producer) / (threads ? threads : 1) / 8 * 8;
     return consumer
                ? share
                : wgmma_most(wgmma_consumer_need(desc, s, wgmma_parts_held(desc, s, threads)), wgmma_producer_need(s));
