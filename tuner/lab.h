@@ -1,7 +1,7 @@
 /* lab.h: a device with one GEMM's data on it, inside moejit-worker: what verify.c and measure.c work on.
  *
  *   mj_lab    the device, helper kernels (fill, compare, reference), weights of one problem and op
- *   mj_case   one batch size and routing: MJ_SETS sets of routing and activations, output buffers, the reference output
+ *   mj_case   one batch size and routing: up to MJ_SETS sets of routing and activations, output buffers, the reference output
  *
  * Every buffer a candidate writes lies between two guard zones of known bytes. All data is random by seed. */
 #ifndef MOEJIT_LAB_H
@@ -10,7 +10,10 @@
 #include "launch.h"
 #include "operands.h"
 
-#define MJ_SETS        10
+#define MJ_LAUNCHES 10 /* of a replay, at least, and copies of weights, at most */
+#define MJ_SETS \
+    20 /* of routing and activations: all where tokens are few and one routing says little, else MJ_LAUNCHES */
+#define MJ_FEW_TOKENS  512
 #define MJ_GUARD_BYTES 4096
 #define MJ_GUARD_BYTE  0xA5
 
@@ -41,7 +44,7 @@ typedef struct mj_lab {
     mj_operands operands;       /* of one input row */
     uint64_t weights_all_bytes; /* codes, scales and zero points: one block */
     uint32_t weights_count;
-    void *weights[MJ_SETS]; /* [0] always; further copies where a case wants them */
+    void *weights[MJ_LAUNCHES]; /* [0] always; further copies where a case wants them */
     void *bias;
     mj_guarded partials, counters; /* grown to what a kernel needs */
 } mj_lab;
@@ -109,7 +112,7 @@ mj_status mj_guarded_reset(mj_lab *lab, mj_guarded *guarded, int byte_value, mj_
 mj_status mj_guarded_check(mj_lab *lab, const mj_guarded *guarded, bool *intact, int64_t *offset, mj_error *error);
 
 /* Routing by name (routing.h), or "small:single", "small:ragged", "small:one": odd shapes for verification. With `timed`
- * all MJ_SETS sets are made (fewer, and said in `note`, if memory is short); without, one. */
+ * all sets are made (fewer, and said in `note`, if memory is short); without, one. */
 mj_status mj_case_prepare(mj_lab *lab, uint32_t token_count, const char *routing, uint64_t seed, bool timed,
                           mj_case *out, mj_error *error);
 void mj_case_free(mj_lab *lab, mj_case *prepared);

@@ -264,12 +264,13 @@ static mj_status own_weights(mj_lab *lab, mj_case *prepared, mj_error *error)
     if (!prepared->own_weights) {
         return MJ_OK;
     }
-    while (lab->weights_count < prepared->set_count) {
+    uint32_t wanted = prepared->set_count < MJ_LAUNCHES ? prepared->set_count : MJ_LAUNCHES;
+    while (lab->weights_count < wanted) {
         void **copy = &lab->weights[lab->weights_count];
         mj_status status = mj_lab_alloc(lab, lab->weights_all_bytes, copy, error);
         if (status == MJ_ERR_DEVICE_MEMORY) {
             snprintf(prepared->note, sizeof(prepared->note), "%u instead of %u copies of the weights fit",
-                     lab->weights_count, prepared->set_count);
+                     lab->weights_count, wanted);
             break;
         }
         if (status == MJ_OK) {
@@ -280,7 +281,7 @@ static mj_status own_weights(mj_lab *lab, mj_case *prepared, mj_error *error)
             return status;
         }
     }
-    prepared->weights_used = lab->weights_count < prepared->set_count ? lab->weights_count : prepared->set_count;
+    prepared->weights_used = lab->weights_count < wanted ? lab->weights_count : wanted;
     return MJ_OK;
 }
 
@@ -342,7 +343,7 @@ mj_status mj_case_prepare(mj_lab *lab, uint32_t token_count, const char *routing
     if (!lab->loaded || token_count == 0 || pair_total(lab, token_count) > INT32_MAX) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "a case of %u tokens", token_count);
     }
-    uint32_t wanted = timed ? MJ_SETS : 1;
+    uint32_t wanted = !timed ? 1 : token_count <= MJ_FEW_TOKENS ? MJ_SETS : MJ_LAUNCHES;
     uint32_t fits = sets_that_fit(lab, token_count);
     mj_status status = MJ_OK;
     while (status == MJ_OK && out->set_count < wanted && out->set_count < fits) {

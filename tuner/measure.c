@@ -77,8 +77,10 @@ static mj_status choose_launches(mj_lab *lab, mj_case *prepared, const mj_loaded
         lab->device->backend->graph_destroy(lab->device->handle, graph);
     }
     double aim_us = (seconds_max < REPLAY_SECONDS_AIM ? seconds_max : REPLAY_SECONDS_AIM) * 1e6;
-    double fit = us > 0 ? aim_us / us : MJ_SETS;
-    *launches = fit >= MJ_SETS ? MJ_SETS : (fit < 1 ? 1 : (uint32_t)fit);
+    uint32_t most =
+        prepared->set_count > MJ_LAUNCHES ? prepared->set_count : MJ_LAUNCHES; /* a launch for every routing */
+    double fit = us > 0 ? aim_us / us : most;
+    *launches = fit >= most ? most : (fit < 1 ? 1 : (uint32_t)fit);
     return status;
 }
 
