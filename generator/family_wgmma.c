@@ -14,6 +14,8 @@ enum {
     BARRIER_BYTES = 8,
     OUT_ROWS = 16, /* of a warp's part of an accumulator block */
     OUT_SLAB_BYTES = 128,
+    STORE_ROWS = 32,     /* rows of a tile are staged by so many: a lane for each */
+    STORE_ROWS_MAX = 64, /* of one turn: more take registers, for addresses and values made ahead */
     CODE_GROUP = 128,    /* columns that half a warp quantises at a time, and that may share a scale */
     CODE_PAD_BYTES = 16, /* behind a row that is to be quantised: rows are read and written across banks */
     LANE_EXPERTS_MAX = 32,
@@ -82,7 +84,7 @@ static layout lay_out(const mj_kernel_desc *desc, const wgmma_shape *s)
     uint32_t experts = desc->problem->expert_count;
     l.input = (uint64_t)s->stages * s->tile_n * s->step_bytes;
     l.out = l.input + (uint64_t)s->stages * s->tile_m * s->step_bytes;
-    l.out_bytes = s->orientation == WEIGHTS_ARE_M ? (uint64_t)s->tile_m * 2 * OUT_ROWS : OUT_ROWS * OUT_SLAB_BYTES;
+    l.out_bytes = s->orientation == WEIGHTS_ARE_M ? (uint64_t)s->out_rows * 2 * OUT_ROWS : OUT_ROWS * OUT_SLAB_BYTES;
     if (mj_op_writes_codes(desc->op)) {
         uint64_t rows = s->orientation == WEIGHTS_ARE_M ? s->tile_m : (uint64_t)4 * OUT_ROWS * wgmma_groups(s);
         l.out_bytes = rows * code_pitch(desc, s) / (4 * wgmma_groups(s));
@@ -92,17 +94,28 @@ static layout lay_out(const mj_kernel_desc *desc, const wgmma_shape *s)
     return l;
 }
 
-static uint32_t stages_that_fit(const wgmma_shape *s, const mj_kernel_desc *desc)
+/* A block's share of shared memory. */
+static uint64_t smem_share(const wgmma_shape *s, const mj_kernel_desc *desc)
 {
     const mj_arch *arch = desc->arch;
-    wgmma_shape none = *s;
-    none.stages = 0;
-    uint64_t share = arch->smem_sm_bytes / s->blocks_per_sm, fixed = lay_out(desc, &none).end;
+    uint64_t share = arch->smem_sm_bytes / s->blocks_per_sm;
     share = share > arch->smem_block_reserved_bytes ? share - arch->smem_block_reserved_bytes : 0;
-    share = share < arch->smem_block_bytes_max ? share : arch->smem_block_bytes_max;
-    uint64_t stage = ((uint64_t)s->tile_m + s->tile_n) * s->step_bytes + 2 * BARRIER_BYTES;
-    uint64_t count = share > fixed ? (share - fixed) / stage : 0;
-    return count < STAGES_MAX ? (uint32_t)count : STAGES_MAX;
+    return share < arch->smem_block_bytes_max ? share : arch->smem_block_bytes_max;
+}
+
+/* Stages first, with the fewest rows of what goes out; these then take what no stage fills. */
+static void fill_smem(wgmma_shape *s, const mj_kernel_desc *desc)
+{
+    uint64_t share = smem_share(s, desc), stage = ((uint64_t)s->tile_m + s->tile_n) * s->step_bytes + 2 * BARRIER_BYTES;
+    s->stages = 0;
+    s->out_rows = s->tile_m < STORE_ROWS ? s->tile_m : STORE_ROWS;
+    uint64_t fixed = lay_out(desc, s).end, stages = share > fixed ? (share - fixed) / stage : 0;
+    s->stages = stages < STAGES_MAX ? (uint32_t)stages : STAGES_MAX;
+    uint64_t used = lay_out(desc, s).end,
+             rows_bytes = (uint64_t)4 * wgmma_most(s->consumers, 1) * STORE_ROWS * 2 * OUT_ROWS;
+    uint64_t rows = s->out_rows + (share > used ? (share - used) / rows_bytes * STORE_ROWS : 0);
+    rows = rows < STORE_ROWS_MAX ? rows : STORE_ROWS_MAX;
+    s->out_rows = rows < s->tile_m ? (uint32_t)rows : s->tile_m;
 }
 
 static mj_status read_shape(const mj_kernel_desc *desc, wgmma_shape *out, mj_error *error)
@@ -115,7 +128,7 @@ static mj_status read_shape(const mj_kernel_desc *desc, wgmma_shape *out, mj_err
     };
     mj_status status = mj_family_read(desc, slots, sizeof slots / sizeof slots[0], error);
     if (status == MJ_OK) {
-        out->stages = stages_that_fit(out, desc);
+        fill_smem(out, desc);
     }
     return status;
 }
@@ -145,6 +158,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"smem_input", (int64_t)l->input},
         {"smem_out", (int64_t)l->out},
         {"out_bytes", (int64_t)l->out_bytes},
+        {"out_rows", s->out_rows},
         {"smem_full", (int64_t)l->full},
         {"code_pitch", mj_op_writes_codes(desc->op) ? code_pitch(desc, s) : 0},
         {"element_bytes", wgmma_element_bytes(desc)},
@@ -165,6 +179,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"two_levels", wgmma_two_levels(desc, s)},
         {"scale_columns", scale_columns(desc, s)},
         {"parts_held", wgmma_parts_held(desc, s, out->block_threads)},
+        {"rows_ahead", wgmma_rows_ahead(desc, s, out->block_threads)},
     };
     for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
         mj_derived_var(out, vars[i].name, vars[i].value);

@@ -18,7 +18,8 @@ enum { UNIT_STEPS = 4 }; /* of the depth: what SHARED deals out */
 typedef struct wgmma_shape {
     uint32_t tile_m, tile_n, orientation, input_load, step_bytes, consumers, schedule, producers, cluster, cluster_of,
         group_m, blocks_per_sm;
-    uint32_t stages; /* as many as the block's share of shared memory holds */
+    uint32_t stages;   /* as many as the block's share of shared memory holds */
+    uint32_t out_rows; /* of a tile that a warp stages for its stores at a time, where they run along wgmma's N */
 } wgmma_shape;
 _Static_assert(sizeof(wgmma_shape) <= sizeof(((mj_derived *)0)->tunables), "kept in mj_derived");
 
@@ -110,6 +111,7 @@ uint32_t wgmma_producer_need(const wgmma_shape *s);
 uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t parts_held);
 uint32_t wgmma_consumer_most(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 uint32_t wgmma_parts_held(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
+bool wgmma_rows_ahead(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 uint32_t wgmma_estimate_registers(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 
 /* Expected time of a launch (family_wgmma_time.c). */

@@ -8,7 +8,7 @@
 typedef struct register_split {
     uint32_t consumers, gather, by_gather, by_boxes;
 } register_split;
-static const register_split register_splits[] = {{1, 96, 232, 240}, {2, 56, 224, 240}, {3, 56, 152, 160}};
+static const register_split register_splits[] = {{1, 96, 232, 240}, {2, 72, 216, 240}, {3, 56, 152, 160}};
 
 void wgmma_split_registers(const wgmma_shape *s, uint32_t *consumer, uint32_t *producer)
 {
@@ -80,6 +80,12 @@ uint32_t wgmma_consumer_most(const mj_kernel_desc *desc, const wgmma_shape *s, u
     return consumer ? consumer : fair < desc->arch->regs_thread_max ? fair : desc->arch->regs_thread_max;
 }
 
+/* Rows that a lane knows about. */
+static uint32_t row_slots(const wgmma_shape *s)
+{
+    return s->orientation == WEIGHTS_ARE_M ? (uint32_t)mj_ceil_div(s->tile_m, 32) : wgmma_blocks_m(s);
+}
+
 /* What a consumer's thread needs. Where output columns run along a thread's sums, values of a column (bias, scale) are held for all
  * blocks of rows at once. */
 uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t parts_held)
@@ -89,6 +95,8 @@ uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, u
     if (s->orientation == TOKENS_ARE_M && of_columns) {
         need += wgmma_blocks_m(s) > 1 ? 20 + 12 * wgmma_blocks_m(s) : 4;
     }
+    need += desc->op == MJ_OP_GEMM2 ? row_slots(s) - 1 : 0; /* where each is stored */
+    need += s->producers == 4 && s->input_load == LOAD_BY_GATHER ? 1 : 0;
     return need + activation_need(desc) + codes_need(desc, s) +
            (s->schedule == IN_TURNS ? 4
             : s->schedule == SHARED ? 12
@@ -100,6 +108,13 @@ uint32_t wgmma_parts_held(const mj_kernel_desc *desc, const wgmma_shape *s, uint
 {
     bool can = wgmma_blocks_m(s) == 1 && s->schedule != SHARED;
     return can && wgmma_consumer_need(desc, s, 2) <= wgmma_consumer_most(desc, s, threads) ? 2 : 1;
+}
+
+/* Where they fit: the rows of the next tile, beside those of the one that is stored. In turns the wait for one's own hides their loads. */
+bool wgmma_rows_ahead(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
+{
+    uint32_t need = wgmma_consumer_need(desc, s, wgmma_parts_held(desc, s, threads)) + 8 + row_slots(s);
+    return s->schedule != IN_TURNS && need <= wgmma_consumer_most(desc, s, threads);
 }
 
 /* Of every thread at launch: with setmaxnreg an even share of what is handed out later. */

@@ -38,6 +38,7 @@ MJ_FN char *mj_smem()
 MJ_FN mj_saddr mj_smem_addr(const void *p) { return (mj_saddr)__cvta_generic_to_shared(p); }
 
 MJ_FN mj_i32 mj_shfl_i32(mj_i32 v, mj_i32 lane) { return __shfl_sync(0xffffffffu, v, lane); }
+MJ_FN mj_i32 mj_uniform(mj_i32 v) { return __shfl_sync(0xffffffffu, v, 0); }
 MJ_FN mj_i32 mj_shfl_up_i32(mj_i32 v, mj_i32 d) { return __shfl_up_sync(0xffffffffu, v, d); }
 MJ_FN float mj_shfl_xor_f32(float v, mj_i32 mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 MJ_FN double mj_shfl_xor_f64(double v, mj_i32 mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }

@@ -228,6 +228,15 @@ MJ_HOST_FN mj_u32 mj_host_shfl(mj_u32 v, mj_i32 lane)
     return mj_host_exchange(MJ_HOST_SHFL, &v, 1)[lane % MJ_WARP_SIZE][0];
 }
 MJ_HOST_FN mj_i32 mj_shfl_i32(mj_i32 v, mj_i32 lane) { return (mj_i32)mj_host_shfl((mj_u32)v, lane); }
+MJ_HOST_FN mj_i32 mj_uniform(mj_i32 v)
+{
+    mj_u32 word = (mj_u32)v;
+    mj_u32(*all)[MJ_HOST_WORDS] = mj_host_exchange(MJ_HOST_SHFL, &word, 1);
+    if (all[0][0] != word) {
+        mj_host_fault("a value that lanes do not share is taken for one of the whole warp");
+    }
+    return v;
+}
 MJ_HOST_FN mj_i32 mj_shfl_up_i32(mj_i32 v, mj_i32 d)
 {
     mj_i32 lane = mj_lane();

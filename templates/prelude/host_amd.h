@@ -7,15 +7,6 @@ typedef struct mj_vec8 {
     mj_u32 x, y;
 } __attribute__((aligned(8), may_alias)) mj_vec8;
 
-MJ_HOST_FN mj_i32 mj_uniform(mj_i32 v)
-{
-    mj_u32 word = (mj_u32)v;
-    mj_u32(*all)[MJ_HOST_WORDS] = mj_host_exchange(MJ_HOST_SHFL, &word, 1);
-    if (all[0][0] != word) {
-        mj_host_fault("a value that lanes do not share is taken for one of the whole wavefront");
-    }
-    return v;
-}
 MJ_FN mj_vec16 mj_lds_ld16(mj_saddr at) { return *(const mj_vec16 *)mj_host_shared(at, 16); }
 MJ_FN mj_vec8 mj_lds_ld8(mj_saddr at) { return *(const mj_vec8 *)mj_host_shared(at, 8); }
 MJ_FN void mj_lds_st16(mj_saddr at, mj_vec16 v) { *(mj_vec16 *)mj_host_shared(at, 16) = v; }
