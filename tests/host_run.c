@@ -1,4 +1,4 @@
-/* host_run.c: compile, load, run, compare. */
+/* host_run.c: load, run, compare. */
 #define _GNU_SOURCE
 #include "host_run.h"
 
@@ -35,13 +35,20 @@ typedef struct report {
     char why[WHY_BYTES];
 } report;
 
+typedef struct buffer {
+    unsigned char *memory; /* guard, data, guard */
+    void *data;
+    size_t bytes;
+} buffer;
+
 typedef struct run {
     const mj_kernel_desc *desc;
     const mj_manifest *manifest;
     host_entry *entry, *first; /* first: of a manifest with a pass ahead of the kernel */
     report *report;
-    mj_ref_memory memory; /* every case has the same weights */
-    struct run *beside;   /* of a kernel that writes codes: the one that writes their values, or NULL */
+    buffer weights, weight_scales, weight_zeros, bias; /* every case has the same */
+    mj_ref_memory memory;                              /* of these weights */
+    struct run *beside; /* of a kernel that writes codes: the one that writes their values, or NULL */
     uint64_t random;
 } run;
 
@@ -69,12 +76,6 @@ static uint32_t below(run *r, uint32_t limit)
 }
 
 /* ---- Buffers between guard zones ---- */
-
-typedef struct buffer {
-    unsigned char *memory; /* guard, data, guard */
-    void *data;
-    size_t bytes;
-} buffer;
 
 static buffer buffer_new(size_t bytes, int fill)
 {
@@ -308,18 +309,28 @@ static bool row_untouched(run *r, const layer *l, const void *output, uint64_t r
 /* ---- GEMMs ---- */
 
 typedef struct gemm_data {
-    buffer input, weights, scales, zeros, input_scales, bias, partials, counters;
+    buffer input, input_scales, partials, counters;
     mj_ref_arrays arrays;
 } gemm_data;
 
-static bool workspace_right(run *r, const layer *l, const gemm_data *d)
+/* All that a launch may write to but its output's values; `scales` of codes, or NULL. */
+static bool buffers_right(run *r, const layer *l, const gemm_data *d, const buffer *output, const buffer *scales)
 {
     for (size_t i = 0; i < d->counters.bytes / sizeof(int32_t); i++) {
         if (((int32_t *)d->counters.data)[i] != 0) {
             return wrong(r, "%s: counter %zu was not left zero", l->routing->name, i);
         }
     }
-    return buffer_guarded(&d->partials) && buffer_guarded(&d->counters);
+    return (buffer_guarded(&d->partials) && buffer_guarded(&d->counters) && buffer_guarded(output) &&
+            (!scales || buffer_guarded(scales))) ||
+           wrong(r, "%s: wrote outside its buffers", l->routing->name);
+}
+
+/* What the second run wrote: it finds the workspace as the first, which was right, left it. */
+static bool same_bits(run *r, const layer *l, const buffer outputs[2])
+{
+    return memcmp(outputs[0].data, outputs[1].data, outputs[0].bytes) == 0 ||
+           wrong(r, "%s: the second run gives other bits", l->routing->name);
 }
 
 static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const buffer *output)
@@ -344,8 +355,7 @@ static bool gemm_output_right(run *r, const layer *l, const gemm_data *d, const 
     }
     free(want);
     free(owned);
-    return right && ((buffer_guarded(output) && workspace_right(r, l, d)) ||
-                     wrong(r, "%s: wrote outside its buffers", l->routing->name));
+    return right;
 }
 
 static mj_ref_memory *ref_memory(run *r)
@@ -373,22 +383,24 @@ static gemm_data gemm_data_new(run *r, const layer *l)
     if (mj_operands_describe(r->desc->scheme, p, r->desc->op, input_rows, &o, NULL) != MJ_OK) {
         _exit(99);
     }
+    if (!r->weights.memory) {
+        r->weights = buffer_operand(&o.weights, 2);
+        r->weight_scales = buffer_operand(&o.weight_scales, 4);
+        r->weight_zeros = buffer_operand(&o.weight_zeros, 5);
+        r->bias = buffer_random(r->desc->scheme->io_format, bias_count, 3, 2.0f);
+    }
     gemm_data d = {
         .input = buffer_operand(&o.input, 1),
-        .weights = buffer_operand(&o.weights, 2),
-        .scales = buffer_operand(&o.weight_scales, 4),
-        .zeros = buffer_operand(&o.weight_zeros, 5),
         .input_scales = buffer_operand(&o.input_scales, 6),
-        .bias = buffer_random(r->desc->scheme->io_format, bias_count, 3, 2.0f),
         .partials = buffer_new(partial_bytes, 0xff),
         .counters = buffer_new(counter_bytes, 0),
     };
     d.arrays = (mj_ref_arrays){
         .input = d.input.data,
-        .weights = d.weights.data,
-        .bias = p->bias ? d.bias.data : NULL,
-        .weight_scales = o.weight_scales.bytes ? d.scales.data : NULL,
-        .weight_zeros = o.weight_zeros.bytes ? d.zeros.data : NULL,
+        .weights = r->weights.data,
+        .bias = p->bias ? r->bias.data : NULL,
+        .weight_scales = o.weight_scales.bytes ? r->weight_scales.data : NULL,
+        .weight_zeros = o.weight_zeros.bytes ? r->weight_zeros.data : NULL,
         .input_scales = o.input_scales.bytes ? d.input_scales.data : NULL,
         .memory = ref_memory(r),
     };
@@ -397,8 +409,7 @@ static gemm_data gemm_data_new(run *r, const layer *l)
 
 static void gemm_data_free(gemm_data *d)
 {
-    buffer *all[] = {&d->input,        &d->weights, &d->scales,   &d->zeros,
-                     &d->input_scales, &d->bias,    &d->partials, &d->counters};
+    buffer *all[] = {&d->input, &d->input_scales, &d->partials, &d->counters};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]->memory);
     }
@@ -427,16 +438,15 @@ static bool gemm_case(run *r, const routing_case *c)
     gemm_args(&d, values);
     bool right = true;
     buffer outputs[2];
-    for (int pass = 0; pass < 2; pass++) { /* the second finds the workspace as the first left it */
+    for (int pass = 0; pass < 2; pass++) {
         outputs[pass] = buffer_new((size_t)l.pair_count * shape.out_n * 2, 0xff);
         values[MJ_ARG_OUTPUT].pointer = (uintptr_t)outputs[pass].data;
         if (right) {
             launch(r, values, blocks_of(r, c->tokens));
-            right = r->report->result == HOST_RIGHT && gemm_output_right(r, &l, &d, &outputs[pass]);
+            right = r->report->result == HOST_RIGHT &&
+                    (pass == 0 ? gemm_output_right(r, &l, &d, &outputs[0]) : same_bits(r, &l, outputs)) &&
+                    buffers_right(r, &l, &d, &outputs[pass], NULL);
         }
-    }
-    if (right && memcmp(outputs[0].data, outputs[1].data, outputs[0].bytes) != 0) {
-        right = wrong(r, "%s: the second run gives other bits", c->name);
     }
     free(outputs[0].memory);
     free(outputs[1].memory);
@@ -496,57 +506,6 @@ static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, c
         }
     }
     _exit(0);
-}
-
-/* A sanitizer looks at the whole stack at every longjmp, and marks each page of the threads' stacks: tens of times the cost of the
- * kernel, which it knows nothing of. So the kernel gets the C library's own functions. */
-static const char host_head[] =
-#if CHECK_SANITIZED
-    "#define _GNU_SOURCE\n"
-    "#undef _FORTIFY_SOURCE\n"
-    "#include <dlfcn.h>\n"
-    "#include <setjmp.h>\n"
-    "#include <stdlib.h>\n"
-    "static __attribute__((noreturn)) void (*host_longjmp)(jmp_buf, int);\n"
-    "static void *(*host_malloc)(size_t), *(*host_calloc)(size_t, size_t);\n"
-    "static void *(*host_realloc)(void *, size_t), (*host_free)(void *);\n"
-    "static __attribute__((constructor)) void host_find(void)\n"
-    "{\n"
-    "    void *libc = dlopen(\"libc.so.6\", RTLD_LAZY | RTLD_NOLOAD);\n"
-    "    host_longjmp = dlsym(libc, \"_longjmp\");\n"
-    "    host_malloc = dlsym(libc, \"malloc\");\n"
-    "    host_calloc = dlsym(libc, \"calloc\");\n"
-    "    host_realloc = dlsym(libc, \"realloc\");\n"
-    "    host_free = dlsym(libc, \"free\");\n"
-    "}\n"
-    "#define _longjmp host_longjmp\n"
-    "#define malloc host_malloc\n"
-    "#define calloc host_calloc\n"
-    "#define realloc host_realloc\n"
-    "#define free host_free\n"
-#endif
-    "";
-
-host_result host_compile(const char *text, char *library, size_t bytes)
-{
-    const char *folder = getenv("TMPDIR");
-    char source[4096], command[9000];
-    snprintf(library, bytes, "%s/moejit-host-XXXXXX", folder ? folder : "/tmp");
-    int file = mkstemp(library);
-    if (file < 0) {
-        return HOST_BROKEN;
-    }
-    close(file);
-    snprintf(source, sizeof source, "%s.c", library);
-    FILE *out = fopen(source, "w");
-    if (!out || fputs(host_head, out) < 0 || fputs(text, out) < 0 || fclose(out) != 0) {
-        return HOST_BROKEN;
-    }
-    snprintf(command, sizeof command, "cc -std=gnu11 -O1 -w -shared -fPIC -o '%s' '%s' -lm 2>/dev/null", library,
-             source);
-    int code = system(command);
-    unlink(source);
-    return code == 0 ? HOST_RIGHT : HOST_NO_COMPILE;
 }
 
 static host_result wait_for(pid_t child, const report *shared)

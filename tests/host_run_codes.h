@@ -82,8 +82,7 @@ static bool codes_right(run *r, const layer *l, const gemm_data *d, const buffer
         right = ((const unsigned char *)scales->data)[i] == 0xff ||
                 wrong(r, "%s: a scale that is nobody's was written", l->routing->name);
     }
-    return right && ((buffer_guarded(output) && buffer_guarded(scales) && workspace_right(r, l, d)) ||
-                     wrong(r, "%s: wrote outside its buffers", l->routing->name));
+    return right;
 }
 
 /* The rows of gemm1_act by the same config, if it came along. */
@@ -114,12 +113,11 @@ static bool codes_case(run *r, const routing_case *c)
         values[MJ_ARG_OUTPUT_SCALES].pointer = (uintptr_t)scales[pass].data;
         if (right) {
             launch(r, values, blocks_of(r, c->tokens));
-            right = r->report->result == HOST_RIGHT && codes_right(r, &l, &d, &outputs[pass], &scales[pass], &beside);
+            right = r->report->result == HOST_RIGHT &&
+                    (pass == 0 ? codes_right(r, &l, &d, &outputs[0], &scales[0], &beside)
+                               : same_bits(r, &l, outputs) && same_bits(r, &l, scales)) &&
+                    buffers_right(r, &l, &d, &outputs[pass], &scales[pass]);
         }
-    }
-    if (right && (memcmp(outputs[0].data, outputs[1].data, outputs[0].bytes) != 0 ||
-                  memcmp(scales[0].data, scales[1].data, scales[0].bytes) != 0)) {
-        right = wrong(r, "%s: the second run gives other bits", c->name);
     }
     for (int pass = 0; pass < 2; pass++) {
         free(outputs[pass].memory);

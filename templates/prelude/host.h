@@ -14,6 +14,7 @@
 #endif
 #include <math.h>
 #include <setjmp.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,13 +56,11 @@ typedef struct mj_host_copy { /* one asynchronous copy in flight */
 #define MJ_HOST_COPIES_MAX 1024
 #define MJ_HOST_GROUPS_MAX 16
 typedef struct mj_host_lane {
-    jmp_buf context;
-    mj_i32 started, done, op; /* op: what a waiting lane waits in */
+    mj_i32 done, op;          /* op: what a waiting lane waits in */
     mj_u32 synced;            /* mj_host_state.time at the last barrier that this lane has passed */
     mj_i32 copy_count, group_count;
     mj_u32 copies_landed; /* of all so far */
     mj_i32 group_end[MJ_HOST_GROUPS_MAX];
-    mj_host_copy copies[MJ_HOST_COPIES_MAX];
 } mj_host_lane;
 
 enum { MJ_HOST_NONE, MJ_HOST_BLOCK_SYNC, MJ_HOST_WARP_SYNC, MJ_HOST_SHFL, MJ_HOST_BALLOT, MJ_HOST_LDMATRIX, MJ_HOST_MMA, MJ_HOST_CHIP };
@@ -97,11 +96,24 @@ typedef struct mj_host_state {
     mj_i32 parity[MJ_BLOCK_THREADS]; /* which exchange buffer a lane's next warp operation uses */
     mj_u32 exchange[2][MJ_BLOCK_THREADS][MJ_HOST_WORDS];
     mj_host_lane lanes[MJ_BLOCK_THREADS];
-    char *stacks;
 #endif
 } mj_host_state;
 
 static _Thread_local mj_host_state *mj_host;
+
+#if MJ_BLOCK_THREADS > 1
+#define MJ_HOST_STACK_BYTES (128 * 1024)
+/* The blocks of one thread share this, which takes longer to make than most blocks to run: the fibers too, each of which goes on
+ * where it ended the block before. */
+typedef struct mj_host_kept {
+    mj_host_state state; /* zero at the start of a block */
+    mj_i32 started[MJ_BLOCK_THREADS];
+    jmp_buf contexts[MJ_BLOCK_THREADS];
+    mj_host_copy copies[MJ_BLOCK_THREADS][MJ_HOST_COPIES_MAX]; /* in flight */
+    char stacks[MJ_BLOCK_THREADS][MJ_HOST_STACK_BYTES];
+} mj_host_kept;
+static _Thread_local mj_host_kept *mj_host_kept_here; /* until its thread ends */
+#endif
 
 MJ_HOST_FN void mj_host_fault(const char *what)
 {
@@ -154,8 +166,6 @@ MJ_HOST_FN void mj_host_run(const mj_host_block *block, const void *args, void (
 
 #else /* ---- one fiber per lane ---- */
 
-#define MJ_HOST_STACK_BYTES (128 * 1024)
-
 MJ_HOST_FN mj_u32 mj_host_random(mj_u32 below)
 {
     mj_host->random = mj_host->random * 6364136223846793005ULL + 1442695040888963407ULL;
@@ -168,9 +178,9 @@ MJ_FN void mj_host_wake(mj_i32 lane) { mj_host->ready[mj_host->ready_count++] = 
  * that the jump does not save. */
 MJ_HOST_FN __attribute__((noinline)) void mj_host_yield(mj_i32 op)
 {
-    mj_host_lane *lane = &mj_host->lanes[mj_host->lane];
-    lane->op = op;
-    if (_setjmp(lane->context) == 0) {
+    mj_i32 lane = mj_host->lane;
+    mj_host->lanes[lane].op = op;
+    if (_setjmp(mj_host_kept_here->contexts[lane]) == 0) {
         _longjmp(mj_host->scheduler, 1);
     }
 }
@@ -268,32 +278,33 @@ MJ_HOST_FN mj_mask mj_ballot(mj_i32 predicate)
     return mask;
 }
 
-MJ_HOST_FN void mj_host_lane_start(void)
+MJ_HOST_FN void mj_host_lane_start(void) /* one block after the other */
 {
-    mj_host_state *h = mj_host;
-    h->lane_call(h->args);
-    if (h->block_waiting > 0) {
-        mj_host_fault("ended while other threads wait at a block barrier");
+    for (;;) {
+        mj_host->lane_call(mj_host->args);
+        if (mj_host->block_waiting > 0) {
+            mj_host_fault("ended while other threads wait at a block barrier");
+        }
+        mj_host->lanes[mj_host->lane].done = 1;
+        mj_host->done_count++;
+        mj_host_yield(MJ_HOST_NONE);
     }
-    h->lanes[h->lane].done = 1;
-    h->done_count++;
-    _longjmp(h->scheduler, 1);
 }
 
 MJ_HOST_FN __attribute__((noinline)) void mj_host_resume(mj_i32 index)
 {
     mj_host_state *h = mj_host;
-    mj_host_lane *lane = &h->lanes[index];
+    mj_host_kept *kept = mj_host_kept_here;
     h->lane = index;
     if (_setjmp(h->scheduler) != 0) {
         return;
     }
-    if (lane->started) {
-        _longjmp(lane->context, 1);
+    if (kept->started[index]) {
+        _longjmp(kept->contexts[index], 1);
     }
-    lane->started = 1;
+    kept->started[index] = 1;
     getcontext(&h->boot);
-    h->boot.uc_stack.ss_sp = h->stacks + (size_t)index * MJ_HOST_STACK_BYTES;
+    h->boot.uc_stack.ss_sp = kept->stacks[index];
     h->boot.uc_stack.ss_size = MJ_HOST_STACK_BYTES;
     h->boot.uc_link = NULL;
     makecontext(&h->boot, mj_host_lane_start, 0);
@@ -350,17 +361,16 @@ MJ_HOST_FN mj_i32 mj_host_step(void)
 
 MJ_HOST_FN void mj_host_run(const mj_host_block *block, const void *args, void (*lane_call)(const void *))
 {
-    mj_host_state *h = calloc(1, sizeof(*h));
-    char *stacks = malloc((size_t)MJ_BLOCK_THREADS * MJ_HOST_STACK_BYTES);
-    if (!h || !stacks) {
+    if (!mj_host_kept_here && !(mj_host_kept_here = calloc(1, sizeof(*mj_host_kept_here)))) {
         fprintf(stderr, "moejit host kernel: out of memory\n");
         abort();
     }
+    mj_host_state *h = &mj_host_kept_here->state;
+    memset(h, 0, sizeof(*h));
     h->block = block;
     h->args = args;
     h->lane_call = lane_call;
     h->random = block->seed * 2654435761u + (mj_u64)block->block;
-    h->stacks = stacks;
     mj_host = h;
     memset(block->smem, 0xff, MJ_SMEM_BYTES);
     for (mj_i32 i = 0; i < MJ_BLOCK_THREADS; i++) {
@@ -378,8 +388,6 @@ MJ_HOST_FN void mj_host_run(const mj_host_block *block, const void *args, void (
         mj_host_chip_part.end();
     }
     mj_host = NULL;
-    free(stacks);
-    free(h);
 }
 
 /* ---- asynchronous copies ---- */
@@ -396,7 +404,7 @@ MJ_HOST_FN void mj_host_copy_async(mj_saddr to, mj_i32 bytes, const void *from, 
     if (mj_host_chip_part.copy_started) {
         mj_host_chip_part.copy_started(to);
     }
-    lane->copies[lane->copy_count++] = (mj_host_copy){.to = to, .bytes = bytes, .from_bytes = from_bytes, .from = from};
+    mj_host_kept_here->copies[mj_host->lane][lane->copy_count++] = (mj_host_copy){.to = to, .bytes = bytes, .from_bytes = from_bytes, .from = from};
 }
 MJ_HOST_FN void mj_cp_async16(mj_saddr to, const void *from, mj_i32 from_bytes) { mj_host_copy_async(to, 16, from, from_bytes); }
 MJ_HOST_FN void mj_cp_async_commit(void)
@@ -411,8 +419,9 @@ MJ_HOST_FN void mj_cp_async_commit(void)
 MJ_HOST_FN void mj_host_land(mj_i32 lane_index, mj_i32 count)
 {
     mj_host_lane *lane = &mj_host->lanes[lane_index];
+    mj_host_copy *copies = mj_host_kept_here->copies[lane_index];
     for (mj_i32 i = 0; i < count; i++) {
-        const mj_host_copy *copy = &lane->copies[i];
+        const mj_host_copy *copy = &copies[i];
         char *to = mj_host_shared(copy->to, (mj_u32)copy->bytes);
         memset(to, 0, (size_t)copy->bytes);
         memcpy(to, copy->from, (size_t)copy->from_bytes);
@@ -420,7 +429,7 @@ MJ_HOST_FN void mj_host_land(mj_i32 lane_index, mj_i32 count)
             mj_host_chip_part.copy_landed(copy->to, lane_index);
         }
     }
-    memmove(lane->copies, lane->copies + count, (size_t)(lane->copy_count - count) * sizeof(*lane->copies));
+    memmove(copies, copies + count, (size_t)(lane->copy_count - count) * sizeof(*copies));
     lane->copy_count -= count;
     lane->copies_landed += (mj_u32)count;
     for (mj_i32 i = 0; i < lane->group_count; i++) {

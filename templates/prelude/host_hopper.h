@@ -93,7 +93,7 @@ typedef struct mj_hopper_set { /* accumulators in use: 64 x N, and where each la
     mj_i32 users;
     float *at[128];
     mj_u32 last[128]; /* 1 + the lane's last operation on it */
-    float value[64 * MJ_HOPPER_N];
+    float *value;     /* 64 x N */
 } mj_hopper_set;
 typedef struct mj_hopper_group {
     mj_u32 issued, executed, demand;
@@ -122,9 +122,12 @@ typedef struct mj_hopper {
     mj_hopper_lane lanes[MJ_BLOCK_THREADS];
     mj_hopper_chunk chunks[MJ_SMEM_BYTES / 16 + 1];
     mj_hopper_group groups[MJ_HOPPER_GROUPS];
+    /* All above is zero at the start of a block. */
+    float values[MJ_HOPPER_GROUPS][MJ_HOPPER_SETS][64 * MJ_HOPPER_N];
     float a[64][MJ_HOPPER_K], b[MJ_HOPPER_K][MJ_HOPPER_N];
     float e4m3[256];
 } mj_hopper;
+static _Thread_local mj_hopper *mj_hopper_kept; /* for its thread's next block */
 
 MJ_FN mj_hopper *mj_hopper_state(void) { return (mj_hopper *)mj_host->chip; }
 MJ_FN mj_hopper_lane *mj_hopper_me(void) { return &mj_hopper_state()->lanes[mj_host->lane]; }
@@ -464,11 +467,15 @@ MJ_HOST_FN mj_i32 mj_hopper_work(mj_i32 idle)
 MJ_HOST_FN void mj_hopper_start(void)
 {
     static const mj_i32 patience[] = {0, 2, 16};
-    mj_hopper *s = calloc(1, sizeof(*s));
+    mj_hopper *s = mj_hopper_kept ? mj_hopper_kept : malloc(sizeof(*s));
     if (!s) {
         mj_hopper_fault("out of memory");
     }
-    mj_host->chip = s;
+    memset(s, 0, offsetof(mj_hopper, values));
+    mj_host->chip = mj_hopper_kept = s;
+    for (mj_i32 i = 0; i < MJ_HOPPER_GROUPS * MJ_HOPPER_SETS; i++) {
+        s->groups[i / MJ_HOPPER_SETS].sets[i % MJ_HOPPER_SETS].value = s->values[i / MJ_HOPPER_SETS][i % MJ_HOPPER_SETS];
+    }
     s->elected = (mj_i32)mj_host_random(32);
     s->patience = patience[mj_host_random(3)];
     for (mj_u32 i = 0; i < 256; i++) {
@@ -502,7 +509,6 @@ MJ_HOST_FN void mj_hopper_end(void)
     }
     free(s->events);
     free(s->stores);
-    free(s);
 }
 
 MJ_HOST_FN void mj_hopper_describe(mj_i32 lane, char *text, size_t bytes)

@@ -200,7 +200,7 @@ MJ_HOST_FN void mj_hopper_execute(mj_hopper_group *g, const mj_hopper_op *op)
         mj_hopper_load_row(&b, row, op->time, &s->b[0][row], MJ_HOPPER_N);
     }
     if (!op->accumulate) {
-        memset(sums, 0, sizeof(g->sets[0].value));
+        memset(sums, 0, 64 * MJ_HOPPER_N * sizeof(*sums));
     }
     for (mj_i32 column = 0; column < MJ_HOPPER_N; column += 8) { /* 4 rows x 8 columns at a time */
         for (mj_i32 row = 0; row < 64; row += 4) {
