@@ -76,7 +76,7 @@ typedef struct mj_host_chip {
 } mj_host_chip;
 static const mj_host_chip mj_host_chip_part __attribute__((unused));
 
-#define MJ_HOST_WORDS 16 /* that a lane hands over in one instruction, at most */
+#define MJ_HOST_WORDS 32 /* that a lane hands over in one instruction, at most */
 #define MJ_HOST_WARPS ((MJ_BLOCK_THREADS + MJ_WARP_SIZE - 1) / MJ_WARP_SIZE)
 typedef struct mj_host_state {
     const mj_host_block *block;
@@ -538,17 +538,20 @@ MJ_FN mj_i32 mj_isnan(float x) { return x != x; }
  *     d[0..1]: row g, columns 2t, 2t+1      d[2..3]: row g+8 */
 MJ_HOST_FN void mj_host_mma(float d[4], const mj_u32 a[4], const mj_u32 b[2], float (*decode)(mj_u16))
 {
-    mj_u32 words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-    mj_u32(*all)[MJ_HOST_WORDS] = mj_host_exchange(MJ_HOST_MMA, words, 6);
+    mj_u32 values[12]; /* bits of floats: a lane decodes its own, once */
+    for (mj_i32 i = 0; i < 12; i++) {
+        mj_u32 word = i < 8 ? a[i / 2] : b[i / 2 - 4];
+        values[i] = mj_u32_from_f32(decode((mj_u16)(word >> (16 * (i % 2)))));
+    }
+    mj_u32(*all)[MJ_HOST_WORDS] = mj_host_exchange(MJ_HOST_MMA, values, 12);
     mj_i32 lane = mj_lane(), g = lane / 4, t = lane % 4;
     for (mj_i32 i = 0; i < 4; i++) {
         mj_i32 half = i / 2, column = 2 * t + i % 2; /* row g + 8*half */
         float sum = 0.0f;
         for (mj_i32 k = 0; k < 16; k++) {
-            mj_i32 owner = (k % 8) / 2, upper = k / 8, shift = 16 * (k % 2);
-            mj_u16 av = (mj_u16)(all[4 * g + owner][2 * upper + half] >> shift);
-            mj_u16 bv = (mj_u16)(all[4 * column + owner][4 + upper] >> shift);
-            sum += decode(av) * decode(bv);
+            mj_i32 owner = (k % 8) / 2, upper = k / 8, odd = k % 2;
+            sum += mj_f32_from_u32(all[4 * g + owner][2 * (2 * upper + half) + odd]) *
+                   mj_f32_from_u32(all[4 * column + owner][2 * (4 + upper) + odd]);
         }
         d[i] += sum;
     }

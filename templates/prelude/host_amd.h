@@ -167,24 +167,25 @@ MJ_HOST_FN const mj_host_place *mj_host_places(mj_i32 lane)
 
 MJ_HOST_FN void mj_host_matrix(float *d, const mj_u32 *a, const mj_u32 *b)
 {
-    mj_u32 words[2 * MJ_HOST_AB_WORDS];
-    memcpy(words, a, sizeof(words) / 2);
-    memcpy(words + MJ_HOST_AB_WORDS, b, sizeof(words) / 2);
-    mj_u32(*all)[MJ_HOST_WORDS] = mj_host_exchange(MJ_HOST_MMA, words, 2 * MJ_HOST_AB_WORDS);
+    enum { PER_WORD = MJ_HOST_PER_WORD, OF_A = MJ_HOST_AB_WORDS * PER_WORD };
+    mj_u32 values[2 * OF_A]; /* bits of floats: a lane decodes its own, once */
+    for (mj_i32 i = 0; i < 2 * OF_A; i++) {
+        values[i] = mj_u32_from_f32(mj_host_element(i < OF_A ? a[i / PER_WORD] : b[(i - OF_A) / PER_WORD], i % PER_WORD));
+    }
+    mj_u32(*all)[MJ_HOST_WORDS] = mj_host_exchange(MJ_HOST_MMA, values, 2 * OF_A);
     const mj_host_place *places = mj_host_places(mj_lane());
     for (mj_i32 r = 0; r < MJ_HOST_SUMS; r++) {
         mj_i32 i = places[r].i, j = places[r].j;
         float sum = 0.0f;
         for (mj_i32 k = 0; k < MJ_HOST_DEPTH; k++) {
-            mj_u32 x = all[MJ_HOST_A_LANE(i, k)][MJ_HOST_A_GPR(i, k)];
-            mj_u32 y = all[MJ_HOST_A_LANE(j, k)][MJ_HOST_AB_WORDS + MJ_HOST_A_GPR(j, k)];
+            mj_i32 of_a = MJ_HOST_A_GPR(i, k) * PER_WORD + k % PER_WORD, of_b = OF_A + MJ_HOST_A_GPR(j, k) * PER_WORD + k % PER_WORD;
+            mj_u32 x = all[MJ_HOST_A_LANE(i, k)][of_a], y = all[MJ_HOST_A_LANE(j, k)][of_b];
 #ifdef MJ_HOST_A_COPY_LANE
-            if (x != all[MJ_HOST_A_COPY_LANE(i, k)][MJ_HOST_A_GPR(i, k)] ||
-                y != all[MJ_HOST_A_COPY_LANE(j, k)][MJ_HOST_AB_WORDS + MJ_HOST_A_GPR(j, k)]) {
+            if (x != all[MJ_HOST_A_COPY_LANE(i, k)][of_a] || y != all[MJ_HOST_A_COPY_LANE(j, k)][of_b]) {
                 mj_host_fault("the wavefront's halves hold different operands");
             }
 #endif
-            sum += mj_host_element(x, k) * mj_host_element(y, k);
+            sum += mj_f32_from_u32(x) * mj_f32_from_u32(y);
         }
         d[r] += sum;
     }
