@@ -404,7 +404,8 @@ MJ_HOST_FN void mj_host_copy_async(mj_saddr to, mj_i32 bytes, const void *from, 
     if (mj_host_chip_part.copy_started) {
         mj_host_chip_part.copy_started(to);
     }
-    mj_host_kept_here->copies[mj_host->lane][lane->copy_count++] = (mj_host_copy){.to = to, .bytes = bytes, .from_bytes = from_bytes, .from = from};
+    mj_host_kept_here->copies[mj_host->lane][lane->copy_count++] =
+        (mj_host_copy){.to = to, .bytes = bytes, .from_bytes = from_bytes, .from = from};
 }
 MJ_HOST_FN void mj_cp_async16(mj_saddr to, const void *from, mj_i32 from_bytes) { mj_host_copy_async(to, 16, from, from_bytes); }
 MJ_HOST_FN void mj_cp_async_commit(void)
