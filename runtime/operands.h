@@ -37,8 +37,9 @@ int32_t mj_operand_fill_mode(const mj_operand *operand);
 
 /* Weights as they were decoded for earlier rows, of callers that ask for many rows of the same weights; theirs to free. */
 typedef struct mj_ref_memory {
-    double *weights; /* [expert][n][k] */
-    bool *known;     /* [expert]; all false at first */
+    double *weights;     /* [slot][n][k] */
+    uint32_t *held;      /* [slot]: 1 + the expert whose weights these are; all 0 at first */
+    uint32_t slot_count; /* an expert's is expert % slot_count; 1 does for rows that come expert by expert */
 } mj_ref_memory;
 
 /* Where the arrays of one GEMM are. Null: the scheme has none. */

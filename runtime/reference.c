@@ -301,21 +301,26 @@ static mj_status dot_rows(const mj_scheme *scheme, mj_gemm_shape shape, const mj
 {
     bool plain = strcmp(scheme->weight_format, "bf16") == 0 && !scheme->scale.format[0] && !scheme->zero.format[0] &&
                  !scheme->decode_count && !scheme->global_scale.format[0];
-    const mj_ref_memory *memory = arrays->memory;
+    const mj_ref_memory *memory = plain ? NULL : arrays->memory;
+    uint32_t slot = memory ? expert % memory->slot_count : 0;
+    bool held = memory && memory->held[slot] == expert + 1;
     mj_status status = MJ_OK;
+    if (memory && !held) {
+        memory->held[slot] = 0;
+    }
     for (uint32_t column = 0; column < shape.n && status == MJ_OK; column++) {
         if (plain) {
             out[column] = dot_bf16(input, arrays->weights, ((uint64_t)expert * shape.n + column) * shape.k, shape.k);
             continue;
         }
-        double *row = memory ? memory->weights + ((uint64_t)expert * shape.n + column) * shape.k : decoded;
-        if (!memory || !memory->known[expert]) {
+        double *row = memory ? memory->weights + ((uint64_t)slot * shape.n + column) * shape.k : decoded;
+        if (!held) {
             status = mj_ref_weight_row(scheme, shape, arrays, expert, column, row, error);
         }
         out[column] = status == MJ_OK ? dot(input, row, shape.k) : 0;
     }
-    if (memory && !plain && status == MJ_OK) {
-        memory->known[expert] = true;
+    if (memory && status == MJ_OK) {
+        memory->held[slot] = expert + 1;
     }
     return status;
 }

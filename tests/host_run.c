@@ -362,11 +362,12 @@ static mj_ref_memory *ref_memory(run *r)
 {
     mj_gemm_shape shape = mj_problem_gemm(r->desc->problem, r->desc->op);
     size_t experts = r->desc->problem->expert_count, values = experts * shape.n * shape.k;
-    if (!r->memory.known) {
-        r->memory.known = calloc(experts, sizeof *r->memory.known);
+    if (!r->memory.held) {
+        r->memory.slot_count = r->desc->problem->expert_count;
+        r->memory.held = calloc(experts, sizeof *r->memory.held);
         r->memory.weights = malloc(values * sizeof *r->memory.weights);
     }
-    if (!r->memory.known || !r->memory.weights) {
+    if (!r->memory.held || !r->memory.weights) {
         _exit(99);
     }
     return &r->memory;

@@ -280,13 +280,16 @@ static mj_status compare_sample(mj_lab *lab, const mj_case *prepared, sample *s,
     const mj_case_set *set = &prepared->sets[0];
     mj_problem mini = mini_problem(lab, s);
     mj_scheme scheme = mini_scheme(lab);
-    mj_ref_arrays arrays = {s->input, s->weights, s->bias, s->weight_scales, s->weight_zeros, s->input_scales, NULL};
+    uint32_t held = 0;
+    mj_ref_memory memory = {.held = &held, .slot_count = 1}; /* rows ascend, and experts with them */
+    mj_ref_arrays arrays = {s->input, s->weights, s->bias, s->weight_scales, s->weight_zeros, s->input_scales, &memory};
     uint64_t row_bytes = (uint64_t)lab->shape.out_n * lab->io_bytes;
     double slack = mj_op_stands_for(lab->op) == MJ_OP_COUNT ? 1e-6 : 1e-5; /* as the activation op alone is allowed */
     double ulp = ulp_of(lab->scheme->io_format);
     char *got_row = malloc(row_bytes);
     s->want = malloc((s->column_count + 1ull) * sizeof(double));
-    mj_status status = got_row && s->want ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "reference rows");
+    memory.weights = malloc(((uint64_t)s->column_count * lab->shape.k + 1) * sizeof(double));
+    mj_status status = got_row && s->want && memory.weights ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "reference rows");
     for (uint32_t i = 0; i < s->row_count && status == MJ_OK && out->reason == MJ_REASON_NONE; i++) {
         uint64_t row = s->rows[i];
         uint64_t output_row = mj_op_is_gemm1(lab->op) ? row : (uint64_t)set->pairs[row];
@@ -309,6 +312,7 @@ static mj_status compare_sample(mj_lab *lab, const mj_case *prepared, sample *s,
         }
     }
     free(got_row);
+    free(memory.weights);
     return status;
 }
 
