@@ -12,10 +12,12 @@ TIMEFORMAT='%U %S'
 
 # The compiler of the kernels for the CPU keeps what it made (tests/kept/cc), for the other tests and for the other builds' passes.
 MOEJIT_TEST_CC=$(command -v cc)
-MOEJIT_TEST_KEPT=$(dirname "$build")/kept/$(cc --version | sha256sum | cut -c 1-16)
+MOEJIT_TEST_KEPT=$(dirname "$build")/kept/$("${MOEJIT_TEST_CC:-true}" --version | sha256sum | cut -c 1-16)
 export MOEJIT_TEST_CC MOEJIT_TEST_KEPT
-mkdir -p "$MOEJIT_TEST_KEPT" && find "$MOEJIT_TEST_KEPT" -type f -mtime +1 -delete
-PATH=$(realpath "$(dirname "$0")")/kept:$PATH
+if [ -n "$MOEJIT_TEST_CC" ] && mkdir -p "$MOEJIT_TEST_KEPT"; then
+    find "$MOEJIT_TEST_KEPT" -type f -mtime +1 -delete
+    PATH=$(realpath "$(dirname "$0")")/kept:$PATH
+fi
 
 run_one() { # executable
     local log=$build/tests/$1.log code=0 start=$SECONDS
@@ -40,8 +42,9 @@ run_one() { # executable
 }
 
 # The longest first: what ends last would have one core busy.
-long="test_cli_tune test_golden test_amd test_cli_examples test_amd_mutants test_wgmma test_wgmma_mutants test_schemes test_estimate
-    test_legal test_full_disk test_tune test_gpu_poison test_mutants test_plan_schemes test_plan test_gpu_kernels test_gpu"
+long="test_golden test_cli_tune test_amd test_cli_examples test_estimate test_wgmma test_wgmma_mutants test_amd_mutants test_legal
+    test_full_disk test_tune test_schemes test_gpu_poison test_mutants test_plan_schemes test_codes test_gpu_kernels test_cli test_plan
+    test_plan_codes test_gpu test_cpu_family test_script test_host_hopper test_memory_need"
 # shellcheck disable=SC2086
 names=$(printf '%s\n' $long "$(cat "$build/tests/list.txt")" | grep -Fx -f "$build/tests/list.txt" |
     grep -F -- "$filter" | awk '!seen[$0]++')
