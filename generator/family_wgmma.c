@@ -26,15 +26,23 @@ enum {
     SCALES_MAX = 6, /* of a step's weights that a thread holds */
 };
 
-/* Gate and up rows in turns of 8, each expert's N and N: boxes reach no further than the last column. */
-static void interleave_parts(const mj_kernel_desc *desc, mj_tensor_map_rule *map)
+/* A tile has gate and up in turns of 8 and memory has them in order, or the other way round. */
+static bool regroups(const mj_kernel_desc *desc)
+{
+    return (wgmma_parts(desc) == 2) != (mj_layout_turn_rows(desc->problem, desc->op) != 0);
+}
+
+/* 8 rows, gate or up, groups of 8 columns, experts: boxes reach no further than the last column. */
+static void regroup_rows(const mj_kernel_desc *desc, mj_tensor_map_rule *map)
 {
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
-    uint32_t turns = map->box_rows / (2 * TURN_ROWS);
+    uint32_t parts = wgmma_parts(desc), turns = map->box_rows / (parts * TURN_ROWS), columns = gemm.n / 2;
+    uint32_t part_stride = gemm.turn_rows ? gemm.turn_rows : columns;
+    uint32_t turn_stride = gemm.turn_rows ? 2 * gemm.turn_rows : TURN_ROWS;
     map->rows = map->box_rows = TURN_ROWS;
     map->axis_count = 3;
-    map->axes[0] = (mj_tensor_axis){.count = 2, .stride_rows = gemm.out_n, .box = 2};
-    map->axes[1] = (mj_tensor_axis){.count = gemm.out_n / TURN_ROWS, .stride_rows = TURN_ROWS, .box = turns};
+    map->axes[0] = (mj_tensor_axis){.count = 2, .stride_rows = part_stride, .box = parts};
+    map->axes[1] = (mj_tensor_axis){.count = columns / TURN_ROWS, .stride_rows = turn_stride, .box = turns};
     map->axes[2] = (mj_tensor_axis){.count = desc->problem->expert_count, .stride_rows = gemm.n, .box = 1};
 }
 
@@ -55,8 +63,8 @@ static void add_maps(const mj_kernel_desc *desc, const wgmma_shape *s, mj_derive
         .swizzle_bytes = WGMMA_ATOM_BYTES,
     };
     out->tensor_maps[out->tensor_map_count++] = map;
-    if (wgmma_parts(desc) == 2) {
-        interleave_parts(desc, &out->tensor_maps[0]);
+    if (regroups(desc)) {
+        regroup_rows(desc, &out->tensor_maps[0]);
     }
     if (s->input_load == LOAD_BY_BOXES) {
         snprintf(map.name, sizeof map.name, "input_map");
@@ -165,6 +173,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"sorts", wgmma_sorts(desc, s)},
         {"early", desc->op == MJ_OP_GEMM2 || wgmma_sorts(desc, s)},
         {"gated_tile", wgmma_parts(desc) == 2},
+        {"regroups", regroups(desc)},
         {"regs_consumer", consumer},
         {"regs_producer", producer},
         {"m_blocks", wgmma_blocks_m(s)},
@@ -315,6 +324,15 @@ static bool columns_aligned(const mj_kernel_desc *desc, const mj_derived *derive
 {
     (void)derived;
     return holds_zero(mj_problem_gemm(desc->problem, desc->op).out_n % 8, measured, limit);
+}
+
+static bool turns_as_tiles(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    uint32_t turn = mj_layout_turn_rows(desc->problem, desc->op), tile_n = wgmma_shape_of(derived).tile_n;
+    if (turn && turn != TURN_ROWS) {
+        return at_most(turn, TURN_ROWS, measured, limit);
+    }
+    return holds_zero(turn && regroups(desc) && tile_n ? desc->problem->intermediate % tile_n : 0, measured, limit);
 }
 
 static bool map_rows(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -490,6 +508,9 @@ static const mj_family_rule rules[] = {
     {"row_strides", "bytes of a row left over by 16-byte chunks: strides of tensor maps are multiples of 16",
      row_strides},
     {"columns_aligned", "output columns left over by 16-byte stores", columns_aligned},
+    {"turns_as_tiles",
+     "gate rows left over by tiles of one part, where gate and up lie in turns (of 8) and gemm1 writes them in order",
+     turns_as_tiles},
     {"map_rows", "rows of all experts' weights in one tensor map", map_rows},
     {"step_depth", "bytes of K in a step: 128, 256 or 512", step_depth},
     {"scale_of_step", "elements of K in a step: as many as share a scale", scale_of_step},

@@ -168,6 +168,7 @@ typedef struct mj_space {
         [MJ_NAME_MAX];    /* "hopper": templates/prelude/<prelude>_hopper.h follows the prelude; "": nothing does */
     mj_name_list ops;     /* names of ops it implements */
     mj_name_list schemes; /* schemes it serves; empty: every scheme */
+    mj_name_list layouts; /* weight layouts of gemm1 that it serves beside the default */
     mj_name_list needs;   /* arch features it needs */
     uint32_t tunable_count;
     mj_tunable tunables[MJ_CONFIG_MAX];
@@ -238,6 +239,7 @@ typedef struct mj_kernel_desc {
  * starts at a multiple of the manifest's pointer_align_bytes; ceil(a/b) is written a/b.
  *
  *   weights        words [E, n, k/per_word], words of packing.word_bits along k (axis "k"); or [E, k, n/per_word] (axis "n").
+ *                  Row r of an expert lies at mj_weight_row(shape, r) where a layout moves rows: gemm1 of gated layers, axis "k".
  *                  Code of element j of a word's run: bits [i*bits, (i+1)*bits) with packing.order[i] == j. Bits past k are ignored.
  *                  e4m3: bytes [E, n, k]. int4_w4a16*: u32 [E, n, k/8], order 0 2 4 6 1 3 5 7: element 0 in bits 0..3, 2 in 4..7,
  *                  4 in 8..11, 6 in 12..15, 1 in 16..19, 3 in 20..23, 5 in 24..27, 7 in 28..31.
@@ -466,8 +468,29 @@ mj_status mj_family_derive(const mj_kernel_desc *desc, mj_derived *out, mj_error
  * gemm1_act, gemm1_quantise: the same, but out_n = N; gemm2: n = out_n = H, k = N; quantise1 and 2: of the GEMM they write for. */
 typedef struct mj_gemm_shape {
     uint32_t n, k, out_n;
+    uint32_t turn_rows; /* 0: weight rows lie in order, gate rows, then up rows; else in turns of so many of either */
 } mj_gemm_shape;
 mj_gemm_shape mj_problem_gemm(const mj_problem *problem, mj_op op);
+
+/* ---- Weight layouts (layout.c). A layout moves whole rows of gemm1's weights within an expert, of gated layers; gemm2's weights,
+ * scales, zero points, biases and outputs stay in the default's order. ---- */
+#define MJ_LAYOUTS_MAX 8
+size_t mj_layout_names(const char *names[MJ_LAYOUTS_MAX]);
+/* MJ_ERR_UNSUPPORTED: no such layout (with the nearest name); MJ_ERR_ARGUMENT: the problem's weights cannot lie so. */
+mj_status mj_layout_check(const char *name, const mj_problem *problem, mj_error *error);
+/* turn_rows of the op's GEMM; 0 also where the layout leaves its weights as they are. */
+uint32_t mj_layout_turn_rows(const mj_problem *problem, mj_op op);
+/* The family reads the op's weights as the problem has them. */
+bool mj_layout_served(const mj_space *space, const mj_problem *problem, mj_op op);
+/* Where row `row` of an expert's weights lies among its rows. */
+static inline uint32_t mj_weight_row(mj_gemm_shape shape, uint32_t row)
+{
+    uint32_t turn = shape.turn_rows, half = shape.n / 2;
+    if (turn == 0) {
+        return row;
+    }
+    return row % half / turn * (2 * turn) + row / half * turn + row % half % turn;
+}
 
 /* ---- Legality (legal.c): the one predicate ---- */
 #define MJ_REFUSALS_MAX 24

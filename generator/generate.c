@@ -81,6 +81,7 @@ static void collect_vars(generation *g)
     add_number(g, "n", gemm.n, true);
     add_number(g, "k", gemm.k, true);
     add_number(g, "out_n", gemm.out_n, true);
+    add_number(g, "turn_rows", gemm.turn_rows, true);
     add_number(g, "activates", mj_op_activates(desc->op), true);
     add_number(g, "quantises", desc->op == MJ_OP_GEMM1_QUANTISE, true);
     add_number(g, "threads", g->derived.block_threads, true);

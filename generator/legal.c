@@ -84,8 +84,20 @@ static void quantise_of_scheme(const mj_kernel_desc *desc, char *text, size_t by
 
 static void weight_layout(const mj_kernel_desc *desc, char *text, size_t bytes)
 {
-    if (strcmp(desc->problem->layout, "default") != 0) {
-        snprintf(text, bytes, "weight layout %s is not served in this version: default", desc->problem->layout);
+    mj_error error = {0};
+    if (mj_layout_check(desc->problem->layout, desc->problem, &error) != MJ_OK) {
+        snprintf(text, bytes, "%.250s", error.text);
+    } else if (mj_layout_turn_rows(desc->problem, desc->op) && desc->scheme->packing.axis[0] == 'n') {
+        snprintf(text, bytes, "layout %s: scheme %s packs several rows into a word, they cannot be moved alone",
+                 desc->problem->layout, desc->scheme->name);
+    }
+}
+
+static void layout_of_space(const mj_kernel_desc *desc, char *text, size_t bytes)
+{
+    if (!mj_layout_served(desc->space, desc->problem, desc->op)) {
+        snprintf(text, bytes, "family %s does not serve %s of weight layout %s", desc->space->family,
+                 mj_op_name(desc->op), desc->problem->layout);
     }
 }
 
@@ -147,6 +159,7 @@ static const struct {
     {"scheme_decodable", scheme_decodable},
     {"quantise_of_scheme", quantise_of_scheme},
     {"weight_layout", weight_layout},
+    {"layout_of_space", layout_of_space},
     {"config_names", config_names},
     {"value_in_space", value_in_space},
 };

@@ -105,7 +105,7 @@ typedef struct mj_problem {
     bool bias;                   /* per-expert bias after gemm1 [E, G*N] and gemm2 [E, H] */
     mj_activation activation;
     char scheme[MJ_NAME_MAX]; /* a name of lua/quant: "bf16", "fp16" */
-    char layout[MJ_NAME_MAX]; /* weight layout: "default" */
+    char layout[MJ_NAME_MAX]; /* weight layout: "default", or "interleaved8" (moejit.h, mj_weights_pack) */
 } mj_problem;
 
 MJ_API const char *mj_activation_name(mj_activation activation);
@@ -115,7 +115,8 @@ MJ_API mj_status mj_activation_parse(const char *name, mj_activation *out, mj_er
  * equal problems print equally, and mj_problem_parse reads it back. Returns MJ_ERR_CAPACITY if `bytes` is too small. */
 MJ_API mj_status mj_problem_print(const mj_problem *problem, char *out, size_t bytes, mj_error *error);
 MJ_API mj_status mj_problem_parse(const char *text, mj_problem *out, mj_error *error);
-/* Ranges, overflow of every size product, top_k against experts. Does not look the scheme up. */
+/* Ranges, overflow of every size product, top_k against experts, the layout against the sizes (MJ_ERR_UNSUPPORTED: there is no such
+ * layout). Does not look the scheme up. */
 MJ_API mj_status mj_problem_check(const mj_problem *problem, mj_error *error);
 
 /* ---- Config ----------------------------------------------------------------------------------

@@ -246,7 +246,8 @@ mj_status mj_problem_check(const mj_problem *problem, mj_error *error)
     if (!is_terminated(problem->scheme) || !is_terminated(problem->layout)) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "scheme and layout must be names of 1 to %d letters", MJ_NAME_MAX - 1);
     }
-    return check_products(problem, error);
+    mj_status status = mj_layout_check(problem->layout, problem, error);
+    return status == MJ_OK ? check_products(problem, error) : status;
 }
 
 mj_gemm_shape mj_problem_gemm(const mj_problem *problem, mj_op op)
@@ -260,6 +261,7 @@ mj_gemm_shape mj_problem_gemm(const mj_problem *problem, mj_op op)
         shape = (mj_gemm_shape){.n = problem->hidden, .k = problem->intermediate};
     }
     shape.out_n = mj_op_activates(op) ? problem->intermediate : shape.n;
+    shape.turn_rows = mj_layout_turn_rows(problem, op);
     return shape;
 }
 

@@ -195,6 +195,8 @@ static const mj_field space_rows[] = {
      SPACE(primitives), FITS(mj_space, primitives)},
     {"ops", MJ_FIELD_NAMES, .doc = "ops it implements", SPACE(ops)},
     {"schemes", MJ_FIELD_NAMES, .optional = true, .doc = "schemes it serves; left out: all", SPACE(schemes)},
+    {"layouts", MJ_FIELD_NAMES, .optional = true, .doc = "weight layouts of gemm1 that it serves beside the default",
+     SPACE(layouts)},
     {"needs", MJ_FIELD_NAMES, .optional = true, .doc = "arch features it needs", SPACE(needs)},
     {"tunables", MJ_FIELD_RECORDS, .doc = "the space is their product", MANY(mj_space, tunables, tunable_count),
      .record = RECORD_OF(tunable_rows, "tunable")},

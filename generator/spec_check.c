@@ -218,6 +218,8 @@ static void check_space(const mj_spec *spec, mj_reader *reader, const mj_space *
     }
     check_names(reader, "ops", &space->ops, "op", ops, MJ_OP_COUNT);
     check_names(reader, "schemes", &space->schemes, "scheme", schemes, scheme_count);
+    const char *layouts[MJ_LAYOUTS_MAX];
+    check_names(reader, "layouts", &space->layouts, "weight layout", layouts, mj_layout_names(layouts));
     check_names(reader, "needs", &space->needs, "arch feature", features, feature_count);
     check_templates(spec, reader, space);
     for (uint32_t i = 0; i < space->tunable_count; i++) {

@@ -1,7 +1,7 @@
 /* moejit.h: plan and run Mixture-of-Experts layers with kernels generated for the device you have.
  *
  * Contents: 1 the API in one page, 2 rules that hold everywhere, 3 contexts, 4 devices, 5 memory and
- * streams, 6 plans, 7 running, 8 precompiled packs. Tuning is another library: moejit_tune.h.
+ * streams, 6 plans, 7 running, 8 precompiled packs, 9 weight layouts. Tuning is another library: moejit_tune.h.
  *
  * ---- 1. The API in one page -----------------------------------------------------------------------
  *     mj_context    folders, allocator, logger; one per process is enough
@@ -227,6 +227,7 @@ typedef struct mj_plan_row { /* tokens_from..tokens_to tokens use this config fo
  *                           without the flag and call mj_plan_selfcheck
  *     MJ_ERR_NOT_FOUND      nothing tuned, no pack, and no other source in this build or context
  *     MJ_ERR_UNSUPPORTED    no arch for the device, a scheme or layout not in this version, or no generator
+ *     MJ_ERR_ARGUMENT       also a layout that the problem's sizes do not allow (section 9)
  *     MJ_ERR_ILLEGAL        no legal config for this problem on this arch
  *     MJ_ERR_NO_COMPILER, MJ_ERR_COMPILE     an estimate's kernel could not be compiled
  *     MJ_ERR_CAPACITY       max_tokens or the workspace overflows
@@ -285,7 +286,8 @@ MJ_API mj_status mj_plan_selfcheck(mj_plan *plan, uint32_t token_count, double s
  * contents of the same buffers (also another routing); M is fixed by the capture. */
 typedef struct mj_layer {
     const void *x;             /* [M, H] io format */
-    const void *weights1;      /* [E, G*N, H]: gate rows, then up rows; codes packed as the scheme says */
+    const void *weights1;      /* [E, G*N, H]: gate rows, then up rows, or as the problem's layout says (section 9);
+                                  codes packed as the scheme says */
     const void *weights2;      /* [E, H, N], likewise */
     const void *bias1;         /* [E, G*N] io format; NULL if and only if the problem has no bias */
     const void *bias2;         /* [E, H] io format; likewise */
@@ -310,6 +312,8 @@ typedef struct mj_layer {
     const void *weight_zeros1, *weight_zeros2;
     const float *input_scale1; /* [1] of x, on the device: schemes with a static scale */
     const float *input_scale2; /* [1] of the activated rows, likewise */
+    const char *layout;        /* of weights1, as the caller has them: another than the plan's problem says is
+                                  MJ_ERR_ARGUMENT. NULL: not said, they are taken to be as the problem says */
 } mj_layer;
 
 /* Zeroes the counters in a caller's workspace, on `stream`; once before its first use, and again after a launch
@@ -323,7 +327,8 @@ MJ_API mj_status mj_plan_prepare_workspace(mj_plan *plan, void *workspace, void 
  * All pointers of `layer` are device pointers, aligned to 16 bytes (a tuned kernel may ask for more: the error
  * names the pointer and the alignment). `layer` itself may go when the call returns; what it points to must stay
  * until the stream has passed. M = 0 launches nothing.
- * Nothing is launched on MJ_ERR_ARGUMENT (a null or misaligned pointer, a bias or scales where none belong) and
+ * Nothing is launched on MJ_ERR_ARGUMENT (a null or misaligned pointer, a bias or scales where none belong, weights
+ * in another layout) and
  * MJ_ERR_CAPACITY (M > max_tokens). MJ_ERR_DEVICE, MJ_ERR_DEVICE_LOST: a launch was refused; y is undefined.
  * Host cost: below 5 microseconds per kernel beside the driver's.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream, mj_error *error);
@@ -375,6 +380,37 @@ MJ_API mj_status mj_pack_register(mj_context *context, const mj_pack *pack, mj_e
 /* The same from a folder written by `moejit emit --out DIR`. The folder may go when the call returns.
  * As mj_pack_register; MJ_ERR_IO or MJ_ERR_NOT_FOUND for files that cannot be read.  [sync: no | alloc: host | gpu: no] */
 MJ_API mj_status mj_pack_load(mj_context *context, const char *folder, mj_error *error);
+
+/* ---- 9. Weight layouts ---------------------------------------------------------------------------
+ * All batch sizes share one copy of the weights, so how they lie in memory is the problem's, never a config's:
+ * mj_problem.layout. Plans, tuned decisions, packs and caches of one layout are never used for another.
+ *
+ *     "default"       weights1 [E, G*N, H]: of each expert the N gate rows, then the N up rows
+ *     "interleaved8"  gated layers whose N is a multiple of 8: gate and up rows in turns of 8. Gate row c of an expert,
+ *                     0 <= c < N, is its row c/8 * 16 + c%8 (c/8 rounded down), up row c its row c/8 * 16 + 8 + c%8
+ *
+ * A layout moves whole rows of weights1 within their expert, whatever the scheme. All else stays in default order:
+ * weights2, bias1 [E, 2N] (gates, then ups), weight_scales1 and weight_zeros1 of every kind, and the output of gemm1.
+ *
+ * "interleaved8" is the order that gemm1_act and gemm1_quantise of family wgmma (sm_90a) multiply in: they then copy
+ * rows as they lie. Families reference, cpu, mma and wgmma read it; gemm1 of the others (AMD's) falls back to the
+ * reference family, which is slow, and so does gemm1 of fp8 schemes alone where N is not a multiple of 64.
+ *
+ * To use it: convert once, when the weights are loaded, and set the layout of the problem that is planned and tuned. */
+
+/* Converts weights1 from `from_layout` (NULL: "default") to problem->layout, on the host: load, convert, upload.
+ *     problem      as it will be planned: sizes, gated and layout are looked at, scheme is not
+ *     from, to     [E, G*N, row] each, dense; they must not overlap. No alignment is asked for
+ *     bytes        of each: E * G*N * row bytes, a row being H * 2 bytes for bf16 and fp16, H for the fp8 schemes,
+ *                  (H + 7) / 8 * 4 for int4_w4a16*. What a row takes is computed from it
+ * Back again: "default" in problem->layout, and the layout they are in as from_layout. Equal layouts: a copy. Only
+ * weights of which a row is contiguous (all schemes of this version) can be moved.
+ *     MJ_ERR_ARGUMENT     null or overlapping arrays, `bytes` that are not E * G*N rows of H elements of 4 to 16 bits,
+ *                         a problem out of range, a layout that its sizes do not allow (not gated; N no multiple of 8)
+ *     MJ_ERR_UNSUPPORTED  a layout that this version does not know; the text names the nearest
+ * `to` is written on MJ_OK only. Any thread.  [sync: no | alloc: no | gpu: no] */
+MJ_API mj_status mj_weights_pack(const mj_problem *problem, const char *from_layout, const void *from, void *to,
+                                 uint64_t bytes, mj_error *error);
 
 #ifdef __cplusplus
 }

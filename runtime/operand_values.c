@@ -92,8 +92,9 @@ double mj_ref_zero(const mj_scheme *s, mj_gemm_shape shape, const void *zeros, u
 uint64_t mj_ref_weight_index(const mj_scheme *s, mj_gemm_shape shape, uint64_t expert, uint64_t column, uint64_t k)
 {
     uint64_t per_word = s->packing.per_word;
-    return s->packing.axis[0] == 'n' ? (expert * shape.k + k) * groups(shape.n, per_word) + column / per_word
-                                     : (expert * shape.n + column) * groups(shape.k, per_word) + k / per_word;
+    return s->packing.axis[0] == 'n'
+               ? (expert * shape.k + k) * groups(shape.n, per_word) + column / per_word
+               : (expert * shape.n + mj_weight_row(shape, (uint32_t)column)) * groups(shape.k, per_word) + k / per_word;
 }
 
 double mj_ref_weight_code(const mj_scheme *s, const void *weights, uint64_t index, uint64_t element)

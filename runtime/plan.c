@@ -367,6 +367,11 @@ static mj_status check_layer(const mj_plan *plan, const mj_layer *layer, mj_erro
             return status;
         }
     }
+    if (layer->layout && strcmp(layer->layout, plan->problem.layout) != 0) {
+        return mj_fail(error, MJ_ERR_ARGUMENT,
+                       "weights1 are in layout %s, the plan is for %s: mj_weights_pack converts", layer->layout,
+                       plan->problem.layout);
+    }
     const void *workspace = layer->workspace ? layer->workspace : plan->own_workspace;
     if (!workspace || (uintptr_t)workspace % MJ_WORKSPACE_ALIGN) {
         return mj_fail(error, MJ_ERR_ARGUMENT,

@@ -310,7 +310,8 @@ static mj_status dot_rows(const mj_scheme *scheme, mj_gemm_shape shape, const mj
     }
     for (uint32_t column = 0; column < shape.n && status == MJ_OK; column++) {
         if (plain) {
-            out[column] = dot_bf16(input, arrays->weights, ((uint64_t)expert * shape.n + column) * shape.k, shape.k);
+            uint64_t at = (uint64_t)expert * shape.n + mj_weight_row(shape, column);
+            out[column] = dot_bf16(input, arrays->weights, at * shape.k, shape.k);
             continue;
         }
         double *row = memory ? memory->weights + ((uint64_t)slot * shape.n + column) * shape.k : decoded;

@@ -269,23 +269,36 @@ static inline mj_status refresh_layer(placed_layer *p, const layer *l, mj_error 
     return status;
 }
 
+/* Weights1 as the problem's layout has them; the layer's own are in default order. NULL: no memory, or refused. */
+static inline uint16_t *packed_weights1(const layer *l, mj_error *error)
+{
+    uint16_t *packed = aligned(l->counts[1] * 2);
+    if (mj_weights_pack(&l->problem, "default", l->codes[1], packed, l->counts[1] * 2, error) != MJ_OK) {
+        free(packed);
+        return NULL;
+    }
+    return packed;
+}
+
 static inline mj_status place_layer(mj_device *device, const layer *l, placed_layer *out, mj_error *error)
 {
     size_t pairs = (size_t)l->token_count * l->problem.top_k;
     const void *host[PLACED_ARRAYS] = {[5] = l->topk_ids, [6] = l->topk_weights, [7] = l->y};
     size_t bytes[PLACED_ARRAYS] = {
         [5] = pairs * sizeof *l->topk_ids, [6] = pairs * sizeof *l->topk_weights, [7] = y_bytes(l)};
-    mj_status status = MJ_OK;
+    uint16_t *packed = packed_weights1(l, error);
+    mj_status status = packed ? MJ_OK : MJ_ERR_ARGUMENT;
     memset(out, 0, sizeof *out);
     out->device = device;
     for (int i = 0; i < PLACED_ARRAYS && status == MJ_OK; i++) {
-        host[i] = i < 5 ? l->codes[i] : host[i];
+        host[i] = i == 1 ? packed : i < 5 ? l->codes[i] : host[i];
         bytes[i] = i < 5 ? l->counts[i] * 2 : bytes[i];
         status = mj_memory_alloc(device, bytes[i], &out->memory[i], error);
         if (status == MJ_OK) {
             status = mj_memory_upload(device, out->memory[i], host[i], bytes[i], error);
         }
     }
+    free(packed);
     void **m = out->memory;
     out->run = (mj_layer){.x = m[0],
                           .weights1 = m[1],
@@ -295,7 +308,8 @@ static inline mj_status place_layer(mj_device *device, const layer *l, placed_la
                           .topk_ids = m[5],
                           .topk_weights = m[6],
                           .y = m[7],
-                          .token_count = l->token_count};
+                          .token_count = l->token_count,
+                          .layout = l->problem.layout};
     return status == MJ_OK ? refresh_layer(out, l, error) : status;
 }
 

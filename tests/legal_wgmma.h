@@ -116,6 +116,19 @@ static void input_box_outside(fixture *f)
     boxes_inside(f);
     set(f, "tile_m", 320);
 }
+static void laid_in_turns(fixture *f, uint32_t n)
+{
+    snprintf(f->problem.layout, sizeof f->problem.layout, "interleaved8");
+    f->problem.intermediate = n;
+}
+static void turns_as_tiles_inside(fixture *f)
+{
+    laid_in_turns(f, 7168);
+}
+static void turns_as_tiles_outside(fixture *f)
+{
+    laid_in_turns(f, 7168 + 64); /* the last tile would begin with gates and end with ups */
+}
 static void stride_outside(fixture *f)
 {
     f->problem.hidden = 4084;

@@ -47,6 +47,15 @@ static const struct golden {
      MJ_OP_GEMM1_QUANTISE,
      "tile_m=40,tile_n=256,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
+    {"wgmma_gemm1_act_packed_sm_90a", "E=5,topk=2,H=136,N=120,act=swigluoai,layout=interleaved8", "sm_90a", "wgmma",
+     MJ_OP_GEMM1_ACT,
+     "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,producers=2,cluster=2,group_m=1,"
+     "blocks_per_sm=1"},
+    {"wgmma_gemm1_packed_sm_90a", "E=5,topk=2,H=136,N=128,bias=1,layout=interleaved8", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=16,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
+     "blocks_per_sm=2"},
+    {"mma_gemm1_packed_sm_80", "E=5,topk=2,H=264,N=88,bias=1,layout=interleaved8", "sm_80", "mma", MJ_OP_GEMM1,
+     "tile_m=32,tile_n=64,tile_k=64,stages=3,warps_m=1,warps_n=2,group_m=1,split_k=1"},
     {"mfma_gemm1_gfx942", "E=5,topk=2,H=264,N=88,bias=1", "gfx942", "mfma", MJ_OP_GEMM1,
      "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,waves_per_eu=2,lds_pad=0,"
      "group_m=1,split_k=1"},
@@ -288,6 +297,10 @@ TEST(wgmma_kernels_hold_its_instructions)
         {"wgmma_gemm2_deep_sm_90a", "stmatrix.sync.aligned.m8n8.x2.trans", true},
         {"wgmma_gemm2_deep_sm_90a", "griddepcontrol.wait", true},
         {"wgmma_gemm2_deep_sm_90a", ".local", false},
+        {"wgmma_gemm1_act_sm_90a", "cp.async.bulk.tensor.5d", true},
+        {"wgmma_gemm1_act_packed_sm_90a", "cp.async.bulk.tensor.5d", false},
+        {"wgmma_gemm1_act_packed_sm_90a", "cp.async.bulk.tensor.2d", true},
+        {"wgmma_gemm1_packed_sm_90a", "cp.async.bulk.tensor.5d", true},
     };
     if (!nvrtc) {
         SKIP("no NVRTC");
@@ -348,6 +361,9 @@ static const struct {
     {"E=512,topk=10,H=2048,N=512,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, SAMPLE_MAX},
     {"E=128,topk=8,H=2048,N=768,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT, 10, SAMPLE_MAX},
     {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 10, 30},
+    {"E=128,topk=8,H=2048,N=768,bias=1,layout=interleaved8", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT, 6, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_channel,layout=interleaved8", "sm_90a", "wgmma", MJ_OP_GEMM1, 6, 60},
+    {"E=8,topk=2,H=4096,N=7168,bias=1,layout=interleaved8", "sm_80", "mma", MJ_OP_GEMM1, 10, 60},
     {"E=128,topk=8,H=2048,N=768,bias=1,act=gelu,scheme=fp8_w8a8", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 10,
      SAMPLE_MAX},
 };

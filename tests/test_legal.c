@@ -63,6 +63,18 @@ static void layout_outside(fixture *f)
 {
     snprintf(f->problem.layout, sizeof f->problem.layout, "packed");
 }
+static void packed_inside(fixture *f)
+{
+    snprintf(f->problem.layout, sizeof f->problem.layout, "interleaved8");
+}
+static void packed_outside(fixture *f)
+{
+    static mj_space space; /* one that was written before there was another layout */
+    space = *f->space;
+    space.layouts.count = 0;
+    f->desc.space = &space;
+    packed_inside(f);
+}
 static void names_outside(fixture *f)
 {
     set(f, "tile_q", 1);
@@ -364,6 +376,7 @@ static const edge edges[] = {
     {"box_rows", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, box_inside, box_outside},
     {"box_rows", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, input_box_inside, input_box_outside},
     {"row_strides", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, depth_inside, stride_outside},
+    {"turns_as_tiles", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, turns_as_tiles_inside, turns_as_tiles_outside},
     {"columns_aligned", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, columns_inside, columns_outside},
     {"columns_aligned", "wgmma", MJ_OP_GEMM1_ACT, "sm_90a", good_wgmma, act_columns_inside, act_columns_outside},
     {"wgmma_columns", "wgmma", MJ_OP_GEMM1_ACT, "sm_90a", good_wgmma, act_pairs_inside, pairs_inside},
@@ -419,6 +432,7 @@ static const edge edges[] = {
     {"scheme_decodable", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, format_outside},
     {"quantise_of_scheme", "simple", MJ_OP_COMBINE, "sm_90a", "threads=64", NULL, quantise_outside},
     {"weight_layout", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, layout_outside},
+    {"layout_of_space", "mma", MJ_OP_GEMM1, "sm_90a", good, packed_inside, packed_outside},
     {"config_names", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, names_outside},
     {"value_in_space", "mma", MJ_OP_GEMM1, "sm_90a", good, NULL, value_outside},
     {"derivable", "mma", MJ_OP_GEMM1, "sm_90a", good, derivable_inside, derivable_outside},

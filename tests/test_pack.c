@@ -250,6 +250,12 @@ TEST(other_archs_lie_idle)
     snprintf(p.w.device.info.arch, sizeof p.w.device.info.arch, "sm_90a");
     p.w.problem.hidden = 128;
     CHECK(create(&p.w, 0, &plan, &error) != MJ_OK);
+    p.w.problem.hidden = 64;
+    snprintf(p.w.problem.layout, sizeof p.w.problem.layout, "interleaved8"); /* nor are other layouts' served */
+    CHECK(create(&p.w, 0, &plan, &error) != MJ_OK);
+    snprintf(p.w.problem.layout, sizeof p.w.problem.layout, "default");
+    CHECK_STATUS(create(&p.w, 0, &plan, &error), MJ_OK);
+    mj_plan_destroy(plan);
     fake_close(&p.w);
 }
 

@@ -78,6 +78,46 @@ TEST(layers_from_the_estimate)
     close_bench(&b);
 }
 
+/* Weights as another layout has them, whole layers and the reference's; and the same layer's default plan refuses them. */
+#define PACKED "E=6,topk=2,H=96,N=80,gated=1,act=silu,bias=0,scheme=bf16,layout=interleaved8"
+TEST(layers_of_packed_weights)
+{
+    bench b;
+    CHECK(open_bench(&b));
+    CHECK(layer_is_right(&b, PACKED, 0));
+    CHECK(layer_is_right(&b, "E=4/8,topk=3,H=72,N=40,gated=1,act=swigluoai,bias=1,scheme=fp16,layout=interleaved8", 0));
+    CHECK(layer_is_right(&b, "E=3,topk=1,H=33,N=24,gated=1,act=gelu,bias=1,scheme=bf16,layout=interleaved8",
+                         MJ_PLAN_REFERENCE));
+    close_bench(&b);
+}
+
+TEST(a_plan_refuses_weights_of_another_layout)
+{
+    static const char *const layouts[] = {"default", "interleaved8"}, *const problems[] = {FIRST, PACKED};
+    bench b;
+    CHECK(open_bench(&b));
+    for (int i = 0; i < 2; i++) {
+        layer l;
+        placed_layer placed;
+        mj_plan *plan = NULL;
+        mj_error error = {0};
+        CHECK(open_layer(&l, problems[i], 3, RANDOM));
+        CHECK_STATUS(make_plan(&b, &l.problem, 0, &plan, &error), MJ_OK);
+        CHECK_STATUS(place_layer(b.device, &l, &placed, &error), MJ_OK);
+        placed.run.layout = layouts[1 - i];
+        CHECK_STATUS(mj_plan_run(plan, &placed.run, NULL, &error), MJ_ERR_ARGUMENT);
+        CHECK_CONTAINS(error.text, i ? "are in layout default, the plan is for interleaved8"
+                                     : "are in layout interleaved8, the plan is for default");
+        placed.run.layout = NULL; /* not said */
+        CHECK_STATUS(mj_plan_run(plan, &placed.run, NULL, &error), MJ_OK);
+        CHECK_STATUS(mj_plan_selfcheck(plan, 16, 60, &error), MJ_OK);
+        mj_plan_destroy(plan);
+        remove_layer(&placed);
+        close_layer(&l);
+    }
+    close_bench(&b);
+}
+
 TEST(layers_of_the_reference)
 {
     bench b;
@@ -444,9 +484,10 @@ TEST(selfcheck_finds_wrong_kernels)
     mj_plan *plan = NULL;
     mj_error error = {0};
     static const char *const wrong[] = {
-        "E=6,topk=2,H=96,N=80,gated=1,act=gelu,bias=0,scheme=bf16,layout=default",    /* another activation */
-        "E=6,topk=2,H=96,N=80,gated=1,act=silu,bias=0,scheme=fp16,layout=default",    /* another format */
-        "E=5/6,topk=2,H=96,N=80,gated=1,act=silu,bias=0,scheme=bf16,layout=default"}; /* an expert that is not there */
+        "E=6,topk=2,H=96,N=80,gated=1,act=gelu,bias=0,scheme=bf16,layout=default",   /* another activation */
+        "E=6,topk=2,H=96,N=80,gated=1,act=silu,bias=0,scheme=fp16,layout=default",   /* another format */
+        "E=5/6,topk=2,H=96,N=80,gated=1,act=silu,bias=0,scheme=bf16,layout=default", /* an expert that is not there */
+        PACKED};                                                                     /* rows in another order */
     CHECK(open_bench(&b));
     CHECK(open_layer(&l, FIRST, 1, RANDOM));
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -607,6 +648,8 @@ int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
     RUN(layers_from_the_estimate);
+    RUN(layers_of_packed_weights);
+    RUN(a_plan_refuses_weights_of_another_layout);
     RUN(layers_of_the_reference);
     RUN(a_plan_says_that_it_rests_on_the_estimate);
     RUN(a_captured_graph_follows_its_buffers);

@@ -194,6 +194,29 @@ TEST(other_archs_and_problems_are_not_taken)
     fake_close(&w);
 }
 
+TEST(decisions_of_one_layout_are_not_taken_for_another)
+{
+    static const char *const layouts[] = {"default", "interleaved8"};
+    for (int tuned = 0; tuned < 2; tuned++) {
+        fake_world w;
+        mj_plan *plan = NULL;
+        mj_error error = {0};
+        CHECK(fake_open(&w));
+        fake_tuned row = {.identity = fake_identity(&w), .row_count = 1, .rows = {{.tokens = 1, .tile = 16}}};
+        snprintf(w.problem.layout, sizeof w.problem.layout, "%s", layouts[tuned]);
+        CHECK_STATUS(fake_save(&w, &row), MJ_OK);
+        CHECK_STATUS(fake_plan_create(&w, 8, 0, NULL, &plan, &error), MJ_OK);
+        CHECK_INT(fake_tile_for(plan, MJ_OP_GEMM1, 1), 16);
+        mj_plan_destroy(plan);
+        snprintf(w.problem.layout, sizeof w.problem.layout, "%s", layouts[1 - tuned]);
+        CHECK(fake_plan_create(&w, 8, 0, NULL, &plan, &error) != MJ_OK);
+        snprintf(w.problem.layout, sizeof w.problem.layout, "interleaved9");
+        CHECK_STATUS(fake_plan_create(&w, 8, 0, NULL, &plan, &error), MJ_ERR_UNSUPPORTED);
+        CHECK_CONTAINS(error.text, "did you mean \"interleaved8\"?");
+        fake_close(&w);
+    }
+}
+
 TEST(lost_binaries_cost_their_row_only)
 {
     fake_world w;
@@ -403,6 +426,7 @@ int main(int argc, char **argv)
     RUN(every_difference_of_identity_is_named);
     RUN(own_rows_go_before_another_devices);
     RUN(other_archs_and_problems_are_not_taken);
+    RUN(decisions_of_one_layout_are_not_taken_for_another);
     RUN(lost_binaries_cost_their_row_only);
     RUN(nothing_at_all_is_an_error_that_says_why);
     RUN(unverified_rows_are_not_verified_plans);

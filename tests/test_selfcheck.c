@@ -320,9 +320,9 @@ TEST(a_missing_step_is_found)
             uint64_t token = (uint64_t)check.sorted_pairs[i / n];
             double value = mj_check_value(&check, i / n, i % n).value;
             CHECK_STATUS(mj_ref_input_row(&check.scheme, k, &arrays, token, x, &error), MJ_OK);
-            CHECK_STATUS(
-                mj_ref_weight_row(&check.scheme, (mj_gemm_shape){n, k, n}, &arrays, 0, (uint32_t)(i % n), w, &error),
-                MJ_OK);
+            CHECK_STATUS(mj_ref_weight_row(&check.scheme, (mj_gemm_shape){.n = n, .k = k, .out_n = n}, &arrays, 0,
+                                           (uint32_t)(i % n), w, &error),
+                         MJ_OK);
             for (uint64_t j = k - rows[s].step; j < k; j++) {
                 value -= x[j] * w[j];
             }

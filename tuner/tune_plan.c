@@ -123,7 +123,8 @@ const mj_space *mj_session_space(const mj_session *s, mj_op op)
         const mj_space *space = NULL;
         if (mj_spec_find_space(s->spec, s->arch->families.items[i], &space, NULL) == MJ_OK &&
             in_list(&space->ops, mj_op_name(op)) &&
-            (space->schemes.count == 0 || in_list(&space->schemes, s->problem.scheme))) {
+            (space->schemes.count == 0 || in_list(&space->schemes, s->problem.scheme)) &&
+            mj_layout_served(space, &s->problem, op)) {
             return space;
         }
     }

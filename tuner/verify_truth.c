@@ -218,7 +218,7 @@ static mj_status gather_weights(mj_lab *lab, sample *s, mj_error *error)
     s->weights = malloc(bytes + 1);
     s->bias = lab->bias ? malloc((uint64_t)s->expert_count * s->column_count * lab->io_bytes + 1) : NULL;
     mj_status status = s->weights && (s->bias || !lab->bias) ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "sampled weights");
-    bool whole = s->column_count == lab->shape.n;
+    bool whole = s->column_count == lab->shape.n && lab->shape.turn_rows == 0;
     for (uint32_t e = 0; e < s->expert_count && status == MJ_OK; e++) {
         uint64_t first = (uint64_t)s->experts[e] * lab->shape.n;
         char *to = s->weights + (uint64_t)e * s->column_count * row_bytes;
@@ -227,9 +227,9 @@ static mj_status gather_weights(mj_lab *lab, sample *s, mj_error *error)
                                      row_bytes * lab->shape.n, error);
         }
         for (uint32_t c = 0; c < s->column_count && status == MJ_OK; c++) {
-            uint64_t at = first + s->columns[c];
+            uint64_t at = first + s->columns[c], lies_at = first + mj_weight_row(lab->shape, s->columns[c]);
             if (!whole) {
-                status = mj_lab_download(lab, to + c * row_bytes, (const char *)lab->weights[0] + at * row_bytes,
+                status = mj_lab_download(lab, to + c * row_bytes, (const char *)lab->weights[0] + lies_at * row_bytes,
                                          row_bytes, error);
             }
             if (status == MJ_OK && s->bias) {
@@ -266,6 +266,7 @@ static mj_problem mini_problem(const mj_lab *lab, const sample *s)
     mini.gated = s->output_count < s->column_count;
     mini.intermediate = first ? s->output_count : lab->shape.k;
     mini.hidden = first ? lab->shape.k : s->output_count;
+    snprintf(mini.layout, sizeof mini.layout, "default"); /* gathered in order */
     return mini;
 }
 

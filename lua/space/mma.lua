@@ -11,6 +11,7 @@ return {
     doc = "mma.sync m16n8k16, ldmatrix, cp.async pipeline, split-K; sm_80 and later",
     template = "templates/mma.tmpl",
     ops = { "gemm1", "gemm2" },
+    layouts = { "interleaved8" },
     schemes = { "bf16", "fp16" },
     needs = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix" },
     tunables = {

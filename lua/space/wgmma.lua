@@ -10,6 +10,7 @@ return {
     primitives = "hopper",
     ops = { "gemm1", "gemm1_act", "gemm1_quantise", "gemm2" },
     schemes = { "bf16", "fp16", "fp8_w8a8", "fp8_w8a8_channel", "fp8_w8a8_block" },
+    layouts = { "interleaved8" },
     needs = { "wgmma", "tma" },
     tunables = {
         {

@@ -52,7 +52,7 @@ class Layer(ctypes.Structure):  # mj_layer
                 ("topk_weights", ctypes.c_void_p), ("y", ctypes.c_void_p), ("workspace", ctypes.c_void_p),
                 ("token_count", ctypes.c_uint32), ("weight_scales1", ctypes.c_void_p), ("weight_scales2", ctypes.c_void_p),
                 ("weight_zeros1", ctypes.c_void_p), ("weight_zeros2", ctypes.c_void_p), ("input_scale1", ctypes.c_void_p),
-                ("input_scale2", ctypes.c_void_p)]
+                ("input_scale2", ctypes.c_void_p), ("layout", ctypes.c_char_p)]
 
 
 STRUCTS = {"mj_error": Error, "mj_problem": Problem, "mj_context_options": ContextOptions, "mj_plan_options": PlanOptions,
