@@ -193,6 +193,33 @@ TEST(refuses_absent_devices)
     }
 }
 
+TEST(weight_layouts_by_name)
+{
+    static const char *const commands[] = {"gen",  "why",   "emit --arch cpu --batch 1 --out x",
+                                           "tune", "bench", "verify"};
+    const cli_run_result *got = NULL;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        char words[160];
+        snprintf(words, sizeof words, "%s --model mixtral-8x7b --layout interleave8", commands[i]);
+        got = cli_run_words(words);
+        CHECK_INT(got->code, CLI_USAGE);
+        CHECK_CONTAINS(got->err, "--layout: no weight layout \"interleave8\"; did you mean \"interleaved8\"?");
+    }
+    got = cli_run_words("gen --manifest --arch sm_90a --op gemm1_act --model mixtral-8x7b --layout interleaved8");
+    CHECK_INT(got->code, CLI_OK);
+    CHECK_CONTAINS(got->out, "layout=interleaved8");
+    got = cli_run_words("gen --manifest --arch sm_90a --problem E=4,topk=2,H=64,N=64 --layout=interleaved8");
+    CHECK_INT(got->code, CLI_OK);
+    CHECK_CONTAINS(got->out, "layout=interleaved8");
+    got = cli_run_words("gen --problem E=4,topk=2,H=64,N=60 --layout interleaved8");
+    CHECK_INT(got->code, CLI_USAGE);
+    CHECK_CONTAINS(got->err, "60 gate rows (N) are not whole turns of 8");
+    got = cli_run_words("why --model mixtral-8x7b --arch gfx942 --family mfma --layout interleaved8");
+    CHECK_CONTAINS(got->out, "layout_of_space");
+    got = cli_run_words("routing --model mixtral-8x7b --layout default");
+    CHECK_INT(got->code, CLI_USAGE);
+}
+
 /* ---- Help ---- */
 TEST(helps_with_every_command)
 {
@@ -219,7 +246,7 @@ TEST(help_lists_the_options_of_a_tune)
         "--model",  "--model-prefix", "--tp",     "--tp-size", "-tp",       "--ep",   "--enable-expert-parallel",
         "--scheme", "--dtype",        "--batch",  "--device",  "--routing", "--seed", "--save-dir",
         "--effort", "--budget",       "--mem",    "--force",   "--dry-run", "--json", "--verbose",
-        "--quiet",  "--tune",         "--version"};
+        "--quiet",  "--tune",         "--layout", "--version"};
     const cli_run_result *got = cli_run_words("tune --help");
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         CHECK_CONTAINS(got->out, options[i]);
@@ -562,6 +589,7 @@ int main(int argc, char **argv)
     RUN(refuses_what_cannot_be_written);
     RUN(keeps_the_old_file_when_the_disk_is_full);
     RUN(refuses_absent_devices);
+    RUN(weight_layouts_by_name);
     RUN(helps_with_every_command);
     RUN(help_lists_the_options_of_a_tune);
     RUN(help_examples_parse);

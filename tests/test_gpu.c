@@ -15,6 +15,8 @@ static const char *const problems[] = {
     "E=1,topk=1,H=128,N=64,gated=1,act=gelu_tanh,bias=0,scheme=bf16,layout=default",
     "E=16,topk=5,H=512,N=192,gated=1,act=silu,bias=0,scheme=fp16,layout=default",
     "E=32/128,topk=8,H=256,N=96,gated=1,act=silu,bias=0,scheme=bf16,layout=default",
+    "E=6,topk=2,H=192,N=136,gated=1,act=silu,bias=1,scheme=bf16,layout=interleaved8",
+    "E=8,topk=2,H=256,N=192,gated=1,act=swigluoai,bias=0,scheme=fp16,layout=interleaved8",
     "E=5,topk=2,H=83,N=37,gated=1,act=silu,bias=1,scheme=bf16,layout=default", /* odd: the reference serves it */
 };
 enum { PROBLEM_COUNT = sizeof problems / sizeof *problems, CPU_PROBLEMS = 2 };

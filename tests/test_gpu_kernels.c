@@ -233,6 +233,7 @@ static void verify_samplings(const char *id, const sampling *samplings, size_t c
 #define TAILS_928    "E=4,topk=2,H=512,N=928,gated=1,act=silu,bias=1,scheme=bf16,layout=default"
 #define TAILS_352    "E=4/8,topk=3,H=264,N=352,gated=1,act=silu,bias=0,scheme=fp16,layout=default"
 #define TAILS_2880   "E=3,topk=1,H=328,N=2880,gated=0,act=relu2,bias=0,scheme=bf16,layout=default"
+#define PACKED_352   "E=4/8,topk=3,H=264,N=352,gated=1,act=silu,bias=1,scheme=bf16,layout=interleaved8"
 #define BELOW_A_TILE "E=5,topk=3,H=136,N=24,gated=1,act=silu,bias=1,scheme=fp16,layout=default"
 
 TEST(sampled_mma_configs_cuda)
@@ -240,9 +241,10 @@ TEST(sampled_mma_configs_cuda)
     static const sampling samplings[] = {{TAILS_928, "mma", 8, true, NULL},
                                          {TAILS_352, "mma", 14, false, NULL},
                                          {TAILS_2880, "mma", 14, false, NULL},
+                                         {PACKED_352, "mma", 8, false, NULL},
                                          {BELOW_A_TILE, "mma", 14, false, NULL}};
     NEED_GPU();
-    verify_samplings(GPU, samplings, 4, 100);
+    verify_samplings(GPU, samplings, 5, 100);
 }
 
 /* Few: tests/gpu/sanitizer.sh runs this case under compute-sanitizer. */
@@ -253,28 +255,30 @@ TEST(handful_of_mma_configs_cuda)
     verify_samplings(GPU, samplings, 2, 16);
 }
 
+#define WAYS "orientation input_load schedule producers cluster"
+
 /* wgmma wants whole steps of K: 64 of bf16, 128 of fp8. Columns that tiles do not divide, experts of other ranks, biases. */
 #define STEPS_BF16    "E=4,topk=2,H=576,N=320,gated=1,act=silu,bias=1,scheme=bf16,layout=default"
 #define STEPS_FP16    "E=5,topk=2,H=320,N=448,gated=0,act=relu2,bias=0,scheme=fp16,layout=default"
 #define STEPS_TENSOR  "E=5,topk=2,H=256,N=640,gated=0,act=relu2,bias=1,scheme=fp8_w8a8,layout=default"
 #define STEPS_CHANNEL "E=4/6,topk=3,H=640,N=384,gated=1,act=silu,bias=0,scheme=fp8_w8a8_channel,layout=default"
 #define STEPS_BLOCK   "E=3,topk=2,H=512,N=384,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=default"
+#define PACKED_BF16   "E=4,topk=2,H=576,N=320,gated=1,act=silu,bias=1,scheme=bf16,layout=interleaved8"
+#define PACKED_BLOCK  "E=3,topk=2,H=512,N=384,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=interleaved8"
 
 TEST(sampled_wgmma_configs_cuda)
 {
-    static const sampling samplings[] = {{STEPS_BF16, "wgmma", 12, true, NULL},
-                                         {STEPS_FP16, "wgmma", 6, false, NULL},
-                                         {STEPS_TENSOR, "wgmma", 8, false, NULL},
-                                         {STEPS_CHANNEL, "wgmma", 8, false, NULL},
-                                         {STEPS_BLOCK, "wgmma", 8, true, NULL}};
+    static const sampling samplings[] = {
+        {STEPS_BF16, "wgmma", 12, true, NULL},   {STEPS_FP16, "wgmma", 6, false, NULL},
+        {STEPS_TENSOR, "wgmma", 8, false, NULL}, {STEPS_CHANNEL, "wgmma", 8, false, NULL},
+        {STEPS_BLOCK, "wgmma", 8, true, NULL},   {PACKED_BF16, "wgmma", 8, true, WAYS},
+        {PACKED_BLOCK, "wgmma", 8, true, WAYS}};
     NEED_GPU();
     NEED_FAMILY("wgmma");
-    verify_samplings(GPU, samplings, 5, 100);
+    verify_samplings(GPU, samplings, 7, 100);
 }
 
 /* Few, but each way to load, to schedule and to share: tests/gpu/sanitizer.sh runs this case under compute-sanitizer. */
-#define WAYS "orientation input_load schedule producers cluster"
-
 TEST(handful_of_wgmma_configs_cuda)
 {
     static const sampling samplings[] = {{STEPS_BF16, "wgmma", 0, true, WAYS},
@@ -288,16 +292,19 @@ TEST(handful_of_wgmma_configs_cuda)
 /* What the GPU's cases do, with the scale layouts of fp8, on any machine. */
 #define SMALL_BLOCK "E=3,topk=2,H=128,N=128,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=default"
 
+#define PACKED_SMALL "E=3,topk=2,H=64,N=72,gated=1,act=silu,bias=1,scheme=bf16,layout=interleaved8"
+
 TEST(sampled_reference_configs_cpu)
 {
-    static const sampling samplings[] = {{SMALL_BLOCK, "reference", 0, true, "threads"}};
-    verify_samplings("cpu", samplings, 1, 2);
+    static const sampling samplings[] = {{SMALL_BLOCK, "reference", 0, true, "threads"},
+                                         {PACKED_SMALL, "reference", 0, true, "threads"}};
+    verify_samplings("cpu", samplings, 2, 4);
 }
 
 TEST(sampled_cpu_configs_cpu)
 {
-    static const sampling samplings[] = {{BELOW_A_TILE, "cpu", 2, false, NULL}};
-    verify_samplings("cpu", samplings, 1, 4);
+    static const sampling samplings[] = {{BELOW_A_TILE, "cpu", 2, false, NULL}, {PACKED_SMALL, "cpu", 2, false, NULL}};
+    verify_samplings("cpu", samplings, 2, 8);
 }
 
 /* ---- Every other op ---- */

@@ -57,6 +57,8 @@ TEST(errors_name_file_and_line)
          "s.lua:2: 'hidden' cannot be set"},
         {"local s = moe.space('mma')\ns:requir('x', print)", CLI_BAD_FILE,
          "s.lua:2: a space has no 'requir'; did you mean require?"},
+        {"\nmoe.problem{model = 'mixtral-8x7b', layout = 'interleaved'}", CLI_BAD_FILE,
+         "s.lua:2: no weight layout \"interleaved\"; did you mean \"interleaved8\"?"},
         {"\nmoe.problem('mixtral-8x7b')", CLI_BAD_FILE, "s.lua:2: moe.problem: a table is due"},
         {"\nerror{code = 3}", CLI_FAILED, "s.lua:2: an error without a text (a table)"},
         {"\nerror()", CLI_FAILED, "s.lua:2: an error without a text (a nil)"},
@@ -101,6 +103,10 @@ TEST(problems_read_back)
         "assert(p.experts == 4 and p.experts_total == 8 and p.top_k == 2)\n"
         "assert(p.hidden == 4096 and p.intermediate == 7168 and p.scheme == 'fp16' and p.gated == true)\n"
         "local q = moe.problem{text = tostring(p)}\n"
+        "local l = moe.problem{text = tostring(p), layout = 'interleaved8'}\n"
+        "assert(l.layout == 'interleaved8' and q.layout == 'default' and tostring(l):find('layout=interleaved8', 1, "
+        "true))\n"
+        "assert(tostring(moe.problem{text = tostring(l)}) == tostring(l))\n"
         "assert(tostring(q) == tostring(p))\n"
         "local h = moe.problem{experts = 16, top_k = 4, hidden = 256, intermediate = 128, activation = 'gelu'}\n"
         "print(h)\n",

@@ -68,7 +68,7 @@ typedef struct cli_options {
     uint64_t keep_bytes;       /* cache clean --keep */
     uint32_t jobs;
     mj_effort effort;
-    const char *model, *model_prefix, *problem, *scheme, *family, *config, *op, *prelude;
+    const char *model, *model_prefix, *problem, *scheme, *layout, *family, *config, *op, *prelude;
     const char *device, *save_dir, *out;
     const char *against;       /* bench: a family; NULL: none */
     const char *estimate_arch; /* tune and bench: instead of a device */
@@ -150,6 +150,8 @@ mj_status cli_find_model(const mj_spec *spec, const char *name, const char *pref
 /* "--scheme"/"--dtype" word -> name of lua/quant. `of_model` answers "auto" and a word left out. */
 mj_status cli_find_scheme(const mj_spec *spec, const char *word, const mj_config_scheme *of_model,
                           char out[MJ_NAME_MAX], mj_error *error);
+/* The layout a user asked for, into the problem; NULL: it stays as it is. */
+mj_status cli_set_layout(const char *word, mj_problem *problem, mj_error *error);
 
 /* NULL when out of memory. */
 mj_json *cli_model_json(const mj_model *model);

@@ -57,6 +57,9 @@ static const option_row rows[] = {
     {"scheme", {"--dtype"}, KIND_TEXT, "NAME", AT(scheme), LAYER,
      "weight format: auto (what the model or its quantization_config says), bf16, fp16, fp8_w8a8[_channel|_block][_fnuz],\n"
      "int4_w4a16[_g64|_g32][_zp][_fp16] (default auto)"},
+    {"layout", {NULL}, KIND_TEXT, "NAME", AT(layout), MEASURE | KERNEL | C(EMIT),
+     "how the first GEMM's weights lie: default (gate rows, then up rows) or interleaved8 (turns of 8 rows, as the library's\n"
+     "mj_weights_pack leaves them); results of one are not used for another (default: what --problem says, else default)"},
     {"batch", {"--batch-size", "-b", "--batch-sizes"}, KIND_LIST, "M...", AT(batch), LAYER,
      "numbers of tokens, with blanks or commas between\n"
      "(default on a GPU: 1 2 4 8 16 24 32 48 64 96 128 256 512 1024 1536 2048 3072 4096)"},

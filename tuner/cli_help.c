@@ -70,7 +70,7 @@ const cli_command cli_commands[CLI_CMD_COUNT] = {
      {"moejit tune --model mixtral-8x7b --tp 2",
       "moejit tune --model mixtral-8x7b --tp 2 --batch 1 16 64 --effort full",
       "moejit tune --model ./config.json --ep 8 --routing uniform,zipf1 --budget 10m",
-      "moejit tune --model qwen3-30b-a3b --dry-run",
+      "moejit tune --model qwen3-30b-a3b --dry-run", "moejit tune --model mixtral-8x7b --tp 2 --layout interleaved8",
       "moejit --model mistralai/Mixtral-8x7B-Instruct-v0.1 -tp 2 --dtype auto --tune"}},
     {"bench",
      "--model NAME [options]",

@@ -50,6 +50,15 @@ mj_status cli_find_scheme(const mj_spec *spec, const char *word, const mj_config
     return status;
 }
 
+mj_status cli_set_layout(const char *word, mj_problem *problem, mj_error *error)
+{
+    mj_status status = word ? mj_layout_check(word, problem, error) : MJ_OK;
+    if (word && status == MJ_OK) {
+        snprintf(problem->layout, sizeof problem->layout, "%s", word);
+    }
+    return status;
+}
+
 /* ---- Models ---- */
 static bool looks_like_path(const char *name)
 {
@@ -130,11 +139,8 @@ static mj_status resolve_model(const cli_options *options, const mj_spec *spec, 
     return status;
 }
 
-cli_exit cli_resolve(const cli_options *options, mj_context *context, cli_target *out)
+static cli_exit resolve_layer(const cli_options *options, mj_context *context, cli_target *out)
 {
-    memset(out, 0, sizeof *out);
-    out->tp = options->tp;
-    out->ep = options->ep;
     if (options->problem) {
         return resolve_text(options, out);
     }
@@ -155,6 +161,20 @@ cli_exit cli_resolve(const cli_options *options, mj_context *context, cli_target
         snprintf(out->note, sizeof out->note, "%s", out->model.note);
     }
     return CLI_OK;
+}
+
+cli_exit cli_resolve(const cli_options *options, mj_context *context, cli_target *out)
+{
+    memset(out, 0, sizeof *out);
+    out->tp = options->tp;
+    out->ep = options->ep;
+    mj_error error = {MJ_OK, ""};
+    cli_exit code = resolve_layer(options, context, out);
+    if (code == CLI_OK && cli_set_layout(options->layout, &out->problem, &error) != MJ_OK) {
+        cli_error("--layout: %s", error.text);
+        return CLI_USAGE;
+    }
+    return code;
 }
 
 /* ---- moejit models ---- */

@@ -14,7 +14,7 @@
 
 /* ---- moe.problem ---- */
 typedef struct problem_words {
-    const char *model, *model_prefix, *scheme, *text;
+    const char *model, *model_prefix, *scheme, *layout, *text;
     uint32_t tp, ep;
     mj_model layer; /* experts, top_k, ... given by hand */
     bool by_hand;
@@ -28,6 +28,7 @@ typedef struct problem_words {
 READ_TEXT(model)
 READ_TEXT(model_prefix)
 READ_TEXT(scheme)
+READ_TEXT(layout)
 READ_TEXT(text)
 
 #define READ_RANKS(field) \
@@ -66,6 +67,7 @@ static const script_key problem_keys[] = {
     {"model", read_model},
     {"model_prefix", read_model_prefix},
     {"scheme", read_scheme},
+    {"layout", read_layout},
     {"text", read_text},
     {"tp", read_tp},
     {"ep", read_ep},
@@ -124,7 +126,8 @@ static int api_problem(lua_State *L)
     memset(out, 0, sizeof *out);
     luaL_setmetatable(L, SCRIPT_PROBLEM);
     mj_error error = {MJ_OK, ""};
-    if (build_problem(spec, &words, out, &error) != MJ_OK || mj_problem_check(&out->problem, &error) != MJ_OK) {
+    if (build_problem(spec, &words, out, &error) != MJ_OK || mj_problem_check(&out->problem, &error) != MJ_OK ||
+        cli_set_layout(words.layout, &out->problem, &error) != MJ_OK) {
         return script_raise(L, &error);
     }
     return 1;
@@ -159,16 +162,21 @@ static int problem_index(lua_State *L)
             return 1;
         }
     }
-    if (strcmp(key, "scheme") == 0 || strcmp(key, "label") == 0) {
-        lua_pushstring(L, key[0] == 's' ? self->problem.scheme : self->label);
-        return 1;
+    const struct {
+        const char *name, *value;
+    } texts[] = {{"scheme", self->problem.scheme}, {"layout", self->problem.layout}, {"label", self->label}};
+    for (size_t i = 0; i < KEY_COUNT(texts); i++) {
+        if (strcmp(key, texts[i].name) == 0) {
+            lua_pushstring(L, texts[i].value);
+            return 1;
+        }
     }
     if (strcmp(key, "gated") == 0 || strcmp(key, "bias") == 0) {
         lua_pushboolean(L, key[0] == 'g' ? self->problem.gated : self->problem.bias);
         return 1;
     }
     static const char *const names[] = {"experts", "experts_total", "top_k", "hidden", "intermediate",
-                                        "scheme",  "label",         "gated", "bias"};
+                                        "scheme",  "layout",        "label", "gated",  "bias"};
     const char *near = mj_nearest_name(key, names, KEY_COUNT(names));
     return script_raisef(L, MJ_ERR_ARGUMENT, "a problem has no field '%.80s'%s%s%s", key, near ? "; did you mean " : "",
                          near ? near : "", near ? "?" : "");

@@ -5,11 +5,12 @@
 -- A sweep script is ordinary Lua 5.4 with all its libraries and one more global, `moe`. The words after the file name
 -- are in `arg` and `...`. An error stops the script with one line, "file:line: what", and a documented exit code.
 --
--- moe.problem{model = "mixtral-8x7b", tp = 2, ep = 1, scheme = "auto"}
+-- moe.problem{model = "mixtral-8x7b", tp = 2, ep = 1, scheme = "auto", layout = "default"}
 --     A layer on one rank. model: a built-in name, a Hugging Face id, or the path of a config.json (model_prefix = KEY).
 --     Instead of model: experts, top_k, hidden, intermediate, and gated = true, bias = false, activation = "silu";
---     or text = "E=8/8,topk=2,...". Fields can be read back: p.experts, p.experts_total, p.top_k, p.hidden,
---     p.intermediate (on this rank), p.scheme, p.label; tostring(p) is the canonical text.
+--     or text = "E=8/8,topk=2,...". layout: how the first GEMM's weights lie, "default" or "interleaved8"; it wins over
+--     the text's. Fields can be read back: p.experts, p.experts_total, p.top_k, p.hidden, p.intermediate (on this rank),
+--     p.scheme, p.layout, p.label; tostring(p) is the canonical text.
 -- moe.space("mma") or moe.space{family = "mma", tile_m = {16, 32}, stages = 4}
 --     What may be tried: the family's own values where a name is left out. Methods:
 --     space:require(name, function(config, op) ... end)   keep only configs for which it returns true

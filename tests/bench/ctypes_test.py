@@ -130,6 +130,15 @@ def test_layer_call(folder, build):
     except RuntimeError as failure:
         assert "bf15" in str(failure), failure
     moejit.destroy(plan)
+    packed, again = Tensor((experts, 2 * inter, hidden), "H"), Tensor((tokens, hidden), "H")
+    problem = moejit.problem(experts, top_k, hidden, inter, layout="interleaved8")
+    moejit.pack_weights(problem, w1, packed, 2 * experts * 2 * inter * hidden)
+    assert packed.items[8 * hidden] == w1.items[inter * hidden] and packed.items[:8 * hidden] == w1.items[:8 * hidden]
+    plan = moejit.plan(experts, top_k, hidden, inter, max_tokens=4, layout="interleaved8")
+    mj.layer_call(moejit, plan, x, packed, w2, ids, weights, again)
+    size = max(abs(value_of(item)) for item in y.items)
+    assert all(abs(value_of(a) - value_of(b)) <= 0.02 * size for a, b in zip(again.items, y.items))
+    moejit.destroy(plan)
     moejit.close()
 
 

@@ -86,11 +86,21 @@ class Moejit:
         if getattr(self.lib, name)(*arguments, ctypes.byref(error)):
             raise RuntimeError(f"{name}: {error.text.decode()}")
 
-    def plan(self, experts, top_k, hidden, intermediate, max_tokens, scheme="bf16", routing=None, flags=0):
-        """A plan of a gated SiLU layer, from the store, else from the estimate: it never tunes."""
+    def problem(self, experts, top_k, hidden, intermediate, scheme="bf16", layout="default"):
+        """A gated SiLU layer."""
         problem = Problem(expert_count=experts, expert_total_count=experts, top_k=top_k, hidden=hidden,
-                          intermediate=intermediate, gated=True, scheme=scheme.encode(), layout=b"default")
+                          intermediate=intermediate, gated=True, scheme=scheme.encode(), layout=layout.encode())
         self.call("mj_activation_parse", b"silu", ctypes.byref(problem, Problem.activation.offset))
+        return problem
+
+    def pack_weights(self, problem, w1, packed, size, from_layout="default"):
+        """w1 [E, 2N, H] -> packed, as the problem's layout has it; both of `size` bytes, in host memory."""
+        self.call("mj_weights_pack", ctypes.byref(problem), from_layout.encode(), ctypes.c_void_p(w1.data_ptr()),
+                  ctypes.c_void_p(packed.data_ptr()), ctypes.c_uint64(size))
+
+    def plan(self, experts, top_k, hidden, intermediate, max_tokens, scheme="bf16", routing=None, flags=0, layout="default"):
+        """A plan of such a layer, from the store, else from the estimate: it never tunes."""
+        problem = self.problem(experts, top_k, hidden, intermediate, scheme, layout)
         options = PlanOptions(max_tokens, flags, routing.encode() if routing else None)
         plan = ctypes.c_void_p()
         self.call("mj_plan_create", self.device, ctypes.byref(problem), ctypes.byref(options), ctypes.byref(plan))
