@@ -72,12 +72,12 @@ mj_status mj_weights_pack(const mj_problem *problem, const char *from_layout, co
     if (status != MJ_OK) {
         return status;
     }
-    bool moves = p.from.turn_rows != p.to.turn_rows;
-    /* Where both take turns, of different lengths, rows go one by one. */
-    p.run_rows = !moves ? p.to.n : p.from.turn_rows && p.to.turn_rows ? 1 : p.from.turn_rows + p.to.turn_rows;
-    if (!moves) {
-        p.from.turn_rows = p.to.turn_rows = 0;
+    if (p.from.turn_rows == p.to.turn_rows) {
+        memcpy(to, from, (size_t)bytes);
+        return MJ_OK;
     }
+    /* Where both take turns, of different lengths, rows go one by one. */
+    p.run_rows = p.from.turn_rows && p.to.turn_rows ? 1 : p.from.turn_rows + p.to.turn_rows;
     uint64_t expert_bytes = p.to.n * p.row_bytes;
     for (uint32_t expert = 0; expert < problem->expert_count; expert++) {
         pack_expert(&p, (const char *)from + expert * expert_bytes, (char *)to + expert * expert_bytes);

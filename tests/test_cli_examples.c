@@ -58,6 +58,23 @@ TEST(examples_of_all_else)
     }
 }
 
+TEST(layouts_side_by_side)
+{
+    const char *full = getenv("MOEJIT_TEST_FULL");
+    const cli_run_result *got = cli_run_words("run lua/examples/layouts.lua E=2,topk=1,H=64,N=30 1 3");
+    CHECK_INT(got->code, CLI_BAD_FILE);
+    CHECK_CONTAINS(got->err, "are not whole turns of 8");
+    if (!full || strcmp(full, "1") != 0) { /* two benches */
+        return;
+    }
+    got = cli_run_words("run lua/examples/layouts.lua E=2,topk=1,H=64,N=32 1 3");
+    CHECK_INT(got->code, CLI_OK);
+    CHECK_STRING(got->err, "");
+    const char *row = strstr(got->out, "\n     3  ");
+    CHECK(row && strstr(row, " us "));
+    CHECK_CONTAINS(got->out, "packed / default");
+}
+
 int main(int argc, char **argv)
 {
     char command[1600];
@@ -71,6 +88,7 @@ int main(int argc, char **argv)
     }
     RUN(examples_of_measuring);
     RUN(examples_of_all_else);
+    RUN(layouts_side_by_side);
     cli_clean_home();
     return CHECK_END();
 }
