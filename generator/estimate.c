@@ -79,17 +79,21 @@ double mj_estimate_us(const mj_kernel_desc *desc, const mj_device_shape *shape, 
 double mj_estimate_replaced_us(const mj_problem *problem, const mj_device_shape *shape, mj_op op, mj_op known,
                                uint32_t token_count)
 {
-    const struct {
-        mj_op op;
-        double bytes; /* read and written, for each of the intermediate columns of a row */
-    } replaced[] = {{MJ_OP_ACTIVATION, (problem->gated ? 3.0 : 2.0) * IO_BYTES}, {MJ_OP_QUANTISE2, IO_BYTES + 1}};
     mj_load load;
     double us = 0;
     fill_load(problem, token_count, NULL, &load);
+    double activated = load.row_count * problem->intermediate;
+    const struct {
+        mj_op op;
+        double bytes; /* read and written */
+    } replaced[] = {
+        {MJ_OP_ACTIVATION, activated * (problem->gated ? 3.0 : 2.0) * IO_BYTES},
+        {MJ_OP_QUANTISE2, activated * (IO_BYTES + 1)},
+        {MJ_OP_COMBINE, (load.row_count + token_count) * problem->hidden * IO_BYTES},
+    };
     for (size_t i = 0; i < sizeof replaced / sizeof replaced[0]; i++) {
         if (mj_op_replaces(op, replaced[i].op) && !mj_op_replaces(known, replaced[i].op)) {
-            us += load.row_count * problem->intermediate * replaced[i].bytes / shape->memory_gbps * 1e-3 +
-                  shape->launch_us;
+            us += replaced[i].bytes / shape->memory_gbps * 1e-3 + shape->launch_us;
         }
     }
     return us;
@@ -283,9 +287,11 @@ mj_work mj_gemm_work(const mj_problem *problem, const mj_scheme *scheme, mj_op o
     bool codes = mj_op_writes_codes(op);
     double output_bytes =
         gemm.out_n * (codes ? 1 : io_bytes) + (codes ? 4.0 * mj_scheme_scales_per_row(scheme, gemm.out_n) : 0);
+    double output_rows = mj_op_combines(op) ? token_count : rows;
     double scale_bytes = coded ? input_rows * mj_scheme_scales_per_row(scheme, gemm.k) * 4 : 0;
     return (mj_work){
-        .bytes = active_experts * expert_bytes + input_rows * k * input_bytes + scale_bytes + rows * output_bytes,
+        .bytes =
+            active_experts * expert_bytes + input_rows * k * input_bytes + scale_bytes + output_rows * output_bytes,
         .operations = 2 * rows * n * k,
     };
 }

@@ -9,6 +9,7 @@ enum {
     VECTOR_STEP = 32, /* elements of the widest load any compiler target has */
     SCRATCH_ALIGN_BYTES = 64,
     POINTER_ALIGN_BYTES = 2,
+    VECTOR_ALIGN_BYTES = 16, /* rows that are added by eights */
 };
 
 typedef struct shape {
@@ -48,6 +49,15 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     out->blocks_per_sm = 1;
     out->pointer_align_bytes = POINTER_ALIGN_BYTES;
     out->grid = (mj_grid_rule){.unit = MJ_GRID_ONE, .per_block = 1, .factor = (uint32_t)blocks};
+    if (mj_op_combines(desc->op)) { /* a row for each pair, and a counter for every tile of a token's row */
+        if (gemm.out_n > INT32_MAX / 2) {
+            return mj_fail(error, MJ_ERR_ARGUMENT, "config of cpu: sizes do not fit 32 bits");
+        }
+        out->pair_scratch_bytes = 2 * gemm.out_n;
+        out->counters_per_token = (uint32_t)n_tiles;
+        out->pointer_align_bytes = VECTOR_ALIGN_BYTES;
+    }
+    mj_derived_var(out, "row_parts", out->counters_per_token);
     mj_derived_var(out, "input_offset", (int64_t)sums);
     return MJ_OK;
 }
@@ -73,7 +83,6 @@ static double estimate_us(const mj_kernel_desc *desc, const mj_derived *derived,
     static const double l2_bytes_per_thread = 512e3, cached_gain = 3.0;
     shape s = {0};
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
-    (void)derived;
     if (read_shape(desc, &s, NULL) != MJ_OK || load->active_experts <= 0.0) {
         return INFINITY;
     }
@@ -88,7 +97,9 @@ static double estimate_us(const mj_kernel_desc *desc, const mj_derived *derived,
     double product_us = 2.0 * load->row_count * gemm.n * gemm.k * decode / (shape_of_device->matrix_tflops * 1e6);
     double block_us =
         (double)derived->n_tiles * load->active_experts * (gemm.k / (double)s.tile_k) * 0.5 / shape_of_device->sm_count;
-    return shape_of_device->launch_us + fmax(memory_us, product_us) + block_us;
+    double combine_us = (load->row_count + load->token_count) * derived->pair_scratch_bytes / cached_gain /
+                        (shape_of_device->memory_gbps * 1e3); /* nothing where rows stay as they are */
+    return shape_of_device->launch_us + fmax(memory_us, product_us) + block_us + combine_us;
 }
 
 const mj_family mj_family_cpu = {

@@ -31,6 +31,10 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     chunks = chunks < CHUNKS_MAX ? chunks : CHUNKS_MAX;
     out->regs_estimate = REGISTERS;
     out->grid = (mj_grid_rule){.unit = MJ_GRID_PAIRS, .per_block = 1, .factor = (uint32_t)chunks};
+    if (mj_op_combines(desc->op)) {
+        out->grid.unit = MJ_GRID_TOKENS;
+        out->smem_bytes = desc->problem->top_k * (uint32_t)sizeof(int32_t);
+    }
     out->tile_m = out->tile_n = out->split_k = 1;
     out->n_tiles = (uint32_t)chunks;
     out->pointer_align_bytes = POINTER_ALIGN_BYTES;

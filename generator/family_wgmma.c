@@ -171,7 +171,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"code_pitch", mj_op_writes_codes(desc->op) ? code_pitch(desc, s) : 0},
         {"element_bytes", wgmma_element_bytes(desc)},
         {"sorts", wgmma_sorts(desc, s)},
-        {"early", desc->op == MJ_OP_GEMM2 || wgmma_sorts(desc, s)},
+        {"early", mj_op_is_gemm2(desc->op) || wgmma_sorts(desc, s)},
         {"gated_tile", wgmma_parts(desc) == 2},
         {"regroups", regroups(desc)},
         {"regs_consumer", consumer},
@@ -187,6 +187,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"units", out->k_tiles_per_split / UNIT_STEPS},
         {"two_levels", wgmma_two_levels(desc, s)},
         {"scale_columns", scale_columns(desc, s)},
+        {"row_parts", out->counters_per_token},
         {"parts_held", wgmma_parts_held(desc, s, out->block_threads)},
         {"rows_ahead", wgmma_rows_ahead(desc, s, out->block_threads)},
     };
@@ -206,6 +207,21 @@ static mj_status share(const wgmma_shape *s, mj_derived *out, mj_error *error)
     out->grid.factor = (uint32_t)blocks;
     out->partial_block_bytes = (uint32_t)bytes;
     out->counters_per_block = s->consumers * (WGMMA_GROUP_THREADS / 32);
+    return MJ_OK;
+}
+
+/* A row for each pair, and a counter for every part of a token's row that one warp stores: see wgmma_store_rows.tmpl. */
+static mj_status count_rows(const wgmma_shape *s, uint64_t columns, uint32_t out_n, mj_derived *out, mj_error *error)
+{
+    uint64_t tiles = columns * wgmma_most(wgmma_cluster_columns(s), 1);
+    uint64_t parts = tiles * (s->orientation == WEIGHTS_ARE_M ? wgmma_groups(s) : 1) *
+                     (s->orientation == WEIGHTS_ARE_M && s->schedule == SHARED ? 4 : 1),
+             bytes = 2 * (uint64_t)out_n;
+    if (parts > INT32_MAX || bytes > INT32_MAX) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "config of wgmma: the parts of a row do not fit 32 bits");
+    }
+    out->counters_per_token = (uint32_t)parts;
+    out->pair_scratch_bytes = (uint32_t)bytes;
     return MJ_OK;
 }
 
@@ -246,6 +262,9 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
                                .factor = (uint32_t)(columns * s.cluster),
                                .blocks_per_sm_max = s.blocks_per_sm};
     status = s.schedule == SHARED ? share(&s, out, error) : MJ_OK;
+    if (status == MJ_OK && mj_op_combines(desc->op)) {
+        status = count_rows(&s, columns, gemm.out_n, out, error);
+    }
     mj_derived_occupancy(out, desc->arch);
     add_maps(desc, &s, out);
     add_vars(desc, &s, &l, out);

@@ -62,10 +62,18 @@ static uint32_t codes_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     return wgmma_scales_steps(desc) && wgmma_blocks_m(s) > 1 ? 16 : 0;
 }
 
+/* What counting and adding rows takes beside what is held for the next tile. */
+static uint32_t combine_need(const mj_kernel_desc *desc, const wgmma_shape *s)
+{
+    uint32_t need = s->orientation == TOKENS_ARE_M || wgmma_scales_steps(desc) ? 40 : 24;
+    need += strcmp(desc->scheme->input_scale_kind, "token") == 0 ? 8 : 0;
+    return mj_op_combines(desc->op) ? need : 0;
+}
+
 /* Products of a step that are scaled before they are added, for `held` blocks of 64 rows at a time. */
 static uint32_t parts_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t held)
 {
-    uint32_t swapped = s->orientation == WEIGHTS_ARE_M ? 8 : 0, weighted = desc->op == MJ_OP_GEMM2 ? 8 : 0;
+    uint32_t swapped = s->orientation == WEIGHTS_ARE_M ? 8 : 0, weighted = mj_op_is_gemm2(desc->op) ? 8 : 0;
     uint32_t sums = held * wgmma_accumulators(s) / wgmma_blocks_m(s) + swapped;
     return held == 2 ? sums + weighted - 8 : sums + 12 * wgmma_blocks_m(s) - 4;
 }
@@ -95,9 +103,9 @@ uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, u
     if (s->orientation == TOKENS_ARE_M && of_columns) {
         need += wgmma_blocks_m(s) > 1 ? 20 + 12 * wgmma_blocks_m(s) : 4;
     }
-    need += desc->op == MJ_OP_GEMM2 ? row_slots(s) - 1 : 0; /* where each is stored */
+    need += mj_op_is_gemm2(desc->op) ? row_slots(s) - 1 : 0; /* where each is stored */
     need += s->producers == 4 && s->input_load == LOAD_BY_GATHER ? 1 : 0;
-    return need + activation_need(desc) + codes_need(desc, s) +
+    return need + activation_need(desc) + codes_need(desc, s) + combine_need(desc, s) +
            (s->schedule == IN_TURNS ? 4
             : s->schedule == SHARED ? 12
                                     : 0);

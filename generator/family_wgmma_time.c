@@ -19,9 +19,10 @@ static const struct {
     double scale_row_us;      /* per row and warpgroup, where rows run along a lane's sums: scales are handed round */
     double tile_us, store_us; /* of a tile; of 1000 outputs */
     double act_us;            /* of 1000 activations of a warpgroup */
-    double turn_share;        /* of the last turn's idle slots that is lost */
-    double overlap_loss;      /* of the smaller flow */
-    double cluster_loss;      /* of a tile */
+    double combine_us;   /* of a tile whose rows are counted: four ways to L2 and back; guessed, no timing was there */
+    double turn_share;   /* of the last turn's idle slots that is lost */
+    double overlap_loss; /* of the smaller flow */
+    double cluster_loss; /* of a tile */
     double first_pass_us;
     double share_us, share_loss; /* of blocks that share tiles: joining the parts; of a tile */
 } model = {
@@ -40,6 +41,7 @@ static const struct {
     .tile_us = 0.379,
     .store_us = 0.0692,
     .act_us = 0.783,
+    .combine_us = 2.5,
     .turn_share = 0.787,
     .overlap_loss = 0.169,
     .cluster_loss = 0.05,
@@ -126,7 +128,8 @@ static double step_us(const mj_kernel_desc *desc, const wgmma_shape *s, const wo
 static double tiles_us(const mj_kernel_desc *desc, const wgmma_shape *s, const work *w, const mj_device_shape *device)
 {
     double output_us = model.store_us + (desc->op == MJ_OP_GEMM1_ACT ? model.act_us / groups_of(s) : 0);
-    double store = model.tile_us + output_us * w->tile_outputs / 1000;
+    double store =
+        model.tile_us + output_us * w->tile_outputs / 1000 + (mj_op_combines(desc->op) ? model.combine_us : 0);
     double turns = w->tiles / w->slots, loss = s->cluster > 1 ? model.cluster_loss : 0;
     if (s->schedule == SHARED) {
         turns = most(turns, w->tiles / w->parts);
@@ -162,8 +165,9 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
     w.parts = w.tiles * (s.schedule == SHARED ? most(d->k_tiles_per_split / UNIT_STEPS, 1) : 1);
     w.busy = least(s.blocks_per_sm, most(w.parts / w.sms, 1));
     double memory = memory_us(desc, d, &s, &w, device, load), tiles = tiles_us(desc, &s, &w, device);
+    memory += mj_op_combines(desc->op) ? model.combine_us : 0; /* of the last tile */
     double us = device->launch_us + model.fixed_us + most(memory, tiles) + model.overlap_loss * least(memory, tiles);
-    if (desc->op == MJ_OP_GEMM2 || wgmma_sorts(desc, &s)) {
+    if (mj_op_is_gemm2(desc->op) || wgmma_sorts(desc, &s)) {
         us -= model.early_gain_us;
     }
     if (wgmma_sorts(desc, &s)) {
@@ -171,6 +175,10 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
     }
     if (s.schedule == SHARED) {
         us += share_us(&s, &w);
+    }
+    if (mj_op_combines(desc->op)) { /* rows of pairs come from L2, rows of tokens go to memory */
+        double row_bytes = d->pair_scratch_bytes;
+        us += row_bytes * (load->row_count / model.l2_gain + load->token_count) / w.memory_rate;
     }
     return us;
 }

@@ -256,6 +256,7 @@ typedef struct mj_kernel_desc {
  *                    [gemm2: * topk_weight], in io_format
  *                    gemm1_act: the activation of column c and, if gated, column N + c of these, as f32, for c < N
  *                    gemm1_quantise: the codes of gemm1_act's output in input_format, as quantise2 makes them, [rows, N]
+ *                    gemm2_combine: [M, n]: the sum of a token's local pairs of gemm2's output, as combine makes it, to the bit
  *   output_scales  gemm1_quantise: of these codes, as gemm2 reads them: "group" f32 [rows, N/input_group_k], written; "tensor" [1],
  *                  the caller's, read. "token": there is no such op, for a row's scale needs the whole row
  *
@@ -278,7 +279,7 @@ typedef struct mj_kernel_desc {
     X(MJ_ARG_WEIGHT_ZEROS, "const void *", "weight_zeros", 8) \
     X(MJ_ARG_INPUT_SCALES, "const void *", "input_scales", 8) \
     X(MJ_ARG_OUTPUT_SCALES, "void *", "output_scales", 8) /* of codes that a GEMM writes: theirs, or the static one */ \
-    X(MJ_ARG_PARTIALS, "float *", "partials", 8)          /* sums of parts of the depth */ \
+    X(MJ_ARG_PARTIALS, "float *", "partials", 8)          /* a row for each pair, sums of parts of the depth */ \
     X(MJ_ARG_COUNTERS, "mj_i32 *", "counters", 8)         /* of parts that have arrived, zero before and after */ \
     X(MJ_ARG_REFERENCE, "const void *", "reference", 8)   /* compare: what is right */ \
     X(MJ_ARG_RESULT, "float *", "result", 8)              /* compare: 4 floats per row, see compare.tmpl */ \
@@ -312,6 +313,8 @@ uint32_t mj_arg_bytes(mj_arg arg);
 bool mj_op_is_gemm(mj_op op);
 bool mj_op_is_gemm1(mj_op op);
 bool mj_op_activates(mj_op op); /* of these, those that write activated values or their codes */
+bool mj_op_is_gemm2(mj_op op);  /* of sorted rows, times the top-k weight */
+bool mj_op_combines(mj_op op);  /* of these, those that write a row per token */
 bool mj_op_is_quantise(mj_op op);
 bool mj_op_writes_codes(mj_op op); /* quantise, and a GEMM whose output is quantised */
 /* Some layers run without it: quantise, and ops that stand in for others. */
@@ -320,6 +323,8 @@ bool mj_op_is_optional(mj_op op);
 bool mj_op_replaces(mj_op op, mj_op other);
 /* What `op` stands in for, 0 and 1, in launch order: the first may stand in for others itself. MJ_OP_COUNT: it stands for itself. */
 mj_op mj_op_part(mj_op op, uint32_t index);
+/* Stands in for others where timings say that it is the faster, never by an estimate. */
+bool mj_op_is_timed_only(mj_op op);
 /* The first of the ops that this one stands in for; MJ_OP_COUNT: it stands for itself. */
 mj_op mj_op_stands_for(mj_op op);
 /* The op's arguments in struct order. */
@@ -399,6 +404,7 @@ typedef struct mj_manifest {
     uint32_t partial_tile_bytes;  /* all splits of one tile; 0: no partials, no counters */
     uint32_t partial_block_bytes; /* of partials for each block of the grid, behind those of pairs */
     uint32_t counters_per_block;  /* likewise; 0: none */
+    uint32_t counters_per_token;  /* behind these; 0: none */
     bool dependent_launch;        /* may start while the kernel before it drains: it waits by itself */
     bool first_pass; /* every launch runs "<symbol>_first" ahead of it, with the same block and arguments */
     mj_grid_rule first_grid;
@@ -446,7 +452,7 @@ typedef struct mj_derived { /* computed once on the host, emitted, static_assert
     mj_grid_rule grid;
     uint32_t tile_m, tile_n, n_tiles, split_k;
     uint32_t k_tiles_per_split;
-    uint32_t partial_tile_bytes, partial_block_bytes, counters_per_block;
+    uint32_t partial_tile_bytes, partial_block_bytes, counters_per_block, counters_per_token;
     uint32_t pointer_align_bytes;
     bool dependent_launch;
     bool first_pass;
@@ -465,7 +471,8 @@ typedef struct mj_derived { /* computed once on the host, emitted, static_assert
 mj_status mj_family_derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error);
 
 /* GEMM shape of an op: n rows of an expert's weights, k depth, out_n columns of the output. gemm1: n = out_n = G*N, k = H;
- * gemm1_act, gemm1_quantise: the same, but out_n = N; gemm2: n = out_n = H, k = N; quantise1 and 2: of the GEMM they write for. */
+ * gemm1_act, gemm1_quantise: the same, but out_n = N; gemm2, gemm2_combine: n = out_n = H, k = N; quantise1 and 2: of the GEMM they
+ * write for. */
 typedef struct mj_gemm_shape {
     uint32_t n, k, out_n;
     uint32_t turn_rows; /* 0: weight rows lie in order, gate rows, then up rows; else in turns of so many of either */

@@ -70,7 +70,7 @@ static void collect_vars(generation *g)
     add_text(g, "activation", mj_activation_name(p->activation), true);
     add_text(g, "elem", desc->scheme->io_format, true);
     add_text(g, "wgmma_type", desc->scheme->input_format, true);
-    add_number(g, "gemm", mj_op_is_gemm1(desc->op) ? 1 : desc->op == MJ_OP_GEMM2 ? 2 : 0, true);
+    add_number(g, "gemm", mj_op_is_gemm1(desc->op) ? 1 : mj_op_is_gemm2(desc->op) ? 2 : 0, true);
     add_number(g, "experts", p->expert_count, true);
     add_number(g, "top_k", p->top_k, true);
     add_number(g, "hidden", p->hidden, true);
@@ -83,6 +83,7 @@ static void collect_vars(generation *g)
     add_number(g, "out_n", gemm.out_n, true);
     add_number(g, "turn_rows", gemm.turn_rows, true);
     add_number(g, "activates", mj_op_activates(desc->op), true);
+    add_number(g, "combines", mj_op_combines(desc->op), true);
     add_number(g, "quantises", desc->op == MJ_OP_GEMM1_QUANTISE, true);
     add_number(g, "threads", g->derived.block_threads, true);
     add_number(g, "smem_bytes", g->derived.smem_bytes, true);
@@ -253,6 +254,7 @@ static void fill_manifest(const generation *g, uint32_t args_bytes, mj_manifest 
     out->partial_tile_bytes = g->derived.partial_tile_bytes;
     out->partial_block_bytes = g->derived.partial_block_bytes;
     out->counters_per_block = g->derived.counters_per_block;
+    out->counters_per_token = g->derived.counters_per_token;
     out->dependent_launch = g->derived.dependent_launch;
     out->first_pass = g->derived.first_pass;
     out->first_grid = g->derived.first_grid;

@@ -81,7 +81,7 @@ mj_status mj_manifest_workspace(const mj_manifest *manifest, uint32_t token_coun
                                 uint64_t *partial_bytes, uint64_t *counter_bytes, mj_error *error)
 {
     uint64_t tiles = 0, pairs = (uint64_t)token_count * manifest->problem.top_k;
-    uint64_t of_tiles = 0, of_blocks = 0, of_pairs = 0, counters = 0;
+    uint64_t of_tiles = 0, of_blocks = 0, of_pairs = 0, counters = 0, of_tokens = 0;
     uint32_t blocks = 0;
     *partial_bytes = *counter_bytes = 0;
     if (manifest->partial_tile_bytes) {
@@ -99,7 +99,8 @@ mj_status mj_manifest_workspace(const mj_manifest *manifest, uint32_t token_coun
                 mj_mul_u64(tiles, manifest->partial_tile_bytes, &of_tiles) &&
                 mj_mul_u64(blocks, manifest->partial_block_bytes, &of_blocks) &&
                 mj_mul_u64(blocks, manifest->counters_per_block, &counters) && mj_add_u64(counters, tiles, &counters) &&
-                mj_mul_u64(counters, sizeof(int32_t), &counters) &&
+                mj_mul_u64(token_count, manifest->counters_per_token, &of_tokens) &&
+                mj_add_u64(counters, of_tokens, &counters) && mj_mul_u64(counters, sizeof(int32_t), &counters) &&
                 mj_mul_u64(pairs, manifest->pair_scratch_bytes, &of_pairs);
     if (!good || of_tiles > most || of_blocks > most || of_pairs > most) {
         return mj_fail(error, MJ_ERR_CAPACITY, "%s: the workspace of %" PRIu32 " tokens has no size", manifest->symbol,

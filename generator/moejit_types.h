@@ -150,6 +150,7 @@ typedef enum mj_op {
     MJ_OP_ACTIVATION,
     MJ_OP_QUANTISE2, /* activated rows -> codes and scales, likewise */
     MJ_OP_GEMM2,
+    MJ_OP_GEMM2_COMBINE, /* gemm2 and combine in one, likewise */
     MJ_OP_COMBINE,
     MJ_OP_FILL,    /* tuner's helper: seeded random data */
     MJ_OP_COMPARE, /* tuner's helper: output against reference, per row */

@@ -36,6 +36,11 @@ static const op_row rows[] = {
     {"activation", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_TOKEN_COUNT}},
     {"quantise2", 5, QUANTISE_ARGS},
     {"gemm2", 13, GEMM_ARGS},
+    {"gemm2_combine",
+     14,
+     {MJ_ARG_INPUT, MJ_ARG_WEIGHTS, MJ_ARG_BIAS, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS,
+      MJ_ARG_TOPK_IDS, MJ_ARG_TOPK_WEIGHTS, MJ_ARG_WEIGHT_SCALES, MJ_ARG_WEIGHT_ZEROS, MJ_ARG_INPUT_SCALES,
+      MJ_ARG_PARTIALS, MJ_ARG_COUNTERS, MJ_ARG_TOKEN_COUNT}},
     {"combine", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_TOPK_IDS, MJ_ARG_TOKEN_COUNT}},
     {"fill", 5, {MJ_ARG_OUTPUT, MJ_ARG_ELEMENT_COUNT, MJ_ARG_SEED, MJ_ARG_SCALE, MJ_ARG_MODE}},
     {"compare",
@@ -87,17 +92,29 @@ bool mj_op_activates(mj_op op)
     return op == MJ_OP_GEMM1_ACT || op == MJ_OP_GEMM1_QUANTISE;
 }
 
+bool mj_op_is_gemm2(mj_op op)
+{
+    return op == MJ_OP_GEMM2 || mj_op_combines(op);
+}
+
+bool mj_op_combines(mj_op op)
+{
+    return op == MJ_OP_GEMM2_COMBINE;
+}
+
 bool mj_op_is_gemm(mj_op op)
 {
-    return mj_op_is_gemm1(op) || op == MJ_OP_GEMM2;
+    return mj_op_is_gemm1(op) || mj_op_is_gemm2(op);
 }
 
 /* Ops that do in one launch what neighbours do in two: the first part may itself stand in for others, which are then replaced too. */
 static const struct {
     mj_op op, parts[2];
+    bool is_timed_only; /* its estimate has met no timing yet: not chosen by that */
 } stand_ins[] = {
-    {MJ_OP_GEMM1_ACT, {MJ_OP_GEMM1, MJ_OP_ACTIVATION}},
-    {MJ_OP_GEMM1_QUANTISE, {MJ_OP_GEMM1_ACT, MJ_OP_QUANTISE2}},
+    {MJ_OP_GEMM1_ACT, {MJ_OP_GEMM1, MJ_OP_ACTIVATION}, false},
+    {MJ_OP_GEMM1_QUANTISE, {MJ_OP_GEMM1_ACT, MJ_OP_QUANTISE2}, false},
+    {MJ_OP_GEMM2_COMBINE, {MJ_OP_GEMM2, MJ_OP_COMBINE}, true},
 };
 #define STAND_IN_COUNT (sizeof stand_ins / sizeof stand_ins[0])
 
@@ -110,6 +127,16 @@ static const mj_op *parts_of(mj_op op)
         }
     }
     return NULL;
+}
+
+bool mj_op_is_timed_only(mj_op op)
+{
+    for (size_t i = 0; i < STAND_IN_COUNT; i++) {
+        if (stand_ins[i].op == op) {
+            return stand_ins[i].is_timed_only;
+        }
+    }
+    return false;
 }
 
 bool mj_op_is_quantise(mj_op op)

@@ -257,7 +257,7 @@ mj_gemm_shape mj_problem_gemm(const mj_problem *problem, mj_op op)
     if (mj_op_is_gemm1(op) || op == MJ_OP_QUANTISE1) {
         shape = (mj_gemm_shape){.n = gates * problem->intermediate, .k = problem->hidden};
     }
-    if (op == MJ_OP_GEMM2 || op == MJ_OP_QUANTISE2) {
+    if (mj_op_is_gemm2(op) || op == MJ_OP_QUANTISE2) {
         shape = (mj_gemm_shape){.n = problem->hidden, .k = problem->intermediate};
     }
     shape.out_n = mj_op_activates(op) ? problem->intermediate : shape.n;

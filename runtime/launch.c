@@ -113,6 +113,7 @@ static mj_status check_pointers(const mj_manifest *manifest, const mj_arg_value 
     uint32_t count = 0;
     const mj_arg *args = mj_op_args(manifest->op, &count);
     uint64_t low_bits = (uint64_t)manifest->pointer_align_bytes - 1;
+    bool shares = manifest->partial_tile_bytes || manifest->partial_block_bytes || manifest->counters_per_block;
     for (uint32_t i = 0; i < count; i++) {
         mj_arg arg = args[i];
         if (!arg_is_pointer(arg)) {
@@ -120,11 +121,8 @@ static mj_status check_pointers(const mj_manifest *manifest, const mj_arg_value 
         }
         uint64_t pointer = values[arg].pointer;
         bool optional = arg_may_be_null[arg] && !(manifest->needed_args >> arg & 1);
-        if ((arg == MJ_ARG_PARTIALS || arg == MJ_ARG_COUNTERS) &&
-            (manifest->partial_tile_bytes || manifest->partial_block_bytes || manifest->counters_per_block)) {
-            optional = false;
-        }
-        if (arg == MJ_ARG_PARTIALS && manifest->pair_scratch_bytes) {
+        if ((arg == MJ_ARG_PARTIALS && (shares || manifest->pair_scratch_bytes)) ||
+            (arg == MJ_ARG_COUNTERS && (shares || manifest->counters_per_token))) {
             optional = false;
         }
         if (!pointer && !optional) {

@@ -126,6 +126,7 @@ static const struct optional_figure {
     {"pair_scratch_bytes", offsetof(mj_manifest, pair_scratch_bytes)},
     {"partial_block_bytes", offsetof(mj_manifest, partial_block_bytes)},
     {"counters_per_block", offsetof(mj_manifest, counters_per_block)},
+    {"counters_per_token", offsetof(mj_manifest, counters_per_token)},
 };
 enum { OPTIONAL_FIGURE_COUNT = sizeof optional_figures / sizeof optional_figures[0] };
 

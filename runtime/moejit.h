@@ -179,12 +179,13 @@ MJ_API mj_status mj_stream_sync(mj_device *device, void *stream, mj_error *error
  * it is used instead of them: where the source of gemm1's row knows it as the faster one, at the same M. A
  * store and a pack know it from a tune that timed all three, the estimate from its model. The reason says so:
  * "replaces gemm1 + activation: 12.3 us instead of 14.1". gemm1 and activation keep their rows. gemm1_quantise does the work of gemm1,
- * activation and quantise2, likewise; gemm1_act keeps its rows beside it. */
+ * activation and quantise2, likewise; gemm1_act keeps its rows beside it. gemm2_combine does the work of gemm2 and combine: it is known
+ * as the faster from a tune alone, never from the estimate. */
 typedef struct mj_plan mj_plan;
 
 enum {                               /* mj_plan_options.flags */
        MJ_PLAN_REQUIRE_VERIFIED = 1, /* use verified rows only; MJ_ERR_UNVERIFIED where there are none (gemm1_act,
-                                     gemm1_quantise: done without) */
+                                     gemm1_quantise, gemm2_combine: done without) */
        MJ_PLAN_IGNORE_STORE = 2,     /* as if nothing were tuned */
        MJ_PLAN_REFERENCE = 4,        /* the reference family for both GEMMs, one step at a time: slow, for checking;
                                      never verified at first, so not with MJ_PLAN_REQUIRE_VERIFIED */
@@ -246,7 +247,7 @@ MJ_API void mj_plan_destroy(mj_plan *plan);
 MJ_API uint32_t mj_plan_row_count(const mj_plan *plan);
 MJ_API const mj_plan_row *mj_plan_get_row(const mj_plan *plan, uint32_t index);
 /* true: every row is verified that a launch uses: not those of gemm1 and activation where gemm1_act has all
- * their tokens, nor of ops that gemm1_quantise replaces.  [sync: no | alloc: no | gpu: no] */
+ * their tokens, nor of ops that gemm1_quantise or gemm2_combine replaces.  [sync: no | alloc: no | gpu: no] */
 MJ_API bool mj_plan_is_verified(const mj_plan *plan);
 
 /* Bytes of workspace that a launch of up to max_tokens tokens needs, roughly
@@ -282,6 +283,8 @@ MJ_API mj_status mj_plan_selfcheck(mj_plan *plan, uint32_t token_count, double s
  *     quantise2   [rows, N] -> codes and scales, likewise
  *     gemm2       times weights2, plus bias2, times the top-k weight               [pairs, H]
  *     combine     sum of a token's pairs -> y
+ *     gemm2_combine  gemm2 and combine at once, with the same roundings: runs in the place of both, likewise. Whoever
+ *                 stores a token's last row adds them all, in the order of its slots: y has the same bits every time
  * Nothing is read back to the host: the sequence can be captured in a CUDA graph and replayed with other
  * contents of the same buffers (also another routing); M is fixed by the capture. */
 typedef struct mj_layer {
@@ -322,8 +325,8 @@ typedef struct mj_layer {
  * MJ_ERR_DEVICE, MJ_ERR_DEVICE_LOST.  [sync: no | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_prepare_workspace(mj_plan *plan, void *workspace, void *stream, mj_error *error);
 
-/* Launches the layer: five kernels (two more with quantise, one less with gemm1_act, two less with gemm1_quantise),
- * in order, on `stream`.
+/* Launches the layer: five kernels (two more with quantise, one less with gemm1_act, two less with gemm1_quantise,
+ * one less with gemm2_combine), in order, on `stream`.
  * All pointers of `layer` are device pointers, aligned to 16 bytes (a tuned kernel may ask for more: the error
  * names the pointer and the alignment). `layer` itself may go when the call returns; what it points to must stay
  * until the stream has passed. M = 0 launches nothing.
@@ -339,11 +342,11 @@ MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream,
  * benchmarks. Statuses as mj_plan_run.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *stream, mj_error *error);
 
-/* Where mj_plan_run_op leaves what it computes for `layer`: *output is y for MJ_OP_COMBINE, else an address in the workspace that
- * holds until that workspace's next launch. Rows are dense: gemm1 [rows, G*N], activation [rows, N] and the codes of quantise2
- * and gemm1_quantise [rows, N] sorted by expert, within one by pair index; the codes of quantise1 [M, H]; gemm2 [pairs, H] in
- * pair order, the rows of other ranks' pairs undefined. *scales: of the codes that the op wrote, as the scheme has them, else
- * NULL. For tests and benchmarks of single ops.
+/* Where mj_plan_run_op leaves what it computes for `layer`: *output is y for MJ_OP_COMBINE and MJ_OP_GEMM2_COMBINE, else an
+ * address in the workspace that holds until that workspace's next launch. Rows are dense: gemm1 [rows, G*N], activation [rows,
+ * N] and the codes of quantise2 and gemm1_quantise [rows, N] sorted by expert, within one by pair index; the codes of quantise1
+ * [M, H]; gemm2 [pairs, H] in pair order, the rows of other ranks' pairs undefined. *scales: of the codes that the op wrote, as
+ * the scheme has them, else NULL. For tests and benchmarks of single ops.
  * MJ_ERR_NOT_FOUND: the plan does without this op; statuses as mj_plan_run.  [sync: no | alloc: no | gpu: no] */
 MJ_API mj_status mj_plan_find_output(const mj_plan *plan, mj_op op, const mj_layer *layer, void **output, void **scales,
                                      mj_error *error);

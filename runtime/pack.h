@@ -14,7 +14,8 @@
  *       "ops": { "tables": {use}, "activation": {use}, "combine": {use} },
  *       "rows": { "1": { "gemm1": {use}, "gemm2": {use} }, "16": ... } }
  *     use = { "variant": index, "verified": bool, "time_us_median": number, "instead_us": number }
- * A row holds "gemm1_act" or "gemm1_quantise" where it is used for others; instead_us, which may be left out, is what these took.
+ * A row holds "gemm1_act", "gemm1_quantise" or "gemm2_combine" where it is used for others; instead_us, which may be left out, is
+ * what these took.
  * A pack of another generator version is refused: argument structs may differ.
  */
 #ifndef MOEJIT_PACK_H

@@ -13,7 +13,7 @@ typedef struct mj_pack_entry { /* one kernel in use; equal binaries are written 
     size_t binary_bytes;
     bool verified;         /* on its target's identity; ignored without one */
     double time_us_median; /* 0: not measured */
-    double instead_us;     /* gemm1_act, gemm1_quantise: what these replace took; 0: not measured */
+    double instead_us;     /* gemm1_act, gemm1_quantise, gemm2_combine: what these replace took; 0: not measured */
 } mj_pack_entry;
 
 typedef struct mj_pack_target { /* the kernels for one arch */

@@ -399,7 +399,7 @@ static uint64_t address(const void *pointer)
     return (uint64_t)(uintptr_t)pointer;
 }
 
-/* What every op sees. input, output, weights and bias are the op's own: set_op_values. */
+/* What every op sees. input, output, weights, bias and partials are the op's own: set_op_values. */
 static void set_values(const mj_plan *plan, const mj_layer *layer, mj_arg_value values[MJ_ARG_COUNT])
 {
     uint64_t base = address(layer->workspace ? layer->workspace : plan->own_workspace);
@@ -408,7 +408,6 @@ static void set_values(const mj_plan *plan, const mj_layer *layer, mj_arg_value 
     values[MJ_ARG_SORTED_PAIRS].pointer = base + plan->workspace.sorted_pairs;
     values[MJ_ARG_TOPK_IDS].pointer = address(layer->topk_ids);
     values[MJ_ARG_TOPK_WEIGHTS].pointer = address(layer->topk_weights);
-    values[MJ_ARG_PARTIALS].pointer = base + plan->workspace.partials;
     values[MJ_ARG_COUNTERS].pointer = base + plan->workspace.counters;
     values[MJ_ARG_TOKEN_COUNT].i32 = (int32_t)layer->token_count;
     values[MJ_ARG_SCALE].f32 = 1.0f;
@@ -442,8 +441,11 @@ static void set_op_values(const mj_plan *plan, mj_op op, const mj_layer *layer, 
         [MJ_OP_QUANTISE2] = {.input = inputs[1], .output = codes[1], .input_scales = scales[1]},
         [MJ_OP_GEMM2] = {codes[1], pair_rows, address(layer->weights2), address(layer->bias2),
                          address(layer->weight_scales2), address(layer->weight_zeros2), scales[1], 0},
+        [MJ_OP_GEMM2_COMBINE] = {codes[1], address(layer->y), address(layer->weights2), address(layer->bias2),
+                                 address(layer->weight_scales2), address(layer->weight_zeros2), scales[1], 0},
         [MJ_OP_COMBINE] = {.input = pair_rows, .output = address(layer->y)},
     };
+    values[MJ_ARG_PARTIALS].pointer = base + mj_workspace_partials(&plan->workspace, op);
     values[MJ_ARG_INPUT].pointer = ops[op].input;
     values[MJ_ARG_OUTPUT].pointer = ops[op].output;
     values[MJ_ARG_WEIGHTS].pointer = ops[op].weights;

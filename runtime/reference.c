@@ -338,7 +338,7 @@ mj_status mj_ref_gemm_row(const mj_problem *problem, const mj_scheme *scheme, mj
         return mj_fail(error, MJ_ERR_ARGUMENT, "row %llu of %s is outside the routed rows", (unsigned long long)row,
                        mj_op_name(op));
     }
-    bool second = op == MJ_OP_GEMM2;
+    bool second = mj_op_is_gemm2(op);
     mj_gemm_shape shape = mj_problem_gemm(problem, op);
     uint32_t expert = expert_of_row(offsets, problem->expert_count, row);
     int32_t pair = sorted_pairs[row];

@@ -375,6 +375,9 @@ static bool is_covered(const selector *s)
 
 static mj_status estimate_offers(selector *s, mj_offers *out, mj_error *error)
 {
+    if (mj_op_is_timed_only(s->op)) {
+        return MJ_OK;
+    }
     mj_context *context = s->plan->device->context;
     bool reference = mj_op_is_gemm(s->op) && (s->plan->flags & MJ_PLAN_REFERENCE);
     bool ladder = mj_op_is_gemm(s->op) && !reference;

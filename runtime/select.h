@@ -10,9 +10,9 @@
  * source reaches go to the next source. What is left when all sources were asked goes to the nearest offer of the first
  * source that has any, however far, and the reason says so. An offer whose kernel cannot be had is skipped and logged.
  *
- * An op that stands in for others (gemm1_act, gemm1_quantise) has no tokens of its own: where the first of the others was given tokens, the
- * same source is asked whether it is faster at what that row was tuned at. It then gets the same tokens; the others keep theirs, one
- * that itself stands in for some too: it is run where what replaces it cannot be had.
+ * An op that stands in for others (gemm1_act, gemm1_quantise, gemm2_combine) has no tokens of its own: where the first of the others was
+ * given tokens, the same source is asked whether it is faster at what that row was tuned at. It then gets the same tokens; the others
+ * keep theirs, one that itself stands in for some too: it is run where what replaces it cannot be had.
  */
 #ifndef MOEJIT_SELECT_H
 #define MOEJIT_SELECT_H

@@ -181,7 +181,7 @@ static mj_status launch(session *s, const mj_loaded_kernel *kernel, mj_error *er
     values[MJ_ARG_SORTED_PAIRS].pointer = (uintptr_t)workspace_at(s, s->workspace.sorted_pairs);
     values[MJ_ARG_TOPK_IDS].pointer = (uintptr_t)s->topk_ids;
     values[MJ_ARG_TOPK_WEIGHTS].pointer = (uintptr_t)s->topk_weights;
-    values[MJ_ARG_PARTIALS].pointer = (uintptr_t)workspace_at(s, s->workspace.partials);
+    values[MJ_ARG_PARTIALS].pointer = (uintptr_t)workspace_at(s, mj_workspace_partials(&s->workspace, s->check.op));
     values[MJ_ARG_COUNTERS].pointer = (uintptr_t)workspace_at(s, s->workspace.counters);
     values[MJ_ARG_TOKEN_COUNT].i32 = (int32_t)s->check.token_count;
     values[MJ_ARG_SCALE].f32 = 1.0f;

@@ -123,7 +123,7 @@ static mj_check_want gemm_value(const mj_check *check, uint64_t row, uint64_t co
     uint64_t in_row = mj_op_is_gemm1(check->op) ? pair / check->problem.top_k : row;
     double sums[2] = {0, 0};
     sum_products(check, shape, in_row, expert, column, sums);
-    double factor = check->op == MJ_OP_GEMM2 ? (double)check->topk_weights[pair] : 1;
+    double factor = mj_op_is_gemm2(check->op) ? (double)check->topk_weights[pair] : 1;
     double bias = check->problem.bias ? at(&check->io, expert * shape.n + column, 0) : 0;
     return (mj_check_want){(sums[0] + bias) * factor, sqrt(sums[1]) * factor};
 }
@@ -166,8 +166,8 @@ static int64_t row_of_pair(const mj_check *check, uint64_t pair)
 static bool is_exact(const mj_check *check)
 {
     const mj_scheme *s = &check->scheme;
-    return !mj_op_is_gemm(check->op) ||
-           (!s->scale.format[0] && !s->decode_count && strcmp(s->input_format, s->io_format) == 0);
+    return !mj_op_is_gemm(check->op) || (!mj_op_combines(check->op) && !s->scale.format[0] && !s->decode_count &&
+                                         strcmp(s->input_format, s->io_format) == 0);
 }
 
 typedef struct allowance { /* of a value; of the size of its terms */
@@ -208,6 +208,21 @@ static mj_check_want gemm_act_value(const mj_check *check, uint64_t row, uint64_
     return (mj_check_want){value, off / a.rest};
 }
 
+/* Of a token, whose rows are rounded before they are added. */
+static mj_check_want gemm_combine_value(const mj_check *check, uint64_t token, uint64_t column)
+{
+    mj_check_want sum = {0, 0};
+    for (uint64_t pair = token * check->problem.top_k; pair < (token + 1) * check->problem.top_k; pair++) {
+        int64_t sorted = row_of_pair(check, pair);
+        if (sorted >= 0) {
+            mj_check_want row = gemm_value(check, (uint64_t)sorted, column);
+            sum.value += row.value;
+            sum.size = sqrt(sum.size * sum.size + row.size * row.size);
+        }
+    }
+    return sum;
+}
+
 mj_check_want mj_check_value(const mj_check *check, uint64_t row, uint64_t column)
 {
     const double io_size = 14; /* of four of the io data: their mean square is 7.1, twice */
@@ -220,6 +235,9 @@ mj_check_want mj_check_value(const mj_check *check, uint64_t row, uint64_t colum
     if (check->op == MJ_OP_GEMM2) {
         int64_t sorted = row_of_pair(check, row);
         return sorted < 0 ? (mj_check_want){NAN, 0} : gemm_value(check, (uint64_t)sorted, column);
+    }
+    if (mj_op_combines(check->op)) {
+        return gemm_combine_value(check, row, column);
     }
     double value =
         check->op == MJ_OP_ACTIVATION ? activation_value(check, row, column) : combine_value(check, row, column);
@@ -325,6 +343,7 @@ mj_status mj_check_output(const mj_check *check, const void *output, const void 
     comparison c = {check, mj_check_output_shape(check, check->op), output, base, 0, 0};
     uint64_t count = c.shape.rows * c.shape.columns;
     uint64_t depth = mj_op_is_gemm(check->op) ? mj_problem_gemm(&check->problem, check->op).k : 16;
+    depth *= mj_op_combines(check->op) ? check->problem.top_k : 1;
     mj_status status = check_every(&c, error);
     if (count > PRODUCTS_MAX / depth) {
         status = status == MJ_OK ? check_samples(&c, PRODUCTS_MAX / depth, error) : status;

@@ -102,6 +102,8 @@ mj_choice *mj_store_row_choice(mj_store_row *row, mj_op op)
         [MJ_OP_ACTIVATION] = offsetof(mj_store_row, activation),
         [MJ_OP_QUANTISE2] = offsetof(mj_store_row, quantise2),
         [MJ_OP_GEMM2] = offsetof(mj_store_row, gemm2),
+        [MJ_OP_GEMM2_COMBINE] = offsetof(mj_store_row, gemm2_combine),
+        [MJ_OP_COMBINE] = offsetof(mj_store_row, combine),
     };
     return offsets[op] ? (mj_choice *)(void *)((char *)row + offsets[op]) : NULL;
 }

@@ -8,7 +8,8 @@
  *     "ceilings": { "memory_gbps", "matrix_tflops", "matrix_product" },    the last: "bf16" where it is absent
  *     "ops": { "tables": {kernel}, "activation": {kernel}, "combine": {kernel} },
  *     "rows": { "1": { "uniform": { "gemm1": {choice}, "gemm1_act": {choice}, "gemm1_quantise": {choice},
- *               "activation": {kernel}, "quantise2": {kernel}, "gemm2": {choice} } },
+ *               "activation": {kernel}, "quantise2": {kernel}, "gemm2": {choice}, "gemm2_combine": {choice},
+ *               "combine": {kernel} } },
  *               "16": ... }
  *   }
  *   kernel = choice = { "family", "config", "verified", "time_us_median", "time_us_spread", "floor_us", "tried", "refused",
@@ -17,7 +18,7 @@
  *   samples, launches: replays timed, and launches in each; bytes, operations: of one launch. Files without these four are read.
  *   gemm1_act stands in for gemm1 and activation: it is used where its time is below the sum of theirs in the same row. There is an
  *   activation in a row for that comparison alone (it was timed at that batch size); it is the kernel of "ops". gemm1_quantise likewise
- *   stands in for gemm1_act, or gemm1 and activation if these are the faster, and quantise2.
+ *   stands in for gemm1_act, or gemm1 and activation if these are the faster, and quantise2; gemm2_combine for gemm2 and combine.
  *
  * Keys come in this order, rows by tokens, routings by name: equal contents give equal bytes. A row or op may be absent, a key of
  * what is there may not. Keys this version does not know are kept when it rewrites the file.
@@ -60,7 +61,7 @@ typedef struct mj_choice {
 typedef struct mj_store_row {
     uint32_t token_count;
     char routing[MJ_NAME_MAX];
-    mj_choice gemm1, gemm1_act, gemm1_quantise, activation, quantise2, gemm2;
+    mj_choice gemm1, gemm1_act, gemm1_quantise, activation, quantise2, gemm2, gemm2_combine, combine;
 } mj_store_row;
 
 typedef struct mj_store_file { /* one file in memory; mj_store_file_free */

@@ -10,6 +10,9 @@ mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest
     if (status != MJ_OK) {
         return status;
     }
+    if (mj_op_combines(manifest->op)) { /* no overflow: a part of what has been summed */
+        partial_bytes -= (uint64_t)token_count * manifest->problem.top_k * manifest->pair_scratch_bytes;
+    }
     if (partial_bytes > workspace->partial_bytes) {
         workspace->partial_bytes = partial_bytes;
     }
@@ -22,6 +25,11 @@ mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest
         workspace->counter_bytes = counter_bytes;
     }
     return MJ_OK;
+}
+
+uint64_t mj_workspace_partials(const mj_workspace *workspace, mj_op op)
+{
+    return mj_op_combines(op) ? workspace->pair_rows : workspace->partials;
 }
 
 /* Appends a region of a * b * c bytes. */
@@ -63,6 +71,7 @@ mj_status mj_workspace_place(mj_workspace *workspace, const mj_problem *problem,
                 place(&end, &workspace->activation, pairs, problem->intermediate, MJ_IO_BYTES) &&
                 place_quantised(&end, workspace, 0, max_tokens, problem->hidden) &&
                 place_quantised(&end, workspace, 1, pairs, problem->intermediate) &&
+                /* gemm2_combine goes on from the one into the other */
                 place(&end, &workspace->pair_rows, pairs, problem->hidden, MJ_IO_BYTES) &&
                 place(&end, &workspace->partials, workspace->partial_bytes, 1, 1);
     if (!fits || end > SIZE_MAX) {

@@ -8,7 +8,8 @@
  *                codes1          [M, H] and scales1 [M, ...] of x, where quantise1 runs; codes2, scales2 of the activated
  *                                rows [M*top_k, N], where quantise2 does
  *                pair_rows       [M*top_k, H]   io format, in pair order; rows of other ranks' pairs are not written
- *                partials        partial sums of tiles that several blocks share, f32; rows that a first pass sorted
+ *                partials        partial sums of tiles that several blocks share, f32; rows that a first pass sorted.
+ *                                gemm2_combine's begin with the rows of pairs, for which pair_rows is the place
  * Every region starts at a multiple of 256 bytes; M is the plan's max_tokens. gemm1 and gemm2 run one after the other and
  * share counters and partials: the larger need counts.
  */
@@ -43,6 +44,8 @@ typedef struct mj_workspace { /* byte offsets from the base */
  * `sm_count` multiprocessors. */
 mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest, uint32_t token_count,
                             uint32_t sm_count, mj_error *error);
+/* Where an op's partials begin. */
+uint64_t mj_workspace_partials(const mj_workspace *workspace, mj_op op);
 /* Sets the offsets and the sum from counter_bytes and partial_bytes. MJ_ERR_CAPACITY when a size or a pair index overflows. */
 mj_status mj_workspace_place(mj_workspace *workspace, const mj_problem *problem, uint32_t max_tokens, mj_error *error);
 

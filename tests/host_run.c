@@ -48,7 +48,7 @@ typedef struct run {
     report *report;
     buffer weights, weight_scales, weight_zeros, bias; /* every case has the same */
     mj_ref_memory memory;                              /* of these weights */
-    struct run *beside; /* of a kernel that writes codes: the one that writes their values, or NULL */
+    struct run *beside; /* of a kernel that stands in for others: the GEMM among them, or NULL */
     uint64_t random;
 } run;
 
@@ -457,13 +457,23 @@ static bool gemm_case(run *r, const routing_case *c)
 }
 
 #include "host_run_codes.h"
+#include "host_run_combine.h"
 #include "host_run_ops.h"
 
 static bool (*const op_cases[MJ_OP_COUNT])(run *r, const routing_case *c) = {
-    [MJ_OP_QUANTISE1] = quantise_case,   [MJ_OP_QUANTISE2] = quantise_case, [MJ_OP_TABLES] = tables_case,
-    [MJ_OP_GEMM1] = gemm_case,           [MJ_OP_GEMM1_ACT] = gemm_case,     [MJ_OP_ACTIVATION] = rowwise_case,
-    [MJ_OP_GEMM2] = gemm_case,           [MJ_OP_COMBINE] = rowwise_case,    [MJ_OP_FILL] = fill_case,
-    [MJ_OP_GEMM1_QUANTISE] = codes_case, [MJ_OP_COMPARE] = compare_case,    [MJ_OP_STREAM] = stream_case,
+    [MJ_OP_QUANTISE1] = quantise_case,
+    [MJ_OP_QUANTISE2] = quantise_case,
+    [MJ_OP_TABLES] = tables_case,
+    [MJ_OP_GEMM1] = gemm_case,
+    [MJ_OP_GEMM1_ACT] = gemm_case,
+    [MJ_OP_ACTIVATION] = rowwise_case,
+    [MJ_OP_GEMM2] = gemm_case,
+    [MJ_OP_COMBINE] = rowwise_case,
+    [MJ_OP_FILL] = fill_case,
+    [MJ_OP_GEMM1_QUANTISE] = codes_case,
+    [MJ_OP_COMPARE] = compare_case,
+    [MJ_OP_STREAM] = stream_case,
+    [MJ_OP_GEMM2_COMBINE] = combine_gemm_case,
 };
 
 /* ---- The child ---- */

@@ -26,7 +26,8 @@ host_result host_check(const mj_kernel_desc *desc, const mj_manifest *manifest, 
                        size_t why_bytes);
 
 /* A kernel that writes codes, with the one of the same config that writes their values: its codes and scales must be what quantise2
- * makes of these, to the bit. `beside` null: there is none. */
+ * makes of these, to the bit. One that adds a token's rows, with that of gemm2: what combine makes of these, likewise.
+ * `beside` null: there is none. */
 host_result host_check_beside(const mj_kernel_desc *desc, const mj_manifest *manifest, const char *text,
                               const mj_manifest *beside, const char *beside_text, char *why, size_t why_bytes);
 

@@ -71,7 +71,12 @@ static inline bool mutants_are_due(int index)
     return !CHECK_SANITIZED || index % 4 == 0;
 }
 
-/* The kernel of the same config that writes values where this one writes their codes. */
+/* The kernel of the same config that writes values where this one writes their codes, or rows of pairs where it adds them. */
+static inline bool mutants_need_beside(mj_op op)
+{
+    return mj_op_is_gemm(op) && (mj_op_writes_codes(op) || mj_op_combines(op));
+}
+
 static inline bool mutants_beside(mj_kernel_desc desc, mj_kernel_source *out, mj_error *error)
 {
     desc.op = mj_op_part(desc.op, 0);
@@ -84,17 +89,17 @@ static inline void mutants_run_one(const mutant_base *base, const mutant *m, mut
     mj_kernel_source source = {0}, beside = {0};
     mj_error error = {0};
     mj_strbuf text = {0};
-    bool codes = mj_op_is_gemm(base->op) && mj_op_writes_codes(base->op);
+    bool two = mutants_need_beside(base->op);
     out->result = HOST_BROKEN;
     if (!fixture_kernel(&f, base->problem, base->arch, base->family, base->op, base->config) ||
         mj_generate(fixture_spec, &f.desc, "host", &source, &error) != MJ_OK ||
-        (codes && !mutants_beside(f.desc, &beside, &error))) {
+        (two && !mutants_beside(f.desc, &beside, &error))) {
         snprintf(out->why, sizeof out->why, "%.250s", error.text);
     } else if (m && !mutants_apply(&source, m, &text)) {
         snprintf(out->why, sizeof out->why, "its text does not occur %d times: %.200s", m->times, m->find);
     } else {
         out->result = host_check_beside(&f.desc, &source.manifest, m ? text.text : source.text,
-                                        codes ? &beside.manifest : NULL, beside.text, out->why, sizeof out->why);
+                                        two ? &beside.manifest : NULL, beside.text, out->why, sizeof out->why);
     }
     mj_kernel_source_free(&source);
     mj_kernel_source_free(&beside);

@@ -300,6 +300,8 @@ TEST(work_of_a_gemm)
     CHECK(fixture_kernel(&f, mixtral, "sm_90a", "mma", MJ_OP_GEMM1, ""));
     work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM2, 16, 32, 7);
     CHECK(work.bytes == 2.0 * (7.0 * 4096 * 7168 + 32.0 * 7168 + 32.0 * 4096));
+    work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM2_COMBINE, 16, 32, 7);
+    CHECK(work.bytes == 2.0 * (7.0 * 4096 * 7168 + 32.0 * 7168 + 16.0 * 4096)); /* a row per token */
     work = mj_gemm_work(&f.problem, &f.scheme, MJ_OP_GEMM1, 16, 3, 1); /* expert parallel: fewer rows than tokens */
     CHECK(work.bytes == 2.0 * (14336.0 * 4096 + 3.0 * 4096 + 3.0 * 14336));
 }
@@ -331,6 +333,24 @@ TEST(replaced_ops_cost_their_bytes_and_launches)
     CHECK(act > shape.launch_us && codes > shape.launch_us && fabs(act + codes - both) < 1e-9);
     CHECK(fabs((act - shape.launch_us) / (codes - shape.launch_us) - 2) < 1e-9); /* 6 bytes a column, then 3 */
     CHECK(mj_estimate_replaced_us(&f.problem, &shape, MJ_OP_GEMM1, MJ_OP_GEMM1, 64) == 0);
+    double combine = mj_estimate_replaced_us(&f.problem, &shape, MJ_OP_GEMM2_COMBINE, MJ_OP_GEMM2, 64);
+    double bytes = 2.0 * (128 + 64) * 4096; /* a row of each pair, one of each token */
+    CHECK(fabs(combine - shape.launch_us - bytes / shape.memory_gbps * 1e-3) < 1e-9);
+}
+
+/* Of the same config adding the rows costs more than leaving them; no timing has said yet how much more than another launch. */
+TEST(combining_costs_what_it_reads)
+{
+    static const uint32_t tokens[] = {1, 64, 4096};
+    fixture f;
+    CHECK(fixture_kernel(&f, mixtral, "sm_90a", "wgmma", MJ_OP_GEMM2, ""));
+    for (int i = 0; i < 3; i++) {
+        f.desc.op = MJ_OP_GEMM2;
+        double plain_us = mj_estimate_us(&f.desc, &f.arch.typical, tokens[i], NULL);
+        f.desc.op = MJ_OP_GEMM2_COMBINE;
+        CHECK(mj_estimate_us(&f.desc, &f.arch.typical, tokens[i], NULL) > plain_us + 1);
+    }
+    CHECK(mj_op_is_timed_only(MJ_OP_GEMM2_COMBINE) && !mj_op_is_timed_only(MJ_OP_GEMM1_ACT));
 }
 
 int main(int argc, char **argv)
@@ -343,6 +363,7 @@ int main(int argc, char **argv)
     RUN(ranks_know_what_rocm_drops_by_tokens);
     RUN(the_activation_costs_no_launch);
     RUN(replaced_ops_cost_their_bytes_and_launches);
+    RUN(combining_costs_what_it_reads);
     RUN(few_blocks_are_split);
     RUN(shared_tiles_rank_behind_unless_they_gain_much);
     RUN(ranks_of_large_batches_as_measured);

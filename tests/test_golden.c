@@ -56,6 +56,9 @@ static const struct golden {
      "blocks_per_sm=2"},
     {"mma_gemm1_packed_sm_80", "E=5,topk=2,H=264,N=88,bias=1,layout=interleaved8", "sm_80", "mma", MJ_OP_GEMM1,
      "tile_m=32,tile_n=64,tile_k=64,stages=3,warps_m=1,warps_n=2,group_m=1,split_k=1"},
+    {"wgmma_gemm2_combine_sm_90a", "E=9,topk=8,H=136,N=88,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=64,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=2"},
     {"mfma_gemm1_gfx942", "E=5,topk=2,H=264,N=88,bias=1", "gfx942", "mfma", MJ_OP_GEMM1,
      "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,waves_per_eu=2,lds_pad=0,"
      "group_m=1,split_k=1"},
@@ -91,6 +94,9 @@ static const struct golden {
     {"cpu_gemm1_cpu", "E=5,topk=2,H=264,N=88,bias=1", "cpu", "cpu", MJ_OP_GEMM1, ""},
     {"cpu_gemm1_act_cpu", "E=5,topk=2,H=264,N=88,act=gelu", "cpu", "cpu", MJ_OP_GEMM1_ACT, ""},
     {"cpu_gemm2_cpu", "E=5,topk=2,H=168,N=200,scheme=fp16", "cpu", "cpu", MJ_OP_GEMM2, ""},
+    {"reference_gemm2_combine_sm_80", "E=5,topk=3,H=51,N=40,bias=1,scheme=int4_w4a16_g64_zp", "sm_80", "reference",
+     MJ_OP_GEMM2_COMBINE, "threads=64"},
+    {"cpu_gemm2_combine_cpu", "E=5,topk=3,H=164,N=200", "cpu", "cpu", MJ_OP_GEMM2_COMBINE, ""},
     {"tables_sm_90a", "E=5,topk=2,H=64,N=64", "sm_90a", "simple", MJ_OP_TABLES, "threads=64"},
     {"activation_sm_90a", "E=5,topk=2,H=64,N=40,act=swigluoai", "sm_90a", "simple", MJ_OP_ACTIVATION, "threads=64"},
     {"activation_cpu", "E=5,topk=2,H=64,N=37,act=relu2,gated=0", "cpu", "simple", MJ_OP_ACTIVATION, "threads=1"},
@@ -366,6 +372,8 @@ static const struct {
     {"E=8,topk=2,H=4096,N=7168,bias=1,layout=interleaved8", "sm_80", "mma", MJ_OP_GEMM1, 10, 60},
     {"E=128,topk=8,H=2048,N=768,bias=1,act=gelu,scheme=fp8_w8a8", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 10,
      SAMPLE_MAX},
+    {"E=128,topk=8,H=2048,N=768", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 10, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 10, SAMPLE_MAX},
 };
 enum { SAMPLED_COUNT = sizeof sampled / sizeof sampled[0] };
 

@@ -193,7 +193,7 @@ static bool verify_gemm(mj_lab *lab, const sampling *s, mj_op op, uint32_t *veri
 /* Every GEMM op that the family has, in this version. */
 static bool verify_ops(mj_lab *lab, const sampling *s, uint32_t *verified)
 {
-    static const char *const names[] = {"gemm1", "gemm1_act", "gemm1_quantise", "gemm2"};
+    static const char *const names[] = {"gemm1", "gemm1_act", "gemm1_quantise", "gemm2", "gemm2_combine"};
     const mj_space *space = NULL;
     mj_error error = {0};
     bool right = said(mj_spec_find_space(lab->spec, s->family, &space, &error), "space", &error);

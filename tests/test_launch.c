@@ -234,6 +234,27 @@ TEST(workspace_takes_the_larger_need)
     CHECK_INT(w.counter_bytes, many.counter_bytes + 3 * 8 * 4);
 }
 
+/* gemm2_combine's rows of pairs lie in the place of gemm2's; what lies behind them, lies behind these. */
+TEST(rows_of_pairs_need_no_place_of_their_own)
+{
+    mj_workspace w = {0};
+    mj_manifest manifest = fake_manifest(&small, MJ_OP_GEMM2_COMBINE, "mma", 16);
+    manifest.partial_tile_bytes = 0;
+    manifest.pair_scratch_bytes = 2 * small.hidden;
+    manifest.counters_per_token = 3;
+    CHECK_STATUS(mj_workspace_need(&w, &manifest, 8, 2, NULL), MJ_OK);
+    CHECK(w.partial_bytes == 0 && w.counter_bytes == 8 * 3 * 4);
+    manifest.grid = (mj_grid_rule){MJ_GRID_TILES, 16, 4, 1};
+    manifest.partial_block_bytes = 4096;
+    CHECK_STATUS(mj_workspace_need(&w, &manifest, 8, 2, NULL), MJ_OK);
+    CHECK_INT(w.partial_bytes, 2 * 4096);
+    CHECK_STATUS(mj_workspace_place(&w, &small, 8, NULL), MJ_OK);
+    CHECK_INT(mj_workspace_partials(&w, MJ_OP_GEMM2_COMBINE), w.pair_rows);
+    CHECK_INT(mj_workspace_partials(&w, MJ_OP_GEMM2), w.partials);
+    CHECK(w.partials >= w.pair_rows + 8ull * small.top_k * manifest.pair_scratch_bytes &&
+          w.partials < w.pair_rows + 8ull * small.top_k * manifest.pair_scratch_bytes + MJ_WORKSPACE_ALIGN);
+}
+
 TEST(workspace_overflows_are_refused)
 {
     mj_problem problem = small;
@@ -257,6 +278,7 @@ int main(int argc, char **argv)
     RUN(wrong_arch_and_driver_refusals);
     RUN(workspace_regions_do_not_meet);
     RUN(workspace_takes_the_larger_need);
+    RUN(rows_of_pairs_need_no_place_of_their_own);
     RUN(workspace_overflows_are_refused);
     return CHECK_END();
 }

@@ -126,6 +126,9 @@ TEST(workspaces_of_blocks)
     manifest.pair_scratch_bytes = 48; /* ahead of them */
     CHECK_STATUS(mj_manifest_workspace(&manifest, 7, 1, &partial, &counters, NULL), MJ_OK);
     CHECK_INT(partial, 2 * 8192 + 7 * 2 * 48);
+    manifest.counters_per_token = 5; /* behind them */
+    CHECK_STATUS(mj_manifest_workspace(&manifest, 7, 1, &partial, &counters, NULL), MJ_OK);
+    CHECK_INT(counters, (2 * 4 + 7 * 5) * 4);
     manifest.grid.blocks_per_sm_max = 0; /* more blocks than a grid has */
     manifest.grid.factor = UINT32_MAX;
     CHECK_STATUS(mj_manifest_workspace(&manifest, UINT32_MAX, 132, &partial, &counters, &error), MJ_ERR_CAPACITY);
@@ -136,6 +139,10 @@ TEST(workspaces_of_blocks)
     manifest.partial_block_bytes = manifest.counters_per_block = 0;
     CHECK_STATUS(mj_manifest_workspace(&manifest, UINT32_MAX, 132, &partial, &counters, &error), MJ_ERR_CAPACITY);
     CHECK_CONTAINS(error.text, "has no size");
+    manifest.pair_scratch_bytes = 0;
+    manifest.counters_per_token = UINT32_MAX;
+    CHECK_STATUS(mj_manifest_workspace(&manifest, UINT32_MAX, 132, &partial, &counters, &error), MJ_ERR_CAPACITY);
+    CHECK_INT(partial + counters, 0);
 }
 
 TEST(arguments_lie_as_in_c)

@@ -58,9 +58,9 @@ static mj_status prepare(const mj_problem *problem, mj_op op, uint32_t token_cou
 
 TEST(a_gemm_fits_into_what_it_needs_and_not_into_less)
 {
-    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM2};
+    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM2, MJ_OP_GEMM2_COMBINE};
     for (size_t p = 0; p < PROBLEM_COUNT; p++) {
-        for (int o = 0; o < 3; o++) {
+        for (int o = 0; o < 4; o++) {
             const uint32_t token_count = 1 + 12 * (uint32_t)p;
             mj_memory_need need;
             mj_error error = {0};
@@ -129,14 +129,16 @@ TEST(the_smaller_limit_counts)
 TEST(a_session_says_what_is_missing)
 {
     const uint64_t mib = 1048576;
-    mj_row rows[3] = {{.result = {.op = MJ_OP_GEMM1, .token_count = 1}},
+    mj_row rows[4] = {{.result = {.op = MJ_OP_GEMM1, .token_count = 1}},
                       {.result = {.op = MJ_OP_GEMM2, .token_count = 1}},
-                      {.result = {.op = MJ_OP_GEMM2, .token_count = 100000}}};
+                      {.result = {.op = MJ_OP_GEMM2, .token_count = 100000}},
+                      {.result = {.op = MJ_OP_GEMM2_COMBINE, .token_count = 100000}}};
     mj_session s = {.mode = MJ_SESSION_BENCH, .problem = problems[0], .scheme = scheme_of(&problems[0]), .rows = rows};
     mj_error error = {0};
-    s.row_count = 3;
+    s.row_count = 4;
     s.device.info = (mj_device_info){.id = "cuda:5", .memory_bytes = 1000 * mib, .memory_free_bytes = 1000 * mib};
     CHECK_STATUS(mj_session_check_memory(&s, &error), MJ_OK);
+    CHECK(!rows[3].absent);
     s.device.info.memory_free_bytes = 20 * mib; /* busy with others' work */
     CHECK_STATUS(mj_session_check_memory(&s, &error), MJ_ERR_DEVICE_MEMORY);
     CHECK_CONTAINS(error.text, "cuda:5: gemm2 at 100000 tokens needs ");
@@ -145,7 +147,8 @@ TEST(a_session_says_what_is_missing)
     s.options.device_bytes_max = 10 * mib;
     CHECK_STATUS(mj_session_check_memory(&s, &error), MJ_ERR_DEVICE_MEMORY);
     CHECK_CONTAINS(error.text, "10.0 MiB are allowed (--mem");
-    rows[2].finished = true; /* what is tuned already needs nothing */
+    CHECK(rows[3].absent && rows[3].finished); /* needs the most, and is done without */
+    rows[2].finished = true;                   /* what is tuned already needs nothing */
     CHECK_STATUS(mj_session_check_memory(&s, &error), MJ_OK);
     s.options.device_bytes_max = 1000;
     CHECK_STATUS(mj_session_check_memory(&s, &error), MJ_ERR_DEVICE_MEMORY);

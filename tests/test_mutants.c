@@ -103,7 +103,7 @@ static const mutant mutants[] = {
     {"last_column_missing", GELU, 1, "column < MJ_INTER; column += MJ_BLOCK_THREADS",
      "column < MJ_INTER - 1; column += MJ_BLOCK_THREADS"},
     {"gelu_without_its_cube", GELU, 1, "gate + 0.044715f * gate * gate * gate", "gate"},
-    {"combine_skips_the_last_slot", COMBINE, 2, "slot < MJ_TOP_K; slot++", "slot < MJ_TOP_K - 1; slot++"},
+    {"combine_skips_the_last_slot", COMBINE, 1, "first + i < MJ_TOP_K &&", "first + i < MJ_TOP_K - 1 &&"},
     {"combine_adds_foreign_rows", COMBINE, 1, "return id >= 0 && id < MJ_EXPERTS;", "return id < MJ_EXPERTS;"},
     {"compare_misses_nan", COMPARE, 1, "difference = difference < MJ_INFINITE ? difference : MJ_INFINITE;", ""},
     {"compare_drops_a_warp", COMPARE, 1, "for (mj_i32 i = 1; i < MJ_WARPS; i++)",

@@ -75,6 +75,10 @@ TEST(every_scheme_is_decoded)
         if (scheme->supported && (i % 3 == 0 || getenv("MOEJIT_TEST_FULL"))) {
             expect_right(scheme->name, "E=5,topk=2,H=72,N=100", "cpu", "reference", MJ_OP_GEMM2, "threads=1");
         }
+        if (scheme->supported && (i % 3 == 2 || getenv("MOEJIT_TEST_FULL"))) {
+            expect_right(scheme->name, "E=5,topk=3,H=72,N=100,bias=1", "cpu", "reference", MJ_OP_GEMM2_COMBINE,
+                         "threads=1");
+        }
     }
 }
 

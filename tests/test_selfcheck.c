@@ -82,7 +82,8 @@ enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
 
 TEST(right_outputs_pass_wrong_elements_do_not)
 {
-    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_ACTIVATION, MJ_OP_GEMM2, MJ_OP_COMBINE};
+    static const mj_op ops[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT,     MJ_OP_ACTIVATION,
+                                MJ_OP_GEMM2, MJ_OP_GEMM2_COMBINE, MJ_OP_COMBINE};
     enum { OP_COUNT = sizeof ops / sizeof ops[0] };
     for (size_t p = 0; p < CASE_COUNT * OP_COUNT; p++) {
         mj_check check;

@@ -61,9 +61,10 @@ TEST(a_row_prefers_what_is_faster_and_verified)
 TEST(stand_ins_form_a_chain)
 {
     static const struct {
-        mj_op op, replaces[4];
-    } rows[] = {{MJ_OP_GEMM1_ACT, {MJ_OP_GEMM1, MJ_OP_ACTIVATION, MJ_OP_COUNT, MJ_OP_COUNT}},
-                {MJ_OP_GEMM1_QUANTISE, {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_ACTIVATION, MJ_OP_QUANTISE2}}};
+        mj_op op, first, replaces[4];
+    } rows[] = {{MJ_OP_GEMM1_ACT, MJ_OP_GEMM1, {MJ_OP_GEMM1, MJ_OP_ACTIVATION, MJ_OP_COUNT, MJ_OP_COUNT}},
+                {MJ_OP_GEMM1_QUANTISE, MJ_OP_GEMM1, {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_ACTIVATION, MJ_OP_QUANTISE2}},
+                {MJ_OP_GEMM2_COMBINE, MJ_OP_GEMM2, {MJ_OP_GEMM2, MJ_OP_COMBINE, MJ_OP_COUNT, MJ_OP_COUNT}}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         for (int op = 0; op < MJ_OP_COUNT; op++) {
             bool listed = false;
@@ -72,7 +73,7 @@ TEST(stand_ins_form_a_chain)
             }
             CHECK_INT(mj_op_replaces(rows[i].op, (mj_op)op), listed);
         }
-        CHECK_INT(mj_op_stands_for(rows[i].op), MJ_OP_GEMM1);
+        CHECK_INT(mj_op_stands_for(rows[i].op), rows[i].first);
     }
     CHECK(!mj_op_replaces(MJ_OP_GEMM1, MJ_OP_GEMM1) && mj_op_part(MJ_OP_GEMM1, 0) == MJ_OP_COUNT);
     CHECK(mj_op_part(MJ_OP_GEMM1_QUANTISE, 0) == MJ_OP_GEMM1_ACT &&

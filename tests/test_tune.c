@@ -25,78 +25,7 @@ static const uint32_t batch_sizes[] = {1, 5};
 static char worker_path[1024], compile_path[1024], store_dir[1024], journal_dir[1024];
 static mj_context *context;
 
-typedef struct watch { /* what the callbacks saw */
-    uint32_t candidates, rows, poisoned_ok, messages;
-    uint32_t stop_after_candidates, kill_after_candidates;
-    bool break_store, replace_store;
-    char last_message[512];
-} watch;
-
-static const char other_version[] = "{\"moejit_store\": 9}";
-
-static bool on_progress(void *user, const mj_tune_progress *progress)
-{
-    watch *w = user;
-    w->rows += progress->row != NULL;
-    if (progress->message) {
-        w->messages++;
-        snprintf(w->last_message, sizeof(w->last_message), "%s", progress->message);
-        if (getenv("MOEJIT_TEST_VERBOSE")) {
-            fprintf(stderr, "message: %s\n", progress->message);
-        }
-    }
-    return !(w->stop_after_candidates && w->candidates >= w->stop_after_candidates);
-}
-
-static void on_candidate(void *user, const mj_candidate_result *result)
-{
-    watch *w = user;
-    w->candidates++;
-    if (getenv("MOEJIT_TEST_VERBOSE")) {
-        fprintf(stderr, "candidate: %s %s\n", mj_reason_text(result->reason), result->detail);
-    }
-    w->poisoned_ok += strstr(result->detail, "poison") && result->reason == MJ_REASON_NONE;
-    if (w->break_store) { /* the folder was fine when the tune began */
-        w->break_store = rmdir(store_dir) != 0;
-        temp_write(store_dir, "a file", 6);
-    }
-    if (w->replace_store && w->rows > 0) {
-        char command[3000];
-        snprintf(command, sizeof(command), "for f in '%s'/*.json; do printf '%%s' '%s' >\"$f\"; done", store_dir,
-                 other_version);
-        w->replace_store = system(command) != 0;
-    }
-    if (w->kill_after_candidates && w->candidates >= w->kill_after_candidates) {
-        raise(SIGKILL);
-    }
-}
-
-/* Few configs, so that the test is short: the reference and one blocked kernel. */
-static bool accept_blocked(void *user, mj_op op, const char *family, const mj_config *config)
-{
-    (void)user, (void)op;
-    int32_t n = 0, k = 0, rows = 0;
-    bool blocked = strcmp(family, "cpu") == 0 && mj_config_get(config, "tile_n", &n) &&
-                   mj_config_get(config, "tile_k", &k) && mj_config_get(config, "rows", &rows);
-    return blocked && k == 512 && rows == 16 && (n == 16 || n == 64);
-}
-
-/* One config of every op. */
-static bool accept_fused(void *user, mj_op op, const char *family, const mj_config *config)
-{
-    int32_t n = 0;
-    return accept_blocked(user, op, family, config) && mj_config_get(config, "tile_n", &n) && n == 64;
-}
-
-static bool accept_few(void *user, mj_op op, const char *family, const mj_config *config)
-{
-    return op != MJ_OP_GEMM1_ACT && accept_blocked(user, op, family, config); /* which has a case of its own */
-}
-
-static bool accept_one(void *user, mj_op op, const char *family, const mj_config *config)
-{
-    return op != MJ_OP_GEMM1_ACT && accept_fused(user, op, family, config);
-}
+#include "tune_watch.h"
 
 static mj_tune_options options_for(watch *w)
 {
@@ -329,20 +258,22 @@ TEST(another_version_that_comes_in_between_is_left_alone)
     mj_tune_result_free(&result);
 }
 
-static void check_fused_store(const mj_tune_result *result)
+static void check_fused_store(const mj_tune_result *result, mj_op fused)
 {
     mj_store_file file;
     CHECK_STATUS(mj_store_load(result->store_path, &file, NULL), MJ_OK);
-    const mj_store_row *row = &file.rows[0];
-    CHECK(row->gemm1.verified && row->gemm1_act.verified && row->activation.verified && !row->gemm2.present);
-    CHECK(row->activation.time_us_median > 0 && row->activation.sample_count > 1 && row->activation.launches > 0);
-    CHECK_STRING(row->activation.cache_key, file.ops[MJ_OP_ACTIVATION].cache_key);
-    CHECK(row->gemm1_act.bytes < row->gemm1.bytes && row->gemm1_act.operations == row->gemm1.operations);
+    const mj_choice *gemm = mj_store_row_choice(&file.rows[0], mj_op_part(fused, 0));
+    const mj_choice *last = mj_store_row_choice(&file.rows[0], mj_op_part(fused, 1));
+    const mj_choice *both = mj_store_row_choice(&file.rows[0], fused);
+    CHECK(gemm->verified && both->verified && last->verified && file.rows[0].gemm2.present == mj_op_is_gemm2(fused));
+    CHECK(last->time_us_median > 0 && last->sample_count > 1 && last->launches > 0);
+    CHECK_STRING(last->cache_key, file.ops[mj_op_part(fused, 1)].cache_key);
+    CHECK(both->bytes < gemm->bytes && both->operations == gemm->operations);
     mj_store_file_free(&file);
 }
 
-/* A third op, with the activation alone timed beside it; a wrong kernel of it does not win either. */
-TEST(gemm1_act_is_tuned_beside_gemm1)
+/* Beside its GEMM, with the op behind it alone timed; a wrong kernel of it does not win either. */
+static void check_fused(mj_op fused)
 {
     watch w = {0};
     mj_tune_result result;
@@ -350,17 +281,17 @@ TEST(gemm1_act_is_tuned_beside_gemm1)
     mj_tune_options o = options_for(&w);
     fresh_folders();
     o.accept = accept_fused;
+    o.gemm1_only = !(o.gemm2_only = mj_op_is_gemm2(fused));
     o.token_counts = &batch_sizes[1];
     o.token_count_count = 1;
     setenv("MOEJIT_TEST_POISON", "nan", 1);
     mj_status status = mj_tune(context, &tiny, &o, &result, &error);
     unsetenv("MOEJIT_TEST_POISON");
     CHECK_STATUS(status, MJ_OK);
-    CHECK_INT(result.row_count, 2);
-    CHECK_INT(result.rows[1].op, MJ_OP_GEMM1_ACT);
+    CHECK(result.row_count == 2 && result.rows[1].op == fused);
     CHECK(result.rows[1].verified && result.rows[1].failed == 1 && w.poisoned_ok == 0);
     CHECK(result.rows[1].replaced.time_us_median > 0 && result.rows[0].replaced.time_us_median == 0);
-    check_fused_store(&result);
+    check_fused_store(&result, fused);
     mj_tune_result_free(&result);
     o.accept = NULL;
     mj_tune_forecast forecast;
@@ -371,6 +302,12 @@ TEST(gemm1_act_is_tuned_beside_gemm1)
     CHECK_STATUS(mj_bench(context, &tiny, &o, &result, &error), MJ_OK);
     CHECK(result.rows[1].origin == MJ_ORIGIN_STORE && result.rows[1].replaced.time_us_median > 0);
     mj_tune_result_free(&result);
+}
+
+TEST(stand_ins_are_tuned_beside_their_gemms)
+{
+    check_fused(MJ_OP_GEMM1_ACT);
+    check_fused(MJ_OP_GEMM2_COMBINE);
     CHECK(no_child_left());
 }
 
@@ -678,7 +615,7 @@ int main(int argc, char **argv)
     }
     CHECK_BEGIN(argc, argv);
     RUN(a_tune_finds_stores_and_then_skips);
-    RUN(gemm1_act_is_tuned_beside_gemm1);
+    RUN(stand_ins_are_tuned_beside_their_gemms);
     RUN(a_part_of_the_space_replaces_only_what_is_slower);
     RUN(the_stored_choice_races_along);
     RUN(force_moves_another_version_aside);

@@ -153,6 +153,44 @@ static const mutant_base bases[] = {
     {"codes_tensor_shared", "E=5,topk=2,H=1040,N=120,scheme=fp8_w8a8,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE,
      "tile_m=64,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=1,schedule=3,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=2"},
+    {"combine_8_rows", "E=9,topk=8,H=136,N=88,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=8,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=3"},
+    {"combine_one_slot_two_consumers", "E=5,topk=1,H=232,N=200,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=40,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"combine_rows_are_m", "E=5,topk=2,H=360,N=72", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=128,tile_n=192,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=1,"
+     "group_m=8,blocks_per_sm=1"},
+    {"combine_rows_are_m_cluster", "E=9,topk=8,H=248,N=72,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=128,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=2,"
+     "group_m=8,blocks_per_sm=1"},
+    {"combine_in_turns", "E=5,topk=2,H=360,N=72,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=2,producers=4,cluster=2,"
+     "cluster_of=2,group_m=1,blocks_per_sm=1"},
+    {"combine_in_turns_swapped", "E=5,topk=3,H=136,N=200,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=64,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=2,schedule=2,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"combine_columns_share_boxes", "E=5,topk=2,H=248,N=72,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=96,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=2,"
+     "cluster_of=2,group_m=8,blocks_per_sm=1"},
+    {"combine_shared", "E=5,topk=2,H=136,N=712", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=16,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=3,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=2"},
+    {"combine_shared_rows_are_m", "E=5,topk=2,H=360,N=712", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=3,producers=2,cluster=1,"
+     "group_m=8,blocks_per_sm=1"},
+    {"combine_fp8_tensor", "E=5,topk=2,H=272,N=80,scheme=fp8_w8a8,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=16,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=3"},
+    {"combine_fp8_channel", "E=5,topk=2,H=120,N=208,scheme=fp8_w8a8_channel,bias=1", "sm_90a", "wgmma",
+     MJ_OP_GEMM2_COMBINE,
+     "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=2"},
+    {"combine_fp8_blocks", "E=5,topk=2,H=232,N=368,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma",
+     MJ_OP_GEMM2_COMBINE,
+     "tile_m=40,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
     {"many_experts", "E=70,topk=2,H=72,N=36", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=8,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
      "blocks_per_sm=2"},

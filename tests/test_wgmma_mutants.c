@@ -17,6 +17,9 @@ typedef enum base_id {
     BLOCKS_IN_PAIRS,
     CODES,
     CODES_ROWS,
+    COMBINE,
+    COMBINE_ROWS,
+    COMBINE_SHARED,
     BASE_COUNT
 } base_id;
 
@@ -66,6 +69,15 @@ static const mutant_base bases[BASE_COUNT] = {
                     MJ_OP_GEMM1_QUANTISE,
                     "tile_m=64,tile_n=256,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,"
                     "cluster=1,group_m=1,blocks_per_sm=1"},
+    [COMBINE] = {"combine", "E=5,topk=3,H=232,N=72", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+                 "tile_m=40,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,"
+                 "cluster=1,group_m=1,blocks_per_sm=1"},
+    [COMBINE_ROWS] = {"combine_rows", "E=9,topk=5,H=360,N=72", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+                      "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,"
+                      "producers=2,cluster=1,group_m=1,blocks_per_sm=1"},
+    [COMBINE_SHARED] = {"combine_shared", "E=5,topk=2,H=136,N=712", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+                        "tile_m=16,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=3,"
+                        "producers=2,cluster=1,group_m=1,blocks_per_sm=2"},
 };
 
 static const mutant mutants[] = {
@@ -173,6 +185,31 @@ static const mutant mutants[] = {
     {"slab_not_waited_for", CODES_ROWS, 1, "mj_warp_sync();\n            for (mj_i32 i = lane", "for (mj_i32 i = lane"},
     {"rows_of_another_warp", CODES_ROWS, 1, "mj_warp() % 4 * 16 + i;", "mj_warp() % 4 * 8 + i;"},
     {"values_not_divided", CODES_ROWS, 1, "values[i] = values[i] / scale;", "values[i] = values[i] * scale;"},
+    {"arrivals_not_reset", COMBINE, 1, "*counter = 0; /* for the next launch */", ""},
+    {"arrivals_of_all_warpgroups", COMBINE, 1, "MJ_SLICES + warp / MJ_STORE_WARPS;", "MJ_SLICES;"},
+    {"arrivals_of_all_column_tiles", COMBINE_ROWS, 1, "tile->column_tile * MJ_SLICES +", "0 * MJ_SLICES +"},
+    {"arrivals_of_other_ranks_awaited", COMBINE, 1, "count += mj_is_local(topk_ids[token * MJ_TOP_K + slot]);",
+     "count++;"},
+    {"combined_before_the_last_arrival", COMBINE_ROWS, 1, "!= rows - 1", "< (rows - 1) / 2"},
+    {"other_ranks_rows_added", COMBINE_ROWS, 1, "first + i < MJ_TOP_K && mj_is_local(topk_ids[pair])",
+     "first + i < MJ_TOP_K"},
+    {"last_slots_left_out", COMBINE_ROWS, 1, "first += MJ_AT_ONCE", "first += MJ_TOP_K"},
+    {"slots_beyond_the_last", COMBINE_ROWS, 1, "first + i < MJ_TOP_K && mj_is_local", "mj_is_local"},
+    {"rows_of_no_pair_left", COMBINE, 1, "    mj_zero_tokens(args);\n", ""},
+    {"zeros_for_a_token_beside", COMBINE, 1, "(mj_i64)warps * mj_ffs0(none)", "(mj_i64)warps * (mj_ffs0(none) + 1)"},
+    {"zeros_over_rows", COMBINE_ROWS, 1, "mj_local_pairs(args->topk_ids, token) == 0",
+     "mj_local_pairs(args->topk_ids, token) < 2"},
+    {"pair_for_its_token", COMBINE, 1, "rows->out[i] / MJ_TOP_K : -1;", "rows->out[i] % args->token_count : -1;"},
+    {"upper_lanes_arrive_too", COMBINE_ROWS, 1, "return lane < MJ_SLOT_ROWS;", "return 1;"},
+    {"rows_of_another_warp_counted", COMBINE, 1, "/ MJ_STORE_CHUNKS) == warp % MJ_STORE_WARPS",
+     "/ MJ_STORE_CHUNKS) == 3 - warp % MJ_STORE_WARPS"},
+    {"chunks_of_the_first_warpgroup", COMBINE, 1, "(warp / 4 * MJ_BLOCKS_M + chunk / MJ_STORE_CHUNKS) * 64",
+     "chunk / MJ_STORE_CHUNKS * 64"},
+    {"chunks_clipped_too_early", COMBINE_ROWS, 1, "token >= 0 && column < MJ_OUT_N",
+     "token >= 0 && column + 8 < MJ_OUT_N"},
+    {"arrivals_among_those_of_tiles", COMBINE_SHARED, 1, "counters += (mj_i64)mj_grid() * MJ_CONSUMER_WARPS;", ""},
+    {"parts_over_the_pairs_rows", COMBINE_SHARED, 1, "parts += (mj_i64)args->token_count * MJ_TOP_K * (MJ_OUT_N * 2);",
+     ""},
     {"rows_of_the_tile_before", SORTED, 1, "        rows = next_rows;\n", ""},
     {"stored_before_all_have_staged", SORTED, 1, "            mj_staged_sync();\n            mj_store_staged",
      "            mj_store_staged"},

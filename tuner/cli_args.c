@@ -102,11 +102,12 @@ static const option_row rows[] = {
      "also time what the estimate would choose of this family, in turns with each row's own config\n"
      "(default none; with --routing all: reference)"},
     {"gemm", {NULL}, KIND_LIST, "1|2|1,2", AT(gemms), MEASURE,
-     "only these: 1 is gate and up (also with the activation in one), 2 is down (default both)"},
+     "only these: 1 is gate and up (also with the activation in one), 2 is down (also with combine; default both)"},
     {"gemm", {NULL}, KIND_GEMM, "1|2", AT(op), KERNEL | C(EMIT),
      "gate and up, or down (gen, why: default 1; emit: the one that --config is for)"},
     {"op", {NULL}, KIND_TEXT, "NAME", AT(op), KERNEL,
-     "any step of the layer: tables, gemm1, gemm1_act, gemm1_quantise, activation, gemm2, combine"},
+     "any step of the layer: tables, gemm1, gemm1_act, gemm1_quantise, activation, gemm2, gemm2_combine,\n"
+     "combine"},
     {"config", {"-c"}, KIND_TEXT, "NAME=VALUE,...", AT(config), KERNEL | C(EMIT) | C(BENCH) | C(VERIFY),
      "tile config; names left out keep the default's value\n"
      "(default: what the estimate would choose)"},

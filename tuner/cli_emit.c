@@ -65,7 +65,7 @@ static mj_status compile_ahead(const emit_job *job, const cli_compile_item *kern
 
 static mj_status build_all(emit_job *job, mj_error *error)
 {
-    uint32_t total = MJ_OP_COUNT + 4 * job->token_count_count, count = 0;
+    uint32_t total = MJ_OP_COUNT + 5 * job->token_count_count, count = 0;
     emit_item *items = calloc(total, sizeof *items);
     cli_compile_item *kernels = calloc(total, sizeof *kernels);
     job->built = calloc(total, sizeof *job->built);
@@ -317,8 +317,8 @@ static cli_exit check_words(const cli_options *options)
         cli_error("--config needs --family: a config is a point of one family's space");
         return CLI_USAGE;
     }
-    if (options->token_count_count > (MJ_PACK_VARIANTS_MAX - 5) / 4) {
-        cli_error("emit: more than %d batch sizes", (MJ_PACK_VARIANTS_MAX - 5) / 4);
+    if (options->token_count_count > (MJ_PACK_VARIANTS_MAX - 5) / 5) {
+        cli_error("emit: more than %d batch sizes", (MJ_PACK_VARIANTS_MAX - 5) / 5);
         return CLI_USAGE;
     }
     return CLI_OK;

@@ -135,7 +135,8 @@ static bool plan_stand_in(const emit_job *job, const emit_item *other, mj_op oth
         .arch = job->arch, .op = mj_op_name(out->op), .family = job->options->family, .tokens = item->tokens};
     cli_kernel kernel;
     const mj_spec *spec = NULL;
-    if (!(other->estimate_us > 0) || mj_context_spec(job->context, &spec, NULL) != MJ_OK ||
+    if (mj_op_is_timed_only(out->op) || !(other->estimate_us > 0) ||
+        mj_context_spec(job->context, &spec, NULL) != MJ_OK ||
         cli_kernel_resolve(spec, &job->target->problem, &words, &kernel, NULL) != MJ_OK ||
         strcmp(kernel.desc.space->family, "reference") == 0) {
         return false;
@@ -164,7 +165,7 @@ static uint32_t list_plain(const emit_job *job, mj_op plain[MJ_OP_COUNT])
 
 mj_status cli_emit_choose(emit_job *job, emit_item *items, cli_compile_item *kernels, uint32_t *count, mj_error *error)
 {
-    static const mj_op gemms[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM1_QUANTISE, MJ_OP_GEMM2};
+    static const mj_op gemms[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM1_QUANTISE, MJ_OP_GEMM2, MJ_OP_GEMM2_COMBINE};
     mj_op plain[MJ_OP_COUNT];
     uint32_t plain_count = list_plain(job, plain);
     mj_status status = MJ_OK;

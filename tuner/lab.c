@@ -319,6 +319,7 @@ void mj_lab_unload(mj_lab *lab)
     mj_guarded_free(lab, &lab->partials);
     mj_guarded_free(lab, &lab->counters);
     mj_kernel_unload(lab->device, &lab->reference);
+    mj_kernel_unload(lab->device, &lab->combine);
     lab->weights_count = 0;
     lab->loaded = false;
 }
@@ -402,9 +403,12 @@ mj_status mj_lab_load(mj_lab *lab, const mj_problem *problem, mj_op op, uint64_t
         status = mj_lab_fill(lab, lab->scheme->io_format, lab->bias, bias_count, seed + 1, 1.0f, error);
     }
     if (status == MJ_OK) {
-        mj_op truth =
-            mj_op_writes_codes(op) ? mj_op_part(op, 0) : op; /* codes are judged by the values they stand for */
+        /* Codes are judged by the values they stand for, sums of a token's rows by those of the combine op. */
+        mj_op truth = mj_op_writes_codes(op) || mj_op_combines(op) ? mj_op_part(op, 0) : op;
         status = mj_lab_build(lab, problem, truth, "reference", &lab->reference, error);
+    }
+    if (status == MJ_OK && mj_op_combines(op)) {
+        status = mj_lab_build(lab, problem, mj_op_part(op, 1), NULL, &lab->combine, error);
     }
     if (status == MJ_OK && !lab->compare.handle) {
         mj_problem any = small_problem();

@@ -31,6 +31,7 @@ typedef struct mj_lab {
     uint64_t bytes_max, bytes_used;
 
     mj_loaded_kernel fill, compare, reference; /* built on first need; reference: of the loaded op */
+    mj_loaded_kernel combine;                  /* of a gemm2_combine: adds what the reference then wrote for pairs */
 
     bool loaded;
     mj_problem problem;
@@ -54,7 +55,7 @@ typedef struct mj_case_set {
     float *topk_weights;
     void *device_offsets, *device_pairs, *device_ids, *device_topk_weights, *device_input;
     void *device_input_scales; /* null: the scheme has none */
-    void *device_sums;         /* null but while an op behind gemm1 is timed */
+    void *device_sums;         /* null but while an op behind a GEMM is timed */
     uint64_t rows;             /* of this rank */
     uint32_t active_count;     /* experts with rows */
 } mj_case_set;
@@ -70,6 +71,7 @@ typedef struct mj_case {
     mj_guarded output[2];     /* large enough for every set */
     mj_guarded scales[2];     /* of outputs that are codes: written with them, or the static one; else nothing */
     void *reference, *result; /* reference: io_format values, also where the output is codes of such */
+    void *pair_reference;     /* null, or gemm2's rows, of which the reference is the combine op's sum */
     uint32_t sums_count;      /* sets that have sums */
     bool own_weights;         /* each launch reads its own copy */
     uint32_t weights_used;
@@ -123,8 +125,8 @@ mj_status mj_lab_workspace(mj_lab *lab, const mj_manifest *manifest, uint32_t to
 void mj_case_arguments(const mj_lab *lab, const mj_case *prepared, uint32_t set_index, void *output,
                        mj_arg_value values[MJ_ARG_COUNT]);
 
-/* gemm1's rows, random, as the input of an activation or a quantise2 that is timed on a case of gemm1_act or gemm1_quantise: own ones
- * for each set, or for as many as fit. MJ_ERR_DEVICE_MEMORY: for none. */
+/* gemm1's rows, random, as the input of an activation or a quantise2 that is timed on a case of gemm1_act or gemm1_quantise, gemm2's as
+ * that of a combine on a case of gemm2_combine: own ones for each set, or for as many as fit. MJ_ERR_DEVICE_MEMORY: for none. */
 mj_status mj_case_make_sums(mj_lab *lab, mj_case *prepared, mj_error *error);
 void mj_case_free_sums(mj_lab *lab, mj_case *prepared);
 

@@ -236,8 +236,9 @@ static uint64_t capacity_rows(const mj_lab *lab, uint32_t token_count)
 static uint32_t sets_that_fit(const mj_lab *lab, uint32_t token_count)
 {
     uint64_t rows = capacity_rows(lab, token_count);
-    uint64_t fixed = 2 * (output_bytes(lab, rows) + scales_bytes(lab, rows)) + reference_bytes(lab, rows) +
-                     result_bytes(rows) + 8 * (uint64_t)MJ_GUARD_BYTES;
+    uint64_t references = (mj_op_combines(lab->op) ? 2 : 1) * reference_bytes(lab, rows);
+    uint64_t fixed = 2 * (output_bytes(lab, rows) + scales_bytes(lab, rows)) + references + result_bytes(rows) +
+                     8 * (uint64_t)MJ_GUARD_BYTES;
     uint64_t left = lab->bytes_max > lab->bytes_used ? lab->bytes_max - lab->bytes_used : 0;
     uint64_t per_set = input_bytes(lab, token_count) + 3 * pair_total(lab, token_count) * sizeof(int32_t) + 65536;
     uint64_t count = left > fixed ? (left - fixed) / 4 * 3 / per_set : 0; /* a quarter stays for split-K */
@@ -290,8 +291,16 @@ static mj_status run_reference(mj_lab *lab, mj_case *prepared, mj_error *error)
     mj_arg_value values[MJ_ARG_COUNT];
     mj_status status = mj_lab_set(lab, prepared->reference, 0xff, reference_bytes(lab, prepared->output_rows), error);
     mj_case_arguments(lab, prepared, 0, prepared->reference, values);
+    if (prepared->pair_reference) {
+        values[MJ_ARG_OUTPUT].pointer = (uint64_t)(uintptr_t)prepared->pair_reference;
+    }
     if (status == MJ_OK) {
         status = mj_kernel_launch(lab->device, &lab->reference, values, prepared->token_count, lab->stream, error);
+    }
+    if (status == MJ_OK && prepared->pair_reference) {
+        values[MJ_ARG_INPUT] = values[MJ_ARG_OUTPUT];
+        values[MJ_ARG_OUTPUT].pointer = (uint64_t)(uintptr_t)prepared->reference;
+        status = mj_kernel_launch(lab->device, &lab->combine, values, prepared->token_count, lab->stream, error);
     }
     return status == MJ_OK ? mj_lab_sync(lab, error) : status;
 }
@@ -314,7 +323,9 @@ static mj_status alloc_outputs(mj_lab *lab, mj_case *prepared, mj_error *error)
 {
     const mj_case_set *first = &prepared->sets[0];
     uint64_t rows = capacity_rows(lab, prepared->token_count);
-    prepared->output_rows = mj_op_is_gemm1(lab->op) ? first->rows : rows;
+    prepared->output_rows = mj_op_is_gemm1(lab->op)   ? first->rows
+                            : mj_op_combines(lab->op) ? prepared->token_count
+                                                      : rows;
     mj_status status = MJ_OK;
     for (int i = 0; i < 2 && status == MJ_OK; i++) {
         status = mj_guarded_alloc(lab, output_bytes(lab, rows), &prepared->output[i], error);
@@ -331,6 +342,9 @@ static mj_status alloc_outputs(mj_lab *lab, mj_case *prepared, mj_error *error)
     }
     if (status == MJ_OK) {
         status = mj_lab_alloc(lab, reference_bytes(lab, rows), &prepared->reference, error);
+    }
+    if (status == MJ_OK && mj_op_combines(lab->op)) {
+        status = mj_lab_alloc(lab, reference_bytes(lab, rows), &prepared->pair_reference, error);
     }
     return status == MJ_OK ? mj_lab_alloc(lab, result_bytes(rows), &prepared->result, error) : status;
 }
@@ -390,6 +404,7 @@ void mj_case_free(mj_lab *lab, mj_case *prepared)
         mj_guarded_free(lab, &prepared->scales[i]);
     }
     mj_lab_free(lab, prepared->reference, reference_bytes(lab, rows));
+    mj_lab_free(lab, prepared->pair_reference, reference_bytes(lab, rows));
     mj_lab_free(lab, prepared->result, result_bytes(rows));
     *prepared = (mj_case){0};
 }

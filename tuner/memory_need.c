@@ -49,6 +49,7 @@ static bool add_case(const mj_problem *problem, const mj_scheme *scheme, mj_op o
            add(sum, operands.input.bytes, 1, 1) &&
            (operands.input_scales.bytes == 0 || add(sum, operands.input_scales.bytes, 1, 1)) &&
            add_outputs(scheme, op, pairs, shape.out_n, io_bytes, sum) && add(sum, pairs, shape.out_n, io_bytes) &&
+           (!mj_op_combines(op) || add(sum, pairs, shape.out_n, io_bytes)) && /* gemm2's rows */
            add(sum, pairs, 4 * sizeof(float), 1);
 }
 

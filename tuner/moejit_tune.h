@@ -68,7 +68,7 @@ typedef struct mj_candidate_result {
 } mj_candidate_result;
 
 typedef struct
-    mj_tune_row { /* a finished row: the choice for one op (gemm1, gemm1_act, gemm1_quantise, gemm2), M and routing */
+    mj_tune_row { /* a finished row: the choice for one op (gemm1, gemm1_act, gemm1_quantise, gemm2, gemm2_combine), M and routing */
     mj_op op;
     uint32_t token_count;
     char routing[MJ_NAME_MAX];
@@ -80,8 +80,8 @@ typedef struct
     double
         row_error; /* largest ||got - ref|| / ||ref|| of one row when its output was compared; < 0: not in this call */
     mj_candidate_result against; /* of options->against, timed in the same rounds; family empty: none */
-    /* An op that stands in for others: the last of these (gemm1_act: activation, gemm1_quantise: quantise2), timed alone in the same way;
-     * time 0: it was not timed. */
+    /* An op that stands in for others: the last of these (gemm1_act: activation, gemm1_quantise: quantise2, gemm2_combine:
+     * combine), timed alone in the same way; time 0: it was not timed. */
     mj_candidate_result replaced;
     uint32_t tried, refused, failed, dropped;
     uint32_t failed_by_reason[MJ_REASON_COUNT];
@@ -113,8 +113,8 @@ typedef struct mj_tune_options {
     uint64_t device_bytes_max;   /* 0: nine tenths of what is free */
     uint64_t host_bytes_max;     /* 0: 2 GiB, per helper */
     bool force;                  /* measure again what the store already holds */
-    bool gemm1_only, gemm2_only; /* gemm1 includes what stands in for it */
-    bool no_stand_ins;           /* only the layer's plain ops: no gemm1_act, no gemm1_quantise */
+    bool gemm1_only, gemm2_only; /* each includes what stands in for it */
+    bool no_stand_ins;           /* only the layer's plain ops: no gemm1_act, gemm1_quantise, gemm2_combine */
     const char *family;          /* only this family; NULL: all */
     /* Bench: a family whose choice by the estimate is timed beside each row's own; NULL: none. Where the row's own config is that
      * choice, it stands against itself. */
@@ -154,9 +154,9 @@ typedef struct mj_tune_result {
     uint32_t resumed; /* measurements taken from the journal */
 } mj_tune_result;
 
-/* Tunes one problem: gemm1, gemm2 and, where a family of the arch other than the reference has it and a config is legal, gemm1_act
- * (with the activation alone beside it). On MJ_ERR_INTERRUPTED and on a spent budget `out` holds the finished rows. Free with
- * mj_tune_result_free.
+/* Tunes one problem: gemm1, gemm2 and, where a family of the arch other than the reference has it and a config is legal, what stands
+ * in for others (gemm1_act with the activation alone beside it, gemm1_quantise with quantise2, gemm2_combine with combine). On
+ * MJ_ERR_INTERRUPTED and on a spent budget `out` holds the finished rows. Free with mj_tune_result_free.
  * [sync: yes | alloc: host | gpu: in helper processes] */
 MJ_API mj_status mj_tune(mj_context *context, const mj_problem *problem, const mj_tune_options *options,
                          mj_tune_result *out, mj_error *error);

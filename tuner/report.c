@@ -101,7 +101,7 @@ static void print_tail(FILE *out, const mj_tune_result *result)
 }
 
 /* ---- Lines ---- */
-static const mj_op columns[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM1_QUANTISE, MJ_OP_GEMM2};
+static const mj_op columns[] = {MJ_OP_GEMM1, MJ_OP_GEMM1_ACT, MJ_OP_GEMM1_QUANTISE, MJ_OP_GEMM2, MJ_OP_GEMM2_COMBINE};
 #define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
 
 typedef struct gemm_cell { /* the GEMMs of one batch size and routing, by column; each may be NULL */

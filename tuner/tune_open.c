@@ -197,7 +197,7 @@ static mj_status layer_fits(const mj_session *s, uint64_t allowed, mj_error *err
     return status;
 }
 
-mj_status mj_session_check_memory(const mj_session *s, mj_error *error)
+mj_status mj_session_check_memory(mj_session *s, mj_error *error)
 {
     uint64_t allowed = mj_memory_allowed(s->device.info.memory_free_bytes, s->options.device_bytes_max);
     const mj_tune_row *worst = NULL;
@@ -216,6 +216,10 @@ mj_status mj_session_check_memory(const mj_session *s, mj_error *error)
         }
         if (status != MJ_OK) {
             return status;
+        }
+        if (need.bytes > allowed && mj_op_stands_for(row->op) != MJ_OP_COUNT) { /* done without */
+            s->rows[i].absent = s->rows[i].finished = true;
+            continue;
         }
         anything = true;
         if (need.bytes > allowed && need.bytes > most.bytes) {

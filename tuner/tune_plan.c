@@ -35,7 +35,7 @@ static void choose_ops(mj_session *s)
 {
     s->op_count = 0;
     for (int op = 0; op < MJ_OP_COUNT; op++) {
-        bool unwanted = op == MJ_OP_GEMM2 ? s->options.gemm1_only : s->options.gemm2_only;
+        bool unwanted = mj_op_is_gemm2((mj_op)op) ? s->options.gemm1_only : s->options.gemm2_only;
         bool stands_in = mj_op_stands_for((mj_op)op) != MJ_OP_COUNT;
         if (mj_op_is_gemm((mj_op)op) && !unwanted &&
             (!stands_in || (!s->options.no_stand_ins && has_fast_family(s, (mj_op)op)))) {

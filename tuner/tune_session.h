@@ -35,7 +35,7 @@ typedef struct mj_row {
     mj_candidate *candidates;
     mj_contestant *contestants; /* parallel */
     bool finished;
-    bool absent; /* no candidate, of an op that is done without then: not in the result */
+    bool absent; /* no candidate or no memory, of an op that is done without then: not in the result */
 } mj_row;
 
 typedef struct mj_layer_kernel { /* tables, activation, combine; quantise where the scheme has it */
@@ -101,8 +101,9 @@ mj_status mj_session_predict(mj_session *s, mj_row *row,
 
 /* tune_open.c */
 mj_status mj_session_open(mj_session *s, mj_error *error); /* worker, compile pool */
-/* Do the unfinished rows fit the device's memory? Before anything is compiled; MJ_ERR_DEVICE_MEMORY says what would. */
-mj_status mj_session_check_memory(const mj_session *s, mj_error *error);
+/* Do the unfinished rows fit the device's memory? Before anything is compiled; MJ_ERR_DEVICE_MEMORY says what would. Rows of ops that
+ * stand in for others, and do not fit, are absent. */
+mj_status mj_session_check_memory(mj_session *s, mj_error *error);
 void mj_session_announce(mj_session *s);
 void mj_session_close(mj_session *s);
 mj_status mj_session_queue(mj_session *s, mj_error *error); /* all kernels to the compilers */

@@ -149,7 +149,7 @@ static void count_failed(const char *text, uint32_t counts[MJ_REASON_COUNT])
     }
 }
 
-/* What a stored gemm1_act or gemm1_quantise was weighed against. */
+/* What a stored op that stands in for others was weighed against. */
 static void replaced_from_store(const mj_session *s, mj_tune_row *row)
 {
     mj_op op = mj_op_part(row->op, 1);

@@ -49,7 +49,7 @@ uint32_t mj_tolerance_check(const mj_tolerance *tolerance, const double *got, co
 mj_tolerance mj_lab_tolerance(const mj_lab *lab)
 {
     mj_tolerance tolerance = lab->scheme->tolerance;
-    if (mj_op_stands_for(lab->op) != MJ_OP_COUNT) {
+    if (mj_op_activates(lab->op)) {
         tolerance.element_rms *= 3;
     }
     return tolerance;
@@ -178,7 +178,7 @@ static mj_status compare_rows(mj_lab *lab, const mj_case *prepared, const void *
 
 static bool row_counts(const mj_lab *lab, const mj_case *prepared, uint64_t row)
 {
-    int32_t id = mj_op_is_gemm1(lab->op) ? 0 : prepared->sets[0].ids[row];
+    int32_t id = lab->op == MJ_OP_GEMM2 ? prepared->sets[0].ids[row] : 0;
     return id >= 0 && id < (int32_t)lab->problem.expert_count;
 }
 
@@ -249,7 +249,7 @@ static mj_status judge(mj_lab *lab, const mj_case *prepared, int output_index, c
                        mj_error *error)
 {
     const mj_tolerance tolerance = mj_lab_tolerance(lab);
-    double spike_rms = mj_op_stands_for(lab->op) == MJ_OP_COUNT ? SPIKE_RMS : SPIKE_RMS_ACTIVATED;
+    double spike_rms = mj_op_activates(lab->op) ? SPIKE_RMS_ACTIVATED : SPIKE_RMS;
     uint32_t suspects = 0;
     mj_status status = MJ_OK;
     for (uint64_t row = 0; row < prepared->output_rows && status == MJ_OK && out->reason == MJ_REASON_NONE; row++) {

@@ -6,6 +6,7 @@
  * no guard byte and no counter changed, and every row satisfies the scheme's tolerance:
  *     row:      ||got - ref|| <= row_norm * ||ref||
  *     element:  |got - ref| <= element_rel * |ref| + element_rms * rms(ref row)
+ * gemm2_combine is judged by the sums that the combine op makes of the reference's rows of gemm2.
  * gemm1_act is judged by its activated rows: the host applies the activation to its float64 sums. gemm1_quantise is judged by the
  * same rows of the reference, before they become codes: its codes are right if rows that would be right have these codes. A value near
  * the border between two codes may have either, however far apart these are, and where a group has a scale of its own, that may be off by

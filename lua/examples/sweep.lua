@@ -21,9 +21,9 @@
 -- moe.verify(problem, options) -> result                   compare with the reference, no timing
 --     options: tokens = 16 or {1, 16, 64}; routing = "uniform", a list or "all"; seed = 0; device = "best";
 --     effort = "quick" | "full" | "estimate"; budget = "5m" or seconds; mem = "16G" or bytes; force = false;
---     gemm = 1 | 2 (1: what stands in for it too); jobs = n; save_dir = path; family = name, config = {tile_m = 16, ...} (bench, verify);
+--     gemm = 1 | 2 (what stands in for it too); jobs = n; save_dir = path; family = name, config = {tile_m = 16, ...} (bench, verify);
 --     quiet = false; against = family to time beside (bench); arch = "gfx1100" instead of a device (effort "estimate");
---     candidates = true; fused = false (only the plain ops: no gemm1_act)
+--     candidates = true; fused = false (only the plain ops: no gemm1_act, no gemm2_combine)
 --     result: rows = list of {tokens, routing, op, family, config, time_us_median, time_us_spread, floor_us, roofline,
 --     tflops, padded_tflops, row_error, against, gbps, tried, refused, failed, failed_by_reason, verified, origin, result, detail, ...};
 --     candidates = list of {tokens, routing, op, family, config, result, estimate_us, time_us_median, time_us_spread, samples,

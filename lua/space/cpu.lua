@@ -2,7 +2,7 @@
 return {
     doc = "vectors as the C compiler finds them (AVX-512 BF16, AVX2 with F16C, ...), one block per expert and column tile",
     template = "templates/cpu.tmpl",
-    ops = { "gemm1", "gemm1_act", "gemm2" },
+    ops = { "gemm1", "gemm1_act", "gemm2", "gemm2_combine" },
     layouts = { "interleaved8" },
     schemes = { "bf16", "fp16" },
     tunables = {

@@ -2,7 +2,7 @@
 return {
     doc = "one warp per output element, f64 sums: valid for every arch and shape",
     template = "templates/reference.tmpl",
-    ops = { "gemm1", "gemm1_act", "gemm1_quantise", "gemm2" },
+    ops = { "gemm1", "gemm1_act", "gemm1_quantise", "gemm2", "gemm2_combine" },
     layouts = { "interleaved8" },
     tunables = {
         {

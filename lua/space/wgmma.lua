@@ -8,7 +8,7 @@ return {
     doc = "wgmma, tensor-map copies, barriers in shared memory, persistent blocks; sm_90a",
     template = "templates/wgmma.tmpl",
     primitives = "hopper",
-    ops = { "gemm1", "gemm1_act", "gemm1_quantise", "gemm2" },
+    ops = { "gemm1", "gemm1_act", "gemm1_quantise", "gemm2", "gemm2_combine" },
     schemes = { "bf16", "fp16", "fp8_w8a8", "fp8_w8a8_channel", "fp8_w8a8_block" },
     layouts = { "interleaved8" },
     needs = { "wgmma", "tma" },
