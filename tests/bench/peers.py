@@ -383,6 +383,8 @@ def other_ops(unit, gemm, op):
     if gemm == 1:
         names.update(activation_us="activation", gemm1_act_us="gemm1_act" if op == "gemm1" else "",
                      gemm1_quantise_us="gemm1_quantise" if op == "gemm1" else "")
+    else:
+        names.update(combine_us="combine", gemm2_combine_us="gemm2_combine")
     return {column: unit.time_op(name) for column, name in names.items() if name and unit.row_of(name)}
 
 
