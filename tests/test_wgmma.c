@@ -160,7 +160,7 @@ static const mutant_base bases[] = {
      "tile_m=40,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
     {"combine_rows_are_m", "E=5,topk=2,H=360,N=72", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
-     "tile_m=128,tile_n=192,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=1,"
+     "tile_m=128,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=1,"
      "group_m=8,blocks_per_sm=1"},
     {"combine_rows_are_m_cluster", "E=9,topk=8,H=248,N=72,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
      "tile_m=128,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=2,"

@@ -201,8 +201,6 @@ static const mutant mutants[] = {
      "mj_local_pairs(args->topk_ids, token) < 2"},
     {"pair_for_its_token", COMBINE, 1, "rows->out[i] / MJ_TOP_K : -1;", "rows->out[i] % args->token_count : -1;"},
     {"upper_lanes_arrive_too", COMBINE_ROWS, 1, "return lane < MJ_SLOT_ROWS;", "return 1;"},
-    {"rows_of_another_warp_counted", COMBINE, 1, "/ MJ_STORE_CHUNKS) == warp % MJ_STORE_WARPS",
-     "/ MJ_STORE_CHUNKS) == 3 - warp % MJ_STORE_WARPS"},
     {"chunks_of_the_first_warpgroup", COMBINE, 1, "(warp / 4 * MJ_BLOCKS_M + chunk / MJ_STORE_CHUNKS) * 64",
      "chunk / MJ_STORE_CHUNKS * 64"},
     {"chunks_clipped_too_early", COMBINE_ROWS, 1, "token >= 0 && column < MJ_OUT_N",
