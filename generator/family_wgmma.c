@@ -51,16 +51,18 @@ static void add_maps(const mj_kernel_desc *desc, const wgmma_shape *s, mj_derive
 {
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
     uint32_t bytes = wgmma_element_bytes(desc);
+    bool decodes = wgmma_decodes(desc); /* then a map of bytes, of which one box has a step's */
+    uint32_t codes_bytes = decodes ? (uint32_t)wgmma_weight_bytes(desc, s) : WGMMA_ATOM_BYTES;
     mj_tensor_map_rule map = {
         .name = "weights_map",
         .source = MJ_ARG_WEIGHTS,
-        .element_bytes = bytes,
-        .row_elements = gemm.k,
+        .element_bytes = decodes ? 1 : bytes,
+        .row_elements = decodes ? (uint32_t)((uint64_t)gemm.k * desc->scheme->weight_bits / 8) : gemm.k,
         .row_unit = MJ_ROWS_FIXED,
         .rows = (uint64_t)desc->problem->expert_count * gemm.n,
         .box_rows = s->tile_n / wgmma_most(wgmma_cluster_rows(s), 1),
-        .box_elements = WGMMA_ATOM_BYTES / bytes,
-        .swizzle_bytes = WGMMA_ATOM_BYTES,
+        .box_elements = codes_bytes / (decodes ? 1 : bytes),
+        .swizzle_bytes = codes_bytes,
     };
     out->tensor_maps[out->tensor_map_count++] = map;
     if (regroups(desc)) {
@@ -68,6 +70,10 @@ static void add_maps(const mj_kernel_desc *desc, const wgmma_shape *s, mj_derive
     }
     if (s->input_load == LOAD_BY_BOXES) {
         snprintf(map.name, sizeof map.name, "input_map");
+        map.element_bytes = bytes;
+        map.row_elements = gemm.k;
+        map.box_elements = WGMMA_ATOM_BYTES / bytes;
+        map.swizzle_bytes = WGMMA_ATOM_BYTES;
         map.source = wgmma_sorts(desc, s) ? MJ_ARG_PARTIALS : MJ_ARG_INPUT;
         map.row_unit = MJ_ROWS_PAIRS;
         map.rows = 1;
@@ -90,7 +96,7 @@ static layout lay_out(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     layout l;
     uint32_t experts = desc->problem->expert_count;
-    l.input = (uint64_t)s->stages * s->tile_n * s->step_bytes;
+    l.input = (uint64_t)s->stages * s->tile_n * wgmma_weight_bytes(desc, s);
     l.out = l.input + (uint64_t)s->stages * s->tile_m * s->step_bytes;
     l.out_bytes = s->orientation == WEIGHTS_ARE_M ? (uint64_t)s->out_rows * 2 * OUT_ROWS : OUT_ROWS * OUT_SLAB_BYTES;
     if (mj_op_writes_codes(desc->op)) {
@@ -114,7 +120,8 @@ static uint64_t smem_share(const wgmma_shape *s, const mj_kernel_desc *desc)
 /* Stages first, with the fewest rows of what goes out; these then take what no stage fills. */
 static void fill_smem(wgmma_shape *s, const mj_kernel_desc *desc)
 {
-    uint64_t share = smem_share(s, desc), stage = ((uint64_t)s->tile_m + s->tile_n) * s->step_bytes + 2 * BARRIER_BYTES;
+    uint64_t share = smem_share(s, desc);
+    uint64_t stage = (uint64_t)s->tile_m * s->step_bytes + s->tile_n * wgmma_weight_bytes(desc, s) + 2 * BARRIER_BYTES;
     s->stages = 0;
     s->out_rows = s->tile_m < STORE_ROWS ? s->tile_m : STORE_ROWS;
     uint64_t fixed = lay_out(desc, s).end, stages = share > fixed ? (share - fixed) / stage : 0;
@@ -184,6 +191,11 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"wgmma_a", last + 1},
         {"wgmma_b", last + 2},
         {"wgmma_p", last + 3},
+        {"wgmma_a1", last + 4},
+        {"wgmma_a2", last + 5},
+        {"wgmma_a3", last + 6},
+        {"a_registers", wgmma_decodes(desc)},
+        {"weight_row", wgmma_decodes(desc) ? (int64_t)wgmma_weight_bytes(desc, s) : WGMMA_ATOM_BYTES},
         {"units", out->k_tiles_per_split / UNIT_STEPS},
         {"two_levels", wgmma_two_levels(desc, s)},
         {"scale_columns", scale_columns(desc, s)},
@@ -335,8 +347,9 @@ static bool box_rows(const mj_kernel_desc *desc, const mj_derived *derived, doub
 static bool row_strides(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)derived;
-    uint64_t bytes = (uint64_t)mj_problem_gemm(desc->problem, desc->op).k * wgmma_element_bytes(desc);
-    return holds_zero(bytes % 16, measured, limit);
+    uint64_t k = mj_problem_gemm(desc->problem, desc->op).k, bits = k * desc->scheme->weight_bits;
+    uint64_t left = k * wgmma_element_bytes(desc) % 16;
+    return holds_zero(left ? left : mj_ceil_div(bits % (8 * 16), 8), measured, limit);
 }
 
 static bool columns_aligned(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -494,17 +507,17 @@ static bool consumer_registers(const mj_kernel_desc *desc, const mj_derived *der
     uint32_t consumer = 0, producer = 0;
     wgmma_split_registers(&s, &consumer, &producer);
     uint32_t need = wgmma_consumer_need(desc, &s, wgmma_parts_held(desc, &s, derived->block_threads));
-    return at_most(consumer ? need : wgmma_most(need, wgmma_producer_need(&s)),
+    return at_most(consumer ? need : wgmma_most(need, wgmma_producer_need(desc, &s)),
                    wgmma_consumer_most(desc, &s, derived->block_threads), measured, limit);
 }
 
 static bool producer_registers(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
-    (void)desc;
     wgmma_shape s = wgmma_shape_of(derived);
     uint32_t consumer = 0, producer = 0;
     wgmma_split_registers(&s, &consumer, &producer);
-    return at_most(consumer && s.input_load == LOAD_BY_GATHER ? wgmma_producer_need(&s) : 0, producer, measured, limit);
+    return at_most(consumer && s.input_load == LOAD_BY_GATHER ? wgmma_producer_need(desc, &s) : 0, producer, measured,
+                   limit);
 }
 
 static bool scheduler_experts(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -541,6 +554,16 @@ static const mj_family_rule rules[] = {
      "warps that quantise rows together where blocks share tiles: each warp goes on in the block that completes its "
      "part",
      codes_alone},
+    {"codes_known", "bits of a code: decoded are those that count by steps, in words of 8, with scales by row",
+     wgmma_codes_known},
+    {"codes_are_m", "orientation of weights that are decoded: registers can hold wgmma's M alone", wgmma_codes_are_m},
+    {"codes_of_plain_gemms",
+     "ops that go on with sums of decoded, rounded weights: gate times up is past the tolerance, others are untried",
+     wgmma_codes_of_plain_gemms},
+    {"codes_in_order",
+     "rows of gate, then of up, in turns: those of decoded weights are read in the order of their scales",
+     wgmma_codes_in_order},
+    {"codes_groups", "depth that shares a scale, where weights are decoded 64 elements at a time", wgmma_codes_groups},
     {"stages_fit", "steps of the ring that fit the block's share of shared memory; fewer than 3 do not overlap",
      stages_fit},
     {"cluster_size", "blocks of a cluster", cluster_size},

@@ -1,4 +1,4 @@
-/* family_wgmma.h: what a config of family wgmma says, for its two C files: family_wgmma.c (sizes, limits) and family_wgmma_time.c. */
+/* family_wgmma.h: what a config of family wgmma says, for its C files: family_wgmma.c (sizes, limits) and family_wgmma_*.c. */
 #ifndef MOEJIT_FAMILY_WGMMA_H
 #define MOEJIT_FAMILY_WGMMA_H
 
@@ -30,6 +30,24 @@ static inline wgmma_shape wgmma_shape_of(const mj_derived *derived)
     return s;
 }
 
+/* Of an element of either operand, as it is multiplied. */
+static inline uint32_t wgmma_element_bytes(const mj_kernel_desc *desc)
+{
+    return strncmp(desc->scheme->input_format, "e4m3", 4) == 0 ? 1 : 2;
+}
+
+/* Weights are stored in another format than they are multiplied in: threads decode them, and wgmma has them from registers. */
+static inline bool wgmma_decodes(const mj_kernel_desc *desc)
+{
+    return desc->scheme->weight_bits != 8 * wgmma_element_bytes(desc);
+}
+
+/* Of a weight row in a step. */
+static inline uint64_t wgmma_weight_bytes(const mj_kernel_desc *desc, const wgmma_shape *s)
+{
+    return (uint64_t)s->step_bytes * desc->scheme->weight_bits / (8 * wgmma_element_bytes(desc));
+}
+
 /* Blocks of the depth have scales of their own: products of a step are scaled before they are added. */
 static inline bool wgmma_scales_steps(const mj_kernel_desc *desc)
 {
@@ -40,7 +58,7 @@ static inline bool wgmma_scales_steps(const mj_kernel_desc *desc)
 static inline bool wgmma_two_levels(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     bool small = s->orientation == WEIGHTS_ARE_M && s->tile_m <= 48;
-    return wgmma_scales_steps(desc) || (small && desc->scheme->weight_bits <= 8);
+    return wgmma_scales_steps(desc) || (small && wgmma_element_bytes(desc) == 1);
 }
 
 /* gemm1 reads tokens where they lie: its boxes are of rows that a first pass has sorted. */
@@ -53,11 +71,6 @@ static inline bool wgmma_sorts(const mj_kernel_desc *desc, const wgmma_shape *s)
 static inline uint32_t wgmma_parts(const mj_kernel_desc *desc)
 {
     return mj_op_activates(desc->op) && desc->problem->gated ? 2 : 1;
-}
-
-static inline uint32_t wgmma_element_bytes(const mj_kernel_desc *desc)
-{
-    return desc->scheme->weight_bits <= 8 ? 1 : 2;
 }
 
 /* Rows of wgmma's M and N. */
@@ -107,12 +120,20 @@ static inline uint32_t wgmma_blocks_m(const wgmma_shape *s)
 /* ---- family_wgmma_registers.c ---- */
 /* After setmaxnreg; 0: as launched. */
 void wgmma_split_registers(const wgmma_shape *s, uint32_t *consumer, uint32_t *producer);
-uint32_t wgmma_producer_need(const wgmma_shape *s);
+uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s);
 uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t parts_held);
 uint32_t wgmma_consumer_most(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 uint32_t wgmma_parts_held(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 bool wgmma_rows_ahead(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 uint32_t wgmma_estimate_registers(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
+
+/* ---- family_wgmma_decode.c: rules of weights that are decoded, and their registers ---- */
+bool wgmma_codes_known(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit);
+bool wgmma_codes_are_m(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit);
+bool wgmma_codes_of_plain_gemms(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit);
+bool wgmma_codes_in_order(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit);
+bool wgmma_codes_groups(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit);
+uint32_t wgmma_decode_need(const mj_kernel_desc *desc, const wgmma_shape *s);
 
 /* Expected time of a launch (family_wgmma_time.c). */
 double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *derived, const mj_device_shape *device,

@@ -27,11 +27,12 @@ void wgmma_split_registers(const wgmma_shape *s, uint32_t *consumer, uint32_t *p
 }
 
 /* What a producer's thread needs; this and the next fitted to what NVRTC 13 uses without spilling. */
-uint32_t wgmma_producer_need(const wgmma_shape *s)
+uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * (s->step_bytes / 16),
                                             32 * (uint64_t)wgmma_most(s->producers, 2) - 32);
-    return s->input_load == LOAD_BY_GATHER ? 44 + passes : 40;
+    uint32_t many = wgmma_decodes(desc) && passes > 12 ? 2 * (passes - 12) : 0; /* else stages of so many do not fit */
+    return s->input_load == LOAD_BY_GATHER ? 44 + passes + many : 40;
 }
 
 /* Of such activations the compiler keeps the constants of erf or tanh at hand. */
@@ -105,7 +106,7 @@ uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, u
     }
     need += mj_op_is_gemm2(desc->op) ? row_slots(s) - 1 : 0; /* where each is stored */
     need += s->producers == 4 && s->input_load == LOAD_BY_GATHER ? 1 : 0;
-    return need + activation_need(desc) + codes_need(desc, s) + combine_need(desc, s) +
+    return need + activation_need(desc) + codes_need(desc, s) + combine_need(desc, s) + wgmma_decode_need(desc, s) +
            (s->schedule == IN_TURNS ? 4
             : s->schedule == SHARED ? 12
                                     : 0);
@@ -131,7 +132,7 @@ uint32_t wgmma_estimate_registers(const mj_kernel_desc *desc, const wgmma_shape 
     uint32_t consumer = 0, producer = 0;
     wgmma_split_registers(s, &consumer, &producer);
     uint32_t share = WGMMA_GROUP_THREADS * (s->consumers * consumer + producer) / (threads ? threads : 1) / 8 * 8;
-    return consumer
-               ? share
-               : wgmma_most(wgmma_consumer_need(desc, s, wgmma_parts_held(desc, s, threads)), wgmma_producer_need(s));
+    return consumer ? share
+                    : wgmma_most(wgmma_consumer_need(desc, s, wgmma_parts_held(desc, s, threads)),
+                                 wgmma_producer_need(desc, s));
 }

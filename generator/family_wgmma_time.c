@@ -13,6 +13,8 @@ static const struct {
     double memory_share, l2_gain;   /* of the bandwidth given; of L2 over memory */
     double matrix_gain;             /* of a full pipe over the vendor's product, whose power limit it does not meet */
     double gather_us;               /* 16-byte chunk of a lane */
+    double decode_us;               /* of 1000 codes */
+    double decode_warp_us;          /* of a warp and 64 elements of the depth */
     double step_loss;               /* of a step's parts but the longest: products, reads of L2, gathering */
     double scale_wait_us;           /* of a step that is scaled: its scales and products are waited for */
     double scale_sum_us;            /* per sum of a lane, all consumers' together: they share the schedulers */
@@ -34,6 +36,8 @@ static const struct {
     .l2_gain = 3,
     .matrix_gain = 1.42,
     .gather_us = 0.00314,
+    .decode_us = 0.015,
+    .decode_warp_us = 0.0096,
     .step_loss = 0.43,
     .scale_wait_us = 0.0832,
     .scale_sum_us = 0.00287,
@@ -64,6 +68,7 @@ typedef struct work {               /* of one launch */
     double sms, tiles, slots, busy; /* busy: blocks at work on a multiprocessor */
     double parts;                   /* pieces of work that blocks can take: tiles, or units of their depth */
     double steps, element_bytes, memory_rate, tile_outputs;
+    double weight_bytes; /* of a weight in memory, with its scales if it is decoded */
 } work;
 
 /* How often an expert's weights come from memory. Its row tiles find them in L2 if they are small, or if blocks at work on the same
@@ -72,10 +77,10 @@ static double weight_passes(const mj_kernel_desc *desc, const mj_derived *d, con
                             const mj_device_shape *device, const mj_load *load)
 {
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
-    double expert_bytes = (double)gemm.n * gemm.k * w->element_bytes;
+    double expert_bytes = (double)gemm.n * gemm.k * w->weight_bytes;
     double tiles = most(1, w->tiles / d->n_tiles / most(load->active_experts, 1));
     double together = least(tiles, most(s->group_m, w->slots / d->n_tiles));
-    double at_work_bytes = w->slots / together * s->tile_n * gemm.k * w->element_bytes;
+    double at_work_bytes = w->slots / together * s->tile_n * gemm.k * w->weight_bytes;
     double passes = expert_bytes > device->l2_bytes / 2 ? tiles / together : 1;
     return passes + most(0, 1 - device->l2_bytes / at_work_bytes) * (tiles - passes);
 }
@@ -87,8 +92,9 @@ static double memory_us(const mj_kernel_desc *desc, const mj_derived *d, const w
     bool again = load->input_rows * gemm.k * w->element_bytes > device->l2_bytes / 2; /* the next expert misses L2 */
     double input_rows = mj_op_is_gemm1(desc->op) && !again ? load->input_rows : load->row_count;
     double weights = load->active_experts * gemm.n * gemm.k * weight_passes(desc, d, s, w, device, load);
-    double bytes = (weights + input_rows * gemm.k) * w->element_bytes + load->row_count * gemm.out_n * 2;
-    double step_bytes = ((double)s->tile_m + s->tile_n) * s->step_bytes;
+    double bytes =
+        weights * w->weight_bytes + input_rows * gemm.k * w->element_bytes + load->row_count * gemm.out_n * 2;
+    double step_bytes = (double)s->tile_m * s->step_bytes + s->tile_n * (double)wgmma_weight_bytes(desc, s);
     double in_flight = (s->stages - 1.0) * step_bytes * least(s->blocks_per_sm, w->parts / w->sms);
     double share = in_flight / (in_flight + w->memory_rate / w->sms * model.latency_us);
     return bytes / (w->memory_rate * least(1, share * model.flow_gain));
@@ -107,17 +113,28 @@ static double scaled_step_us(const wgmma_shape *s, const work *w)
     return model.scale_wait_us + w->busy * (model.scale_sum_us * sums + model.scale_row_us * rows);
 }
 
+/* Codes are decoded while products of earlier ones are under way. Not measured: what the compiler writes for a warp and 64 elements of
+ * the depth (of two bytes each), 70 instructions for every 16 rows and 45 more, at two thirds of what four schedulers issue. */
+static double decode_step_us(const wgmma_shape *s)
+{
+    double depth = s->step_bytes / 2.0, warps = 4 * groups_of(s);
+    return model.decode_us * s->tile_n * depth / 1000 + model.decode_warp_us * warps * depth / 64;
+}
+
 /* Of all blocks at work on a multiprocessor. */
 static double step_us(const mj_kernel_desc *desc, const wgmma_shape *s, const work *w, const mj_device_shape *device)
 {
     double peak = device->matrix_tflops * 1e6 / w->sms * model.matrix_gain * (w->element_bytes == 1 ? 2 : 1);
     double depth = s->step_bytes / w->element_bytes;
     double multiply = w->busy * 2.0 * s->tile_m * s->tile_n * depth / peak;
+    if (wgmma_decodes(desc)) {
+        multiply = most(multiply, w->busy * decode_step_us(s));
+    }
     if (wgmma_scales_steps(desc)) {
         multiply = most(multiply, scaled_step_us(s, w));
     }
-    double read_rows = (double)s->tile_m / wgmma_cluster_columns(s) + (double)s->tile_n / wgmma_cluster_rows(s);
-    double read_bytes = w->busy * read_rows * s->step_bytes;
+    double read_bytes = w->busy * ((double)s->tile_m / wgmma_cluster_columns(s) * s->step_bytes +
+                                   (double)s->tile_n / wgmma_cluster_rows(s) * (double)wgmma_weight_bytes(desc, s));
     double read = read_bytes / (w->memory_rate * model.l2_gain / w->sms);
     double lanes = most(s->producers - 1.0, 1) * 32;
     double gather = s->input_load == LOAD_BY_GATHER ? s->tile_m * (s->step_bytes / 16.0) / lanes * model.gather_us : 0;
@@ -150,6 +167,14 @@ static double share_us(const wgmma_shape *s, const work *w)
     return rest > 0 ? model.share_us + bytes / (w->memory_rate * model.l2_gain) : 0;
 }
 
+static double weight_bytes(const mj_kernel_desc *desc)
+{
+    const mj_scheme *scheme = desc->scheme;
+    double group = scheme->scale.group_k ? scheme->scale.group_k : mj_problem_gemm(desc->problem, desc->op).k;
+    double of_group = 2 + (scheme->zero.format[0] ? 0.5 : 0);
+    return wgmma_decodes(desc) ? scheme->weight_bits / 8.0 + of_group / group : wgmma_element_bytes(desc);
+}
+
 double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const mj_device_shape *device,
                          const mj_load *load)
 {
@@ -159,6 +184,7 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
                   mj_load_row_tiles(load, d->tile_m) * ceil((double)d->n_tiles / wgmma_cluster_columns(&s)) * s.cluster,
               .steps = d->k_tiles_per_split,
               .element_bytes = wgmma_element_bytes(desc),
+              .weight_bytes = weight_bytes(desc),
               .memory_rate = device->memory_gbps * 1e3 * model.memory_share,
               .tile_outputs = (double)s.tile_m * s.tile_n / wgmma_parts(desc)};
     w.slots = w.sms * s.blocks_per_sm;

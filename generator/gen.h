@@ -465,7 +465,7 @@ typedef struct mj_derived { /* computed once on the host, emitted, static_assert
     struct {
         char name[MJ_NAME_MAX];
         int64_t value;
-    } vars[32];
+    } vars[40];
 } mj_derived;
 
 mj_status mj_family_derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error);

@@ -321,5 +321,93 @@ static void pool_outside(fixture *f)
 {
     f->arch.regs_sm = handed_out(f) - 1;
 }
+static void codes_scheme(fixture *f, const char *name) /* weights of 4 bits */
+{
+    const mj_scheme *scheme = NULL;
+    if (mj_spec_find_scheme(fixture_spec, name, &scheme, NULL) == MJ_OK) {
+        f->scheme = *scheme;
+        snprintf(f->problem.scheme, sizeof f->problem.scheme, "%s", name);
+    }
+}
+static void int4_inside(fixture *f)
+{
+    codes_scheme(f, "int4_w4a16_g32_zp_fp16");
+}
+static void int4_symmetric_inside(fixture *f)
+{
+    codes_scheme(f, "int4_w4a16");
+}
+static void int4_order_outside(fixture *f) /* neighbours next to each other */
+{
+    int4_inside(f);
+    for (uint32_t i = 0; i < 8; i++) {
+        f->scheme.packing.order[i] = i;
+    }
+}
+static void int4_table_outside(fixture *f)
+{
+    int4_symmetric_inside(f);
+    f->scheme.decode[15] = 8;
+}
+static void int4_far_zero_outside(fixture *f)
+{
+    int4_inside(f);
+    f->scheme.zero_bias = 113;
+}
+static void int4_near_zero_inside(fixture *f)
+{
+    int4_inside(f);
+    f->scheme.zero_bias = 112;
+}
+static void int4_scales_outside(fixture *f)
+{
+    int4_symmetric_inside(f);
+    snprintf(f->scheme.scale.format, sizeof f->scheme.scale.format, "f32");
+}
+static void int4_zeros_outside(fixture *f)
+{
+    int4_inside(f);
+    snprintf(f->scheme.zero.packing.axis, sizeof f->scheme.zero.packing.axis, "k");
+}
+static void int4_bits_outside(fixture *f)
+{
+    int4_inside(f);
+    f->scheme.weight_bits = 8;
+}
+static void int4_rows_outside(fixture *f)
+{
+    int4_inside(f);
+    tokens_are_rows(f);
+}
+static void int4_turns_outside(fixture *f)
+{
+    int4_inside(f);
+    snprintf(f->problem.layout, sizeof f->problem.layout, "interleaved8");
+}
+static void int4_group_inside(fixture *f)
+{
+    int4_symmetric_inside(f);
+    f->scheme.scale.group_k = 16;
+}
+static void int4_group_outside(fixture *f)
+{
+    int4_symmetric_inside(f);
+    f->scheme.scale.group_k = 48;
+}
+static void int4_small_group_outside(fixture *f)
+{
+    int4_symmetric_inside(f);
+    f->scheme.scale.group_k = 8;
+}
+static void int4_stride_inside(fixture *f) /* 2032 bytes of codes */
+{
+    int4_symmetric_inside(f);
+    f->problem.hidden = 4064;
+}
+static void int4_stride_outside(fixture *f) /* 2040; 8160 of the input */
+{
+    int4_symmetric_inside(f);
+    f->problem.hidden = 4080;
+}
 
 #endif

@@ -43,8 +43,8 @@ run_one() { # executable
 
 # The longest first: what ends last would have one core busy.
 long="test_golden test_cli_tune test_amd test_cli_examples test_estimate test_wgmma test_wgmma_mutants test_amd_mutants test_legal
-    test_full_disk test_tune test_schemes test_gpu_poison test_mutants test_plan_schemes test_codes test_gpu_kernels test_cli test_plan
-    test_plan_codes test_gpu test_cpu_family test_script test_host_hopper test_memory_need"
+    test_full_disk test_tune test_wgmma_weights4 test_schemes test_gpu_poison test_mutants test_plan_schemes test_codes test_gpu_kernels
+    test_cli test_plan test_plan_codes test_gpu test_cpu_family test_script test_host_hopper test_memory_need"
 # shellcheck disable=SC2086
 names=$(printf '%s\n' $long "$(cat "$build/tests/list.txt")" | grep -Fx -f "$build/tests/list.txt" |
     grep -F -- "$filter" | awk '!seen[$0]++')

@@ -321,6 +321,24 @@ TEST(the_activation_costs_no_launch)
     }
 }
 
+/* Weights of 4 bits: where they are streamed a good third of what 16 bits take, where products count nearly as much. */
+TEST(weights_of_4_bits_save_bytes_not_products)
+{
+    static const char codes[] = "E=8,topk=2,H=4096,N=7168,scheme=int4_w4a16_g64_zp";
+    for (int op = MJ_OP_GEMM1; op <= MJ_OP_GEMM2; op += MJ_OP_GEMM2 - MJ_OP_GEMM1) {
+        mj_ranked few, few_codes, many, many_codes;
+        CHECK_INT(rank(mixtral, "sm_90a", (mj_op)op, "wgmma", 16, &few, 1, NULL), 1);
+        CHECK_INT(rank(codes, "sm_90a", (mj_op)op, NULL, 16, &few_codes, 1, NULL), 1);
+        CHECK_INT(rank(mixtral, "sm_90a", (mj_op)op, "wgmma", 4096, &many, 1, NULL), 1);
+        CHECK_INT(rank(codes, "sm_90a", (mj_op)op, NULL, 4096, &many_codes, 1, NULL), 1);
+        CHECK_STRING(few_codes.space->family, "wgmma");
+        CHECK_STRING(many_codes.space->family, "wgmma");
+        CHECK(few_codes.estimate_us > 0.27 * few.estimate_us && few_codes.estimate_us < 0.6 * few.estimate_us);
+        CHECK(many_codes.estimate_us > 0.8 * many.estimate_us);
+        CHECK_INT(rank(codes, "sm_90a", MJ_OP_GEMM1_ACT, "wgmma", 16, &few_codes, 1, NULL), 0);
+    }
+}
+
 /* What a stand-in is weighed against, beside a GEMM whose time is known. */
 TEST(replaced_ops_cost_their_bytes_and_launches)
 {
@@ -373,6 +391,7 @@ int main(int argc, char **argv)
     RUN(skew_costs_tiles);
     RUN(ranking_is_fast);
     RUN(work_of_a_gemm);
+    RUN(weights_of_4_bits_save_bytes_not_products);
     mj_spec_free(fixture_spec);
     return CHECK_END();
 }

@@ -59,6 +59,9 @@ static const struct golden {
     {"wgmma_gemm2_combine_sm_90a", "E=9,topk=8,H=136,N=88,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
      "tile_m=64,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=2"},
+    {"wgmma_gemm1_int4_sm_90a", "E=5,topk=2,H=288,N=60,scheme=int4_w4a16_g64_zp,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=16,tile_n=128,orientation=2,input_load=1,step_bytes=256,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=2"},
     {"mfma_gemm1_gfx942", "E=5,topk=2,H=264,N=88,bias=1", "gfx942", "mfma", MJ_OP_GEMM1,
      "tile_m=32,tile_n=64,tile_k=32,stages=1,waves_m=1,waves_n=2,matrix_size=16,kpack=2,waves_per_eu=2,lds_pad=0,"
      "group_m=1,split_k=1"},
@@ -307,6 +310,9 @@ TEST(wgmma_kernels_hold_its_instructions)
         {"wgmma_gemm1_act_packed_sm_90a", "cp.async.bulk.tensor.5d", false},
         {"wgmma_gemm1_act_packed_sm_90a", "cp.async.bulk.tensor.2d", true},
         {"wgmma_gemm1_packed_sm_90a", "cp.async.bulk.tensor.5d", true},
+        {"wgmma_gemm1_int4_sm_90a", "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16", true},
+        {"wgmma_gemm1_int4_sm_90a", "mul.rn.bf16x2", true},
+        {"wgmma_gemm1_int4_sm_90a", ".local", false},
     };
     if (!nvrtc) {
         SKIP("no NVRTC");
@@ -374,6 +380,8 @@ static const struct {
      SAMPLE_MAX},
     {"E=128,topk=8,H=2048,N=768", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 10, SAMPLE_MAX},
     {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 10, SAMPLE_MAX},
+    {"E=8,topk=2,H=4096,N=7168,scheme=int4_w4a16", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, SAMPLE_MAX},
+    {"E=128,topk=8,H=2048,N=768,bias=1,scheme=int4_w4a16_g32_zp_fp16", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, SAMPLE_MAX},
 };
 enum { SAMPLED_COUNT = sizeof sampled / sizeof sampled[0] };
 

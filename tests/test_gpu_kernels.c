@@ -265,6 +265,8 @@ TEST(handful_of_mma_configs_cuda)
 #define STEPS_BLOCK   "E=3,topk=2,H=512,N=384,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=default"
 #define PACKED_BF16   "E=4,topk=2,H=576,N=320,gated=1,act=silu,bias=1,scheme=bf16,layout=interleaved8"
 #define PACKED_BLOCK  "E=3,topk=2,H=512,N=384,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=interleaved8"
+#define STEPS_INT4    "E=4,topk=2,H=576,N=320,gated=1,act=silu,bias=1,scheme=int4_w4a16_g64_zp,layout=default"
+#define STEPS_HALF4   "E=5,topk=2,H=512,N=640,gated=0,act=relu2,bias=0,scheme=int4_w4a16_fp16,layout=default"
 
 TEST(sampled_wgmma_configs_cuda)
 {
@@ -272,10 +274,11 @@ TEST(sampled_wgmma_configs_cuda)
         {STEPS_BF16, "wgmma", 12, true, NULL},   {STEPS_FP16, "wgmma", 6, false, NULL},
         {STEPS_TENSOR, "wgmma", 8, false, NULL}, {STEPS_CHANNEL, "wgmma", 8, false, NULL},
         {STEPS_BLOCK, "wgmma", 8, true, NULL},   {PACKED_BF16, "wgmma", 8, true, WAYS},
-        {PACKED_BLOCK, "wgmma", 8, true, WAYS}};
+        {PACKED_BLOCK, "wgmma", 8, true, WAYS},  {STEPS_INT4, "wgmma", 8, true, NULL},
+        {STEPS_HALF4, "wgmma", 8, false, NULL}};
     NEED_GPU();
     NEED_FAMILY("wgmma");
-    verify_samplings(GPU, samplings, 7, 100);
+    verify_samplings(GPU, samplings, 9, 100);
 }
 
 /* Few, but each way to load, to schedule and to share: tests/gpu/sanitizer.sh runs this case under compute-sanitizer. */
@@ -283,10 +286,11 @@ TEST(handful_of_wgmma_configs_cuda)
 {
     static const sampling samplings[] = {{STEPS_BF16, "wgmma", 0, true, WAYS},
                                          {STEPS_CHANNEL, "wgmma", 0, true, WAYS},
-                                         {STEPS_BLOCK, "wgmma", 0, true, WAYS}};
+                                         {STEPS_BLOCK, "wgmma", 0, true, WAYS},
+                                         {STEPS_INT4, "wgmma", 0, true, WAYS}};
     NEED_GPU();
     NEED_FAMILY("wgmma");
-    verify_samplings(GPU, samplings, 3, 30);
+    verify_samplings(GPU, samplings, 4, 30);
 }
 
 /* What the GPU's cases do, with the scale layouts of fp8, on any machine. */

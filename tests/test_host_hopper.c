@@ -7,6 +7,7 @@
 #include "backend.h"
 #include "gen_fixture.h"
 #include "host_call.h"
+#include "reference.h"
 
 #define MODES(X) \
     X(PIPELINE) \
@@ -20,7 +21,8 @@
                     X(NO_POLICY) X(PRODUCER_DOES_NOT_WAIT) X(PRODUCER_PARITY) X(CONSUMER_PARITY) X(PARITY_TWO) \
                         X(ROWS_OFF_THE_PATTERN) X(DEPTH_BEYOND_THE_ROW) X(NO_SWIZZLE) X(OTHER_OPERANDS) X(OTHER_SUMS) \
                             X(SUMS_OVERLAP) X(NO_WGMMA_FENCE) X(NO_LATER_WGMMA_FENCE) X(NO_COMMIT) X(WAIT_TOO_SHORT) \
-                                X(RELEASED_EARLY) X(SUMS_WRITTEN) X(SUMS_READ) X(NAMED_COUNTS_DIFFER) \
+                                X(RELEASED_EARLY) X(SUMS_WRITTEN) X(SUMS_READ) X(REGISTERS) X(REGISTERS_WRITTEN) \
+                                    X(REGISTERS_NO_FENCE) X(PAIRS) X(NAMED_COUNTS_DIFFER) \
                                     X(NAMED_HALF_WARPS) X(NAMED_TOO_FEW) X(NAMED_BAD) X(BARRIER_AND_BLOCK) \
                                         X(PHASE_MISSED)
 #define AS_ENUM(name) name,
@@ -206,6 +208,10 @@ static void check_numbers(const char *library, uint32_t n, const format *f)
             t.mode = seed == 2 ? GATHER : PIPELINE;
             CHECK(passes(&t, seed + n) && sums_right(&t, 1));
         }
+        t.mode = REGISTERS;
+        for (uint64_t seed = 0; seed < 2 && f->bytes == 2; seed++) {
+            CHECK(passes(&t, seed + n) && sums_right(&t, 1));
+        }
         if (n / 2 * swizzle % (8 * swizzle) == 0) {
             t.mode = PARTS;
             CHECK(passes(&t, n) && sums_right(&t, 2));
@@ -267,6 +273,38 @@ TEST(matrices_are_stored_as_the_manual_says)
         elected += out[1000 + lane] == 3.0f;
     }
     CHECK_INT(elected, 1);
+}
+
+/* Differences of whole numbers are exact, products are rounded once, each half for itself. */
+TEST(pairs_of_numbers)
+{
+    static const format *const formats[] = {&bf16, &f16};
+    for (int i = 0; i < 2; i++) {
+        const char *name = formats[i]->name;
+        double first = i ? 1024 : 128;
+        char library[4000], why[300];
+        uint16_t numbers[34], want[2];
+        kernel_args args = {.out = out, .a = (char *)a, .mode = PAIRS, .swizzle = 128, .steps = STEPS};
+        for (uint64_t n = 0; n < 34; n++) { /* the halves differ */
+            mj_ref_store(name, numbers, n, n < 32 ? first + (double)(n / 2 + n % 2 * 5) : n % 2 ? 0.0123 : -1.0 / 3);
+        }
+        memcpy(a, numbers, sizeof numbers);
+        build(8, formats[i], library, sizeof library);
+        CHECK(encode_map(c, C_ROWS, C_COLUMNS, 2, BLOCK_ROWS, 128, args.maps[0]));
+        CHECK_INT(host_call(library, "kernel", &args, 1, 2 * (BLOCK_ROWS + 8) * 128 + BLOCK_ROWS * 128 + 64, 3, why, 300),
+                  HOST_RIGHT);
+        for (int j = 0; j < 256; j++) {
+            double third = mj_ref_load(name, numbers, 32 + (uint64_t)j % 2);
+            int difference = j / 2 % 16 - j / 2 / 16;
+            mj_ref_store(name, want, 0, difference);
+            mj_ref_store(name, want, 1, difference * third);
+            for (int k = 0; k < 2; k++) {
+                int got = ((uint16_t *)out)[j / 2 * 4 + 2 * k + j % 2], no_sign = difference == 0 ? 0x7fff : 0xffff;
+                CHECK_INT(got & no_sign, want[k] & no_sign);
+            }
+        }
+        unlink(library);
+    }
 }
 
 /* Boxes of 4 x 3 x 2 parts of 8 rows from an array of 24-row experts: rows 12 and on are the second half, groups of 4 rows overlap. */
@@ -353,6 +391,8 @@ static const struct mistake {
     {RELEASED_EARLY, "overwritten before the wait of the wgmma", NULL, 128, true},
     {SUMS_WRITTEN, "was written before mj_wgmma_wait()", NULL, 128, false},
     {SUMS_READ, NULL, NULL, 128, false},
+    {REGISTERS_WRITTEN, "registers of A were written before mj_wgmma_wait()", NULL, 128, false},
+    {REGISTERS_NO_FENCE, "missing ahead of a group that has A in registers", NULL, 64, false},
     {NAMED_COUNTS_DIFFER, "others said", NULL, 128, false},
     {NAMED_HALF_WARPS, "only some lanes of warp", NULL, 128, false},
     {NAMED_TOO_FEW, "0..63 for named barrier 2 (64 of 96 there)", NULL, 128, false},
@@ -410,6 +450,7 @@ int main(int argc, char **argv)
     RUN(stores_are_clipped_and_read_late);
     RUN(matrices_are_stored_as_the_manual_says);
     RUN(boxes_of_five_dimensions);
+    RUN(pairs_of_numbers);
     RUN(mistakes_are_named);
     unlink(shared_library);
     mj_spec_free(fixture_spec);

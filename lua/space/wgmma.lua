@@ -9,7 +9,13 @@ return {
     template = "templates/wgmma.tmpl",
     primitives = "hopper",
     ops = { "gemm1", "gemm1_act", "gemm1_quantise", "gemm2", "gemm2_combine" },
-    schemes = { "bf16", "fp16", "fp8_w8a8", "fp8_w8a8_channel", "fp8_w8a8_block" },
+    schemes = {
+        "bf16", "fp16",
+        "fp8_w8a8", "fp8_w8a8_channel", "fp8_w8a8_block",
+        "int4_w4a16", "int4_w4a16_fp16", "int4_w4a16_zp", "int4_w4a16_zp_fp16",
+        "int4_w4a16_g64", "int4_w4a16_g64_fp16", "int4_w4a16_g64_zp", "int4_w4a16_g64_zp_fp16",
+        "int4_w4a16_g32", "int4_w4a16_g32_fp16", "int4_w4a16_g32_zp", "int4_w4a16_g32_zp_fp16",
+    },
     layouts = { "interleaved8" },
     needs = { "wgmma", "tma" },
     tunables = {

@@ -145,6 +145,50 @@ MJ_FN void mj_wgmma(float *d, mj_u64 a, mj_u64 b, mj_i32 accumulate)
                  "+f"(d[@{wgmma_last}])
                  : "l"(a), "l"(b), "r"(accumulate));
 }
+@if a_registers
+MJ_FN void mj_wgmma_ra(float *d, const mj_u32 *a, mj_u64 b, mj_i32 accumulate)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %@{wgmma_p}, 0;\n"
+                 "wgmma.mma_async.sync.aligned.m64n@{wgmma_n}k16.f32.@{wgmma_type}.@{wgmma_type} {"
+@repeat i wgmma_last
+                 "%@{i}, "
+@end
+                 "%@{wgmma_last}}, {%@{wgmma_a}, %@{wgmma_a1}, %@{wgmma_a2}, %@{wgmma_a3}}, %@{wgmma_b}, p, 1, 1, 0;\n}"
+                 :
+@repeat i wgmma_last
+                 "+f"(d[@{i}]),
+@end
+                 "+f"(d[@{wgmma_last}])
+                 : "r"(a[0]), "l"(b), "r"(accumulate), "r"(a[1]), "r"(a[2]), "r"(a[3]));
+}
+/* Keeps the compiler from giving the registers of an operand to something else before a wait. */
+MJ_FN void mj_fence_operand(mj_u32 *a, mj_i32 count)
+{
+    MJ_UNROLL
+    for (mj_i32 i = 0; i < count; i++) {
+        asm volatile("" : "+r"(a[i])::"memory");
+    }
+}
+/* One instruction; two with constants that the compiler sees. */
+MJ_FN mj_u32 mj_and_or(mj_u32 a, mj_u32 mask, mj_u32 bits)
+{
+    mj_u32 v;
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(v) : "r"(a), "r"(mask), "r"(bits));
+    return v;
+}
+MJ_FN mj_u32 mj_sub2(mj_u32 a, mj_u32 b)
+{
+    mj_u32 v;
+    asm("sub.rn.@{wgmma_type}x2 %0, %1, %2;" : "=r"(v) : "r"(a), "r"(b));
+    return v;
+}
+MJ_FN mj_u32 mj_mul2(mj_u32 a, mj_u32 b)
+{
+    mj_u32 v;
+    asm("mul.rn.@{wgmma_type}x2 %0, %1, %2;" : "=r"(v) : "r"(a), "r"(b));
+    return v;
+}
+@end
 MJ_FN mj_i32 mj_warpgroup() { return (mj_i32)(threadIdx.x / 128); }
 #define mj_regs_grow(n) asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(n))
 #define mj_regs_shrink(n) asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n))

@@ -86,6 +86,7 @@ typedef struct mj_hopper_store {
 
 typedef struct mj_hopper_op { /* one wgmma */
     mj_u64 a, b;
+    mj_i32 in_registers; /* A; else `a` describes it */
     mj_i32 accumulate, set, lanes;
     mj_u32 time; /* when all lanes had issued it */
 } mj_hopper_op;
@@ -95,9 +96,14 @@ typedef struct mj_hopper_set { /* accumulators in use: 64 x N, and where each la
     mj_u32 last[128]; /* 1 + the lane's last operation on it */
     float *value;     /* 64 x N */
 } mj_hopper_set;
+typedef struct mj_hopper_fragments { /* A of an operation that has it in registers */
+    const mj_u32 *at[128];
+    mj_u32 value[128][4];
+} mj_hopper_fragments;
 typedef struct mj_hopper_group {
     mj_u32 issued, executed, demand;
     mj_hopper_op ops[MJ_HOPPER_OPS];
+    mj_hopper_fragments fragments[MJ_HOPPER_OPS];
     mj_hopper_set sets[MJ_HOPPER_SETS];
 } mj_hopper_group;
 
@@ -107,6 +113,8 @@ typedef struct mj_hopper_lane {
     mj_u32 fence_own, fence_synced; /* at the last mj_fence_async: now, and the last barrier passed */
     mj_u32 issued, commits, commit_end[MJ_HOPPER_COMMITS];
     mj_i32 ordered; /* mj_wgmma_fence since the accumulators were the lane's own */
+    mj_i32 ordered_group; /* mj_wgmma_fence since the last commit */
+    mj_u32 kept;          /* operations whose A was still there */
     mj_u32 store_commits;
     mj_i32 stores_missing;
 } mj_hopper_lane;

@@ -10,11 +10,13 @@ MJ_HOST_FN mj_u64 mj_wgmma_desc(mj_saddr at, mj_i32 swizzle_bytes)
     return (mj_u64)(at >> 4 & 0x3fff) | (mj_u64)(8 * swizzle_bytes >> 4) << 32 | mode << 62;
 }
 MJ_FN void mj_fence_accumulators(float *d, mj_i32 count) { (void)d, (void)count; }
-MJ_HOST_FN void mj_wgmma_fence(void) { mj_hopper_me()->ordered = 1; }
+MJ_FN void mj_fence_operand(mj_u32 *a, mj_i32 count) { (void)a, (void)count; }
+MJ_HOST_FN void mj_wgmma_fence(void) { mj_hopper_me()->ordered = mj_hopper_me()->ordered_group = 1; }
 MJ_HOST_FN void mj_wgmma_commit(void)
 {
     mj_hopper_lane *me = mj_hopper_me();
     me->commit_end[me->commits++ % MJ_HOPPER_COMMITS] = me->issued;
+    me->ordered_group = 0;
 }
 
 typedef struct mj_hopper_operand { /* a decoded descriptor: rows of 32 bytes, K-major */
@@ -125,7 +127,32 @@ MJ_HOST_FN void mj_hopper_give_sums(mj_hopper_set *set, mj_i32 thread)
     mj_hopper_me()->ordered = 0;
 }
 
-MJ_HOST_FN void mj_wgmma(float *d, mj_u64 a, mj_u64 b, mj_i32 accumulate)
+/* ---- A in registers ---- */
+MJ_HOST_FN void mj_hopper_take_fragment(mj_hopper_group *g, mj_i32 thread, const mj_u32 *fragment)
+{
+    mj_hopper_lane *me = mj_hopper_me();
+    mj_hopper_fragments *all = &g->fragments[me->issued % MJ_HOPPER_OPS];
+    all->at[thread] = fragment;
+    if (fragment) {
+        if (!me->ordered_group) {
+            mj_hopper_fault("wgmma: mj_wgmma_fence() is missing ahead of a group that has A in registers");
+        }
+        memcpy(all->value[thread], fragment, sizeof(all->value[thread]));
+    }
+}
+/* What a wait covers has read its registers only now. */
+MJ_HOST_FN void mj_hopper_check_fragments(const mj_hopper_group *g, mj_i32 thread, mj_u32 wanted)
+{
+    for (mj_hopper_lane *me = mj_hopper_me(); me->kept < wanted; me->kept++) {
+        const mj_hopper_fragments *all = &g->fragments[me->kept % MJ_HOPPER_OPS];
+        if (all->at[thread] && memcmp(all->at[thread], all->value[thread], sizeof(all->value[thread])) != 0) {
+            mj_hopper_fault("wgmma: registers of A were written before mj_wgmma_wait()");
+        }
+    }
+}
+
+/* A in registers where `fragment` is not NULL. */
+MJ_HOST_FN void mj_hopper_issue(float *d, mj_u64 a, const mj_u32 *fragment, mj_u64 b, mj_i32 accumulate)
 {
     mj_hopper_lane *me = mj_hopper_me();
     mj_i32 group = mj_warpgroup(), thread = mj_thread() % 128;
@@ -137,9 +164,13 @@ MJ_HOST_FN void mj_wgmma(float *d, mj_u64 a, mj_u64 b, mj_i32 accumulate)
     mj_i32 pending = mj_hopper_pending_set(g, thread, d);
     if (me->issued == g->issued) { /* the first lane to come */
         g->issued++;
-        *op = (mj_hopper_op){.a = a, .b = b, .accumulate = accumulate != 0, .set = pending < 0 ? mj_hopper_free_set(g) : pending};
+        *op = (mj_hopper_op){.a = a,
+                             .b = b,
+                             .in_registers = fragment != NULL,
+                             .accumulate = accumulate != 0,
+                             .set = pending < 0 ? mj_hopper_free_set(g) : pending};
     }
-    if (op->a != a || op->b != b || op->accumulate != (accumulate != 0)) {
+    if (op->a != a || op->b != b || op->accumulate != (accumulate != 0) || op->in_registers != (fragment != NULL)) {
         mj_hopper_fault("wgmma: lanes of a warpgroup give different operands");
     }
     mj_hopper_set *set = &g->sets[op->set];
@@ -149,13 +180,17 @@ MJ_HOST_FN void mj_wgmma(float *d, mj_u64 a, mj_u64 b, mj_i32 accumulate)
     if (pending < 0) {
         mj_hopper_take_sums(set, thread, d, op->accumulate);
     }
+    mj_hopper_take_fragment(g, thread, fragment);
     set->last[thread] = ++me->issued;
     if (++op->lanes == 128) {
         op->time = mj_host->time;
-        mj_hopper_check_operand(a, 64, group);
+        if (!fragment) {
+            mj_hopper_check_operand(a, 64, group);
+        }
         mj_hopper_check_operand(b, MJ_HOPPER_N, group);
     }
 }
+MJ_FN void mj_wgmma(float *d, mj_u64 a, mj_u64 b, mj_i32 accumulate) { mj_hopper_issue(d, a, NULL, b, accumulate); }
 
 MJ_FN float mj_hopper_decode_e4m3(mj_u32 v)
 {
@@ -182,6 +217,35 @@ MJ_HOST_FN void mj_hopper_load_row(const mj_hopper_operand *o, mj_i32 row, mj_u3
     }
 }
 
+@if wgmma_type != e4m3
+MJ_FN void mj_wgmma_ra(float *d, const mj_u32 *a, mj_u64 b, mj_i32 accumulate) { mj_hopper_issue(d, 0, a, b, accumulate); }
+
+/* PTX ISA, "Register Fragments for wgmma.mma_async", A of .m64k16: register i of lane l of warp w has row 16 w + l/4, + 8 for odd i,
+ * and columns 2 (l%4) and + 1, + 8 from i = 2 on. */
+MJ_HOST_FN void mj_hopper_load_fragments(const mj_hopper_fragments *all, float (*to)[MJ_HOPPER_K])
+{
+    for (mj_i32 thread = 0; thread < 128; thread++) {
+        for (mj_i32 i = 0; i < 8; i++) { /* halves of four registers */
+            mj_i32 row = 16 * (thread / 32) + thread % 32 / 4 + 8 * (i / 2 % 2), column = 2 * (thread % 4) + i % 2 + 8 * (i / 4);
+            to[row][column] = mj_f32_from_@{wgmma_type}((mj_u16)(all->value[thread][i / 2] >> 16 * (i % 2)));
+        }
+    }
+}
+
+MJ_FN mj_u32 mj_and_or(mj_u32 a, mj_u32 mask, mj_u32 bits) { return (a & mask) | bits; }
+/* Products of two 8- or 11-bit mantissas and differences of such are exact in float where they are not too far apart: one rounding. */
+MJ_HOST_FN mj_u32 mj_mul2(mj_u32 a, mj_u32 b)
+{
+    return mj_pack_@{wgmma_type}(mj_f32_from_@{wgmma_type}((mj_u16)a) * mj_f32_from_@{wgmma_type}((mj_u16)b),
+                                 mj_f32_from_@{wgmma_type}((mj_u16)(a >> 16)) * mj_f32_from_@{wgmma_type}((mj_u16)(b >> 16)));
+}
+MJ_HOST_FN mj_u32 mj_sub2(mj_u32 a, mj_u32 b)
+{
+    return mj_pack_@{wgmma_type}(mj_f32_from_@{wgmma_type}((mj_u16)a) - mj_f32_from_@{wgmma_type}((mj_u16)b),
+                                 mj_f32_from_@{wgmma_type}((mj_u16)(a >> 16)) - mj_f32_from_@{wgmma_type}((mj_u16)(b >> 16)));
+}
+
+@end
 typedef float mj_hopper_f4 __attribute__((vector_size(16), aligned(4), may_alias));
 #define MJ_HOPPER_ROWS4(X) X(0) X(1) X(2) X(3)
 #define MJ_HOPPER_READ(i) mj_hopper_f4 x##i = *(mj_hopper_f4 *)(c + i * MJ_HOPPER_N), y##i = *(mj_hopper_f4 *)(c + i * MJ_HOPPER_N + 4);
@@ -192,10 +256,18 @@ MJ_HOST_FN void mj_hopper_execute(mj_hopper_group *g, const mj_hopper_op *op)
 {
     mj_hopper *s = mj_hopper_state();
     float *sums = g->sets[op->set].value;
-    mj_hopper_operand a = mj_hopper_decode(op->a, 64), b = mj_hopper_decode(op->b, MJ_HOPPER_N);
-    for (mj_i32 row = 0; row < 64; row++) {
-        mj_hopper_load_row(&a, row, op->time, s->a[row], 1);
+    mj_hopper_operand b = mj_hopper_decode(op->b, MJ_HOPPER_N);
+    if (!op->in_registers) {
+        mj_hopper_operand a = mj_hopper_decode(op->a, 64);
+        for (mj_i32 row = 0; row < 64; row++) {
+            mj_hopper_load_row(&a, row, op->time, s->a[row], 1);
+        }
     }
+@if wgmma_type != e4m3
+    if (op->in_registers) {
+        mj_hopper_load_fragments(&g->fragments[g->executed % MJ_HOPPER_OPS], s->a);
+    }
+@end
     for (mj_i32 row = 0; row < MJ_HOPPER_N; row++) {
         mj_hopper_load_row(&b, row, op->time, &s->b[0][row], MJ_HOPPER_N);
     }
@@ -250,6 +322,7 @@ MJ_HOST_FN void mj_wgmma_wait(mj_i32 pending_max)
         g->demand = wanted > g->demand ? wanted : g->demand;
         mj_hopper_wait_in(MJ_HOPPER_IN_WGMMA, (mj_u32)mj_warpgroup(), wanted);
     }
+    mj_hopper_check_fragments(g, mj_thread() % 128, wanted);
     for (mj_i32 i = 0; i < MJ_HOPPER_SETS; i++) {
         mj_i32 thread = mj_thread() % 128;
         if (g->sets[i].at[thread] && g->sets[i].last[thread] <= wanted) {
