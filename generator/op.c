@@ -108,22 +108,23 @@ bool mj_op_is_gemm(mj_op op)
 }
 
 /* Ops that do in one launch what neighbours do in two: the first part may itself stand in for others, which are then replaced too. */
-static const struct {
+typedef struct stand_in {
     mj_op op, parts[2];
     bool is_timed_only; /* its estimate has met no timing yet: not chosen by that */
-} stand_ins[] = {
+} stand_in;
+
+static const stand_in stand_ins[] = {
     {MJ_OP_GEMM1_ACT, {MJ_OP_GEMM1, MJ_OP_ACTIVATION}, false},
     {MJ_OP_GEMM1_QUANTISE, {MJ_OP_GEMM1_ACT, MJ_OP_QUANTISE2}, false},
     {MJ_OP_GEMM2_COMBINE, {MJ_OP_GEMM2, MJ_OP_COMBINE}, true},
 };
-#define STAND_IN_COUNT (sizeof stand_ins / sizeof stand_ins[0])
 
 /* NULL: it stands for itself. */
-static const mj_op *parts_of(mj_op op)
+static const stand_in *stand_in_of(mj_op op)
 {
-    for (size_t i = 0; i < STAND_IN_COUNT; i++) {
+    for (size_t i = 0; i < sizeof stand_ins / sizeof stand_ins[0]; i++) {
         if (stand_ins[i].op == op) {
-            return stand_ins[i].parts;
+            return &stand_ins[i];
         }
     }
     return NULL;
@@ -131,12 +132,8 @@ static const mj_op *parts_of(mj_op op)
 
 bool mj_op_is_timed_only(mj_op op)
 {
-    for (size_t i = 0; i < STAND_IN_COUNT; i++) {
-        if (stand_ins[i].op == op) {
-            return stand_ins[i].is_timed_only;
-        }
-    }
-    return false;
+    const stand_in *row = stand_in_of(op);
+    return row && row->is_timed_only;
 }
 
 bool mj_op_is_quantise(mj_op op)
@@ -156,8 +153,8 @@ bool mj_op_writes_codes(mj_op op)
 
 bool mj_op_replaces(mj_op op, mj_op other)
 {
-    for (const mj_op *parts = parts_of(op); parts; parts = parts_of(parts[0])) {
-        if (parts[0] == other || parts[1] == other) {
+    for (const stand_in *row = stand_in_of(op); row; row = stand_in_of(row->parts[0])) {
+        if (row->parts[0] == other || row->parts[1] == other) {
             return true;
         }
     }
@@ -166,15 +163,15 @@ bool mj_op_replaces(mj_op op, mj_op other)
 
 mj_op mj_op_part(mj_op op, uint32_t index)
 {
-    const mj_op *parts = parts_of(op);
-    return parts && index < 2 ? parts[index] : MJ_OP_COUNT;
+    const stand_in *row = stand_in_of(op);
+    return row && index < 2 ? row->parts[index] : MJ_OP_COUNT;
 }
 
 mj_op mj_op_stands_for(mj_op op)
 {
     mj_op first = MJ_OP_COUNT;
-    for (const mj_op *parts = parts_of(op); parts; parts = parts_of(first)) {
-        first = parts[0];
+    for (const stand_in *row = stand_in_of(op); row; row = stand_in_of(first)) {
+        first = row->parts[0];
     }
     return first;
 }
