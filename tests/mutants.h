@@ -124,7 +124,7 @@ static inline void mutants_judge(const mutant_base *base, const mutant *m, const
     }
 }
 
-/* The whole test: two processes share the work. The spec is open. Returns false if it could not be done. */
+/* Two processes share the work. The spec is open. Returns false if it could not be done. */
 static inline bool mutants_run(mutant_set *set)
 {
     enum { WORKERS = 2 };
@@ -162,6 +162,19 @@ static inline bool mutants_run(mutant_set *set)
     }
     munmap(set->outcomes, bytes);
     return true;
+}
+
+/* The whole test: what main returns. An argument runs only the mutants whose name contains it. */
+static inline int mutants_main(int argc, char **argv, mutant_set set)
+{
+    CHECK_BEGIN(argc, argv);
+    set.filter = argc > 1 ? argv[1] : NULL;
+    if (!fixture_open() || !mutants_run(&set)) {
+        printf("FAIL set_up: no memory, no process or no spec\n");
+        return 1;
+    }
+    mj_spec_free(fixture_spec);
+    return CHECK_END();
 }
 
 #endif

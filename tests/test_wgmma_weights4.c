@@ -97,16 +97,9 @@ static const mutant mutants[] = {
 
 int main(int argc, char **argv)
 {
-    mutant_set set = {.bases = bases,
-                      .base_count = BASE_COUNT,
-                      .mutants = mutants,
-                      .mutant_count = sizeof mutants / sizeof mutants[0],
-                      .filter = argc > 1 ? argv[1] : NULL};
-    CHECK_BEGIN(argc, argv);
-    if (!fixture_open() || !mutants_run(&set)) {
-        printf("FAIL set_up: no memory, no process or no spec\n");
-        return 1;
-    }
-    mj_spec_free(fixture_spec);
-    return CHECK_END();
+    return mutants_main(argc, argv,
+                        (mutant_set){.bases = bases,
+                                     .base_count = BASE_COUNT,
+                                     .mutants = mutants,
+                                     .mutant_count = sizeof mutants / sizeof mutants[0]});
 }
