@@ -30,7 +30,8 @@ mj_status mj_family_derive(const mj_kernel_desc *desc, mj_derived *out, mj_error
         return mj_fail(error, MJ_ERR_UNSUPPORTED, "family %s is not in this build", desc->space->family);
     }
     memset(out, 0, sizeof *out);
-    return family->derive(desc, out, error);
+    mj_status status = family->derive(desc, out, error);
+    return status == MJ_OK ? mj_derived_check(out, error) : status;
 }
 
 mj_status mj_family_read(const mj_kernel_desc *desc, const mj_tunable_slot *slots, uint32_t count, mj_error *error)
@@ -55,10 +56,21 @@ mj_status mj_family_read(const mj_kernel_desc *desc, const mj_tunable_slot *slot
 
 void mj_derived_var(mj_derived *derived, const char *name, int64_t value)
 {
-    if (derived->var_count < sizeof derived->vars / sizeof derived->vars[0] && strlen(name) < MJ_NAME_MAX) {
-        memcpy(derived->vars[derived->var_count].name, name, strlen(name) + 1);
-        derived->vars[derived->var_count++].value = value;
+    if (derived->var_count == MJ_DERIVED_VARS_MAX) {
+        derived->lost_var = name;
+        return;
     }
+    derived->vars[derived->var_count].name = name;
+    derived->vars[derived->var_count++].value = value;
+}
+
+mj_status mj_derived_check(const mj_derived *derived, mj_error *error)
+{
+    if (derived->lost_var) {
+        return mj_fail(error, MJ_ERR_INTERNAL, "no room for template variable %s: there are %d", derived->lost_var,
+                       MJ_DERIVED_VARS_MAX);
+    }
+    return MJ_OK;
 }
 
 static void cap(uint32_t *value, uint64_t limit)

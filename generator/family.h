@@ -50,7 +50,10 @@ typedef struct mj_tunable_slot {
 } mj_tunable_slot;
 /* Fills every slot from the config. */
 mj_status mj_family_read(const mj_kernel_desc *desc, const mj_tunable_slot *slots, uint32_t count, mj_error *error);
+/* `name`: a constant. */
 void mj_derived_var(mj_derived *derived, const char *name, int64_t value);
+/* MJ_ERR_INTERNAL if there were more variables than fit. mj_family_derive asks. */
+mj_status mj_derived_check(const mj_derived *derived, mj_error *error);
 /* blocks_per_sm from the other fields; 0 if a limit of the arch is passed. */
 void mj_derived_occupancy(mj_derived *derived, const mj_arch *arch);
 

@@ -443,6 +443,8 @@ mj_status mj_tensor_map_check(const mj_tensor_map_rule *rule, mj_error *error);
 void mj_manifest_pack_args(const mj_manifest *manifest, const mj_arg_value values[MJ_ARG_COUNT], void *out);
 
 /* ---- Families (family.c, family_*.c): what C must know of a template ---- */
+#define MJ_DERIVED_VARS_MAX 40
+
 typedef struct mj_derived { /* computed once on the host, emitted, static_asserted in the source */
     uint32_t block_threads;
     uint32_t smem_bytes;
@@ -463,9 +465,10 @@ typedef struct mj_derived { /* computed once on the host, emitted, static_assert
     uint32_t tunables[16]; /* the family's own: what it read from the config */
     uint32_t var_count;    /* further template variables, e.g. smem offsets */
     struct {
-        char name[MJ_NAME_MAX];
+        const char *name; /* a constant */
         int64_t value;
-    } vars[40];
+    } vars[MJ_DERIVED_VARS_MAX];
+    const char *lost_var; /* NULL, or one that found no room: mj_family_derive fails */
 } mj_derived;
 
 mj_status mj_family_derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error);

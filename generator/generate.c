@@ -18,7 +18,8 @@
 enum {
     PROBLEM_TEXT_BYTES = 512,
     CONFIG_TEXT_BYTES = 1024,
-    VARS_MAX = 160,
+    VARS_OWN = 32, /* that collect_vars names itself */
+    VARS_MAX = VARS_OWN + MJ_CONFIG_MAX + 2 * MJ_SCHEME_WORDS_MAX + MJ_DERIVED_VARS_MAX,
     VALUE_BYTES = 24,
 };
 

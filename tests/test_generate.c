@@ -1,4 +1,5 @@
 /* Generation: what a source consists of, that it is the same in every process and for every prelude, and what is refused. */
+#include "family.h"
 #include "gen_fixture.h"
 
 #include <unistd.h>
@@ -177,6 +178,21 @@ TEST(what_is_refused)
     CHECK_CONTAINS(error.text, "config_names");
 }
 
+TEST(no_variable_of_a_family_is_lost)
+{
+    mj_derived derived = {0};
+    mj_error error = {0};
+    for (int i = 0; i < MJ_DERIVED_VARS_MAX; i++) {
+        mj_derived_var(&derived, "one_of_many", i);
+    }
+    CHECK_STATUS(mj_derived_check(&derived, &error), MJ_OK);
+    CHECK_INT(derived.vars[MJ_DERIVED_VARS_MAX - 1].value, MJ_DERIVED_VARS_MAX - 1);
+    mj_derived_var(&derived, "one_more", 1);
+    CHECK_STATUS(mj_derived_check(&derived, &error), MJ_ERR_INTERNAL);
+    CHECK_CONTAINS(error.text, "one_more");
+    CHECK_INT(derived.var_count, MJ_DERIVED_VARS_MAX);
+}
+
 int main(int argc, char **argv)
 {
     if (!fixture_open()) {
@@ -196,6 +212,7 @@ int main(int argc, char **argv)
     RUN(another_process_writes_the_same);
     RUN(order_of_a_config_does_not_matter);
     RUN(what_is_refused);
+    RUN(no_variable_of_a_family_is_lost);
     mj_spec_free(fixture_spec);
     return CHECK_END();
 }
