@@ -1,58 +1,13 @@
 /* test_plan_codes.c: gemm1_quantise in plans: where a store says that it is the faster, what runs then, and what it computes. */
 #define _GNU_SOURCE
-#include "device_fixture.h"
-#include "kernel_build.h"
-#include "os.h"
-#include "plan.h"
-#include "scheme_layer.h"
-#include "store.h"
+#include "plan_fixture.h"
 
-static device_fixture cpu;
-
-/* The reference family's: no other on the cpu has the op. */
-static bool choose(const mj_problem *problem, mj_op op, double time_us, mj_choice *out)
-{
-    mj_built built;
-    mj_error error = {0};
-    const char *family = mj_op_is_gemm(op) ? "reference" : NULL;
-    mj_wanted wanted = {.problem = problem, .arch = "cpu", .op = op, .family = family, .device = cpu.device};
-    if (mj_kernel_choose(cpu.context, "cpu", &wanted, &built, &error) != MJ_OK) {
-        printf("# %s: %s\n", mj_op_name(op), error.text);
-        return false;
-    }
-    *out = (mj_choice){.present = true, .verified = true, .time_us_median = time_us, .effort = "quick"};
-    out->manifest = built.manifest;
-    memcpy(out->cache_key, built.entry.key, sizeof out->cache_key);
-    mj_built_free(&built);
-    return true;
-}
-
-/* gemm1, activation and quantise2 took 3 us each. A time of 0: there is none. */
+/* gemm1, activation and quantise2 took 3 us each. The reference family's: no other on the cpu has gemm1_quantise. */
 static bool save_store(const mj_problem *problem, double act_us, double quantise_us)
 {
-    static const mj_op simple[] = {MJ_OP_TABLES, MJ_OP_QUANTISE1, MJ_OP_ACTIVATION, MJ_OP_QUANTISE2, MJ_OP_COMBINE};
-    const struct {
-        mj_op op;
-        double us;
-    } of_row[] = {{MJ_OP_GEMM1, 3},      {MJ_OP_GEMM1_ACT, act_us}, {MJ_OP_GEMM1_QUANTISE, quantise_us},
-                  {MJ_OP_ACTIVATION, 3}, {MJ_OP_QUANTISE2, 3},      {MJ_OP_GEMM2, 3}};
-    char name[512], path[1024];
-    mj_store_file file = {.problem = *problem};
-    mj_store_row *row = mj_store_row_at(&file, TOKENS_MAX, "uniform");
-    bool good = row != NULL;
-    for (size_t i = 0; good && i < sizeof of_row / sizeof *of_row; i++) {
-        good = of_row[i].us <= 0 || choose(problem, of_row[i].op, of_row[i].us, mj_store_row_choice(row, of_row[i].op));
-    }
-    for (size_t i = 0; good && i < sizeof simple / sizeof *simple; i++) {
-        good = choose(problem, simple[i], 0, &file.ops[simple[i]]);
-    }
-    good = good && mj_device_identity(cpu.device, &file.identity, NULL) == MJ_OK &&
-           mj_store_file_name(problem, file.identity.device, name, sizeof name, NULL) == MJ_OK &&
-           mj_os_make_folder(temp_path("store"), NULL) == MJ_OK &&
-           mj_os_join(path, sizeof path, temp_path("store"), name, NULL) == MJ_OK &&
-           mj_store_replace(path, &file, NULL) == MJ_OK;
-    mj_store_file_free(&file);
-    return good;
+    const timed_op ops[] = {{MJ_OP_GEMM1, 3},      {MJ_OP_GEMM1_ACT, act_us}, {MJ_OP_GEMM1_QUANTISE, quantise_us},
+                            {MJ_OP_ACTIVATION, 3}, {MJ_OP_QUANTISE2, 3},      {MJ_OP_GEMM2, 3}};
+    return save_timed(problem, "reference", ops, sizeof ops / sizeof *ops);
 }
 
 /* The ops that a launch of all tokens runs between quantise1 and gemm2, "gemm1 activation quantise2". */
@@ -67,12 +22,6 @@ static const char *sequence(const mj_plan *plan)
         }
     }
     return text;
-}
-
-static const char *reason(const mj_plan *plan, mj_op op)
-{
-    const mj_plan_entry *entry = mj_plan_find(plan, op, TOKENS_MAX);
-    return entry ? entry->row.reason : "";
 }
 
 TEST(the_store_says_which_sequence_runs)
@@ -141,16 +90,10 @@ TEST(layers_with_codes_from_the_gemm)
 
 int main(int argc, char **argv)
 {
-    CHECK_BEGIN(argc, argv);
-    temp_folder_make();
-    if (mj_spec_load(NULL, &spec, NULL, NULL) != MJ_OK || !open_fixture(&cpu, "cpu", "store")) {
-        printf("FAIL set_up: no spec or no device\n");
+    if (!open_layers(argc, argv)) {
         return 1;
     }
     RUN(the_store_says_which_sequence_runs);
     RUN(layers_with_codes_from_the_gemm);
-    close_fixture(&cpu);
-    mj_spec_free(spec);
-    temp_folder_remove();
-    return CHECK_END();
+    return close_layers();
 }

@@ -1,65 +1,13 @@
 /* test_plan_combine.c: gemm2_combine in plans: where a store says that it is the faster, what runs then, and what it computes. */
 #define _GNU_SOURCE
-#include "device_fixture.h"
-#include "kernel_build.h"
-#include "os.h"
-#include "plan.h"
-#include "scheme_layer.h"
-#include "store.h"
+#include "plan_fixture.h"
 
-static device_fixture cpu;
-
-static bool choose(const mj_problem *problem, mj_op op, const char *family, double time_us, mj_choice *out)
-{
-    mj_built built;
-    mj_error error = {0};
-    mj_wanted wanted = {
-        .problem = problem, .arch = "cpu", .op = op, .family = mj_op_is_gemm(op) ? family : NULL, .device = cpu.device};
-    if (mj_kernel_choose(cpu.context, "cpu", &wanted, &built, &error) != MJ_OK) {
-        printf("# %s: %s\n", mj_op_name(op), error.text);
-        return false;
-    }
-    *out = (mj_choice){.present = true, .verified = true, .time_us_median = time_us, .effort = "quick"};
-    out->manifest = built.manifest;
-    memcpy(out->cache_key, built.entry.key, sizeof out->cache_key);
-    mj_built_free(&built);
-    return true;
-}
-
-/* gemm2 took 5 us. A time of 0: there is none. */
+/* gemm2 took 5 us. */
 static bool save_store(const mj_problem *problem, const char *family, double combine_us, double fused_us)
 {
-    static const mj_op simple[] = {MJ_OP_TABLES, MJ_OP_QUANTISE1, MJ_OP_ACTIVATION, MJ_OP_QUANTISE2, MJ_OP_COMBINE};
-    const struct {
-        mj_op op;
-        double us;
-    } of_row[] = {{MJ_OP_GEMM1, 3}, {MJ_OP_GEMM2, 5}, {MJ_OP_GEMM2_COMBINE, fused_us}, {MJ_OP_COMBINE, combine_us}};
-    const mj_scheme *scheme = NULL;
-    char name[512], path[1024];
-    mj_store_file file = {.problem = *problem};
-    mj_store_row *row = mj_store_row_at(&file, TOKENS_MAX, "uniform");
-    bool good = row != NULL && mj_spec_find_scheme(spec, problem->scheme, &scheme, NULL) == MJ_OK;
-    for (size_t i = 0; good && i < sizeof of_row / sizeof *of_row; i++) {
-        good = of_row[i].us <= 0 ||
-               choose(problem, of_row[i].op, family, of_row[i].us, mj_store_row_choice(row, of_row[i].op));
-    }
-    for (size_t i = 0; good && i < sizeof simple / sizeof *simple; i++) {
-        bool wanted = !mj_op_is_quantise(simple[i]) || mj_scheme_quantises(scheme);
-        good = !wanted || choose(problem, simple[i], NULL, 0, &file.ops[simple[i]]);
-    }
-    good = good && mj_device_identity(cpu.device, &file.identity, NULL) == MJ_OK &&
-           mj_store_file_name(problem, file.identity.device, name, sizeof name, NULL) == MJ_OK &&
-           mj_os_make_folder(temp_path("store"), NULL) == MJ_OK &&
-           mj_os_join(path, sizeof path, temp_path("store"), name, NULL) == MJ_OK &&
-           mj_store_replace(path, &file, NULL) == MJ_OK;
-    mj_store_file_free(&file);
-    return good;
-}
-
-static const char *reason(const mj_plan *plan, mj_op op)
-{
-    const mj_plan_entry *entry = mj_plan_find(plan, op, TOKENS_MAX);
-    return entry ? entry->row.reason : "";
+    const timed_op ops[] = {
+        {MJ_OP_GEMM1, 3}, {MJ_OP_GEMM2, 5}, {MJ_OP_GEMM2_COMBINE, fused_us}, {MJ_OP_COMBINE, combine_us}};
+    return save_timed(problem, family, ops, sizeof ops / sizeof *ops);
 }
 
 static bool runs_alone(const mj_plan *plan)
@@ -158,16 +106,10 @@ TEST(layers_whose_gemm_adds_the_rows)
 
 int main(int argc, char **argv)
 {
-    CHECK_BEGIN(argc, argv);
-    temp_folder_make();
-    if (mj_spec_load(NULL, &spec, NULL, NULL) != MJ_OK || !open_fixture(&cpu, "cpu", "store")) {
-        printf("FAIL set_up: no spec or no device\n");
+    if (!open_layers(argc, argv)) {
         return 1;
     }
     RUN(timings_say_whether_it_runs);
     RUN(layers_whose_gemm_adds_the_rows);
-    close_fixture(&cpu);
-    mj_spec_free(spec);
-    temp_folder_remove();
-    return CHECK_END();
+    return close_layers();
 }

@@ -3,15 +3,9 @@
 #define _GNU_SOURCE
 #include <math.h>
 
-#include "check.h"
-#include "device_fixture.h"
 #include "json.h"
-#include "plan.h"
-#include "scheme_layer.h"
+#include "plan_fixture.h"
 #include "selfcheck.h"
-#include "store.h"
-
-static device_fixture cpu;
 
 /* Static scales are the caller's, dynamic ones lie with the codes: positive, and none forgotten. */
 static void check_codes_are_found(const mj_plan *plan, const layer *l, const mj_layer *run)
@@ -263,10 +257,7 @@ TEST(static_scales_are_read_at_every_run)
 
 int main(int argc, char **argv)
 {
-    CHECK_BEGIN(argc, argv);
-    temp_folder_make();
-    if (mj_spec_load(NULL, &spec, NULL, NULL) != MJ_OK || !open_fixture(&cpu, "cpu", "store")) {
-        printf("FAIL set_up: no spec or no device\n");
+    if (!open_layers(argc, argv)) {
         return 1;
     }
     RUN(layers_of_fp8);
@@ -276,8 +267,5 @@ int main(int argc, char **argv)
     RUN(selfcheck_finds_what_a_scheme_gets_wrong);
     RUN(every_scheme_is_described_in_manifests);
     RUN(manifests_say_what_a_scheme_needs);
-    close_fixture(&cpu);
-    mj_spec_free(spec);
-    temp_folder_remove();
-    return CHECK_END();
+    return close_layers();
 }
