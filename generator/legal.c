@@ -252,8 +252,10 @@ static void run_rules(check *c, const mj_derived *derived, const mj_family_rule 
         mj_refusal *refusal = refuse(c);
         if (refusal) {
             snprintf(refusal->rule, sizeof refusal->rule, "%s", rules[i].name);
-            snprintf(refusal->reason, sizeof refusal->reason, "%s: %.15g, limit %.15g", rules[i].reason, measured,
-                     limit);
+            if (c->all) {
+                snprintf(refusal->reason, sizeof refusal->reason, "%s: %.15g, limit %.15g", rules[i].reason, measured,
+                         limit);
+            }
             refusal->measured = measured;
             refusal->limit = limit;
         }
