@@ -5,6 +5,7 @@
 #include "enumerate.h"
 #include "family.h"
 #include "legal.h"
+#include "ranking.h"
 #include "scheme_words.h"
 
 #include <math.h>
@@ -104,21 +105,25 @@ double mj_estimate_replaced_us(const mj_problem *problem, const mj_device_shape 
 typedef struct candidate {
     double estimate_us;
     const mj_space *space;
-    int32_t values[MJ_CONFIG_MAX];
+    int32_t values[MJ_CONFIG_MAX]; /* in the space's order */
 } candidate;
 
-typedef struct ranking {
-    const mj_family *family;
-    const mj_device_shape *shape;
-    mj_load load;
+struct mj_ranking {
+    const mj_spec *spec;
+    mj_kernel_desc desc; /* without space and config */
+    const char *family;  /* NULL: all of the arch */
+    bool reference;      /* nothing else is legal */
+    bool tallied;
     candidate *items;
     size_t count, capacity;
+    mj_tally tally;
     bool failed; /* out of memory */
-} ranking;
+};
 
 static bool keep_candidate(void *user, const mj_kernel_desc *desc, const mj_derived *derived)
 {
-    ranking *r = user;
+    mj_ranking *r = user;
+    (void)derived;
     if (r->count == r->capacity) {
         size_t capacity = r->capacity ? 2 * r->capacity : 4096;
         candidate *items = realloc(r->items, capacity * sizeof *items);
@@ -132,7 +137,6 @@ static bool keep_candidate(void *user, const mj_kernel_desc *desc, const mj_deri
     candidate *c = &r->items[r->count++];
     memset(c, 0, sizeof *c);
     c->space = desc->space;
-    c->estimate_us = r->family->estimate_us(desc, derived, r->shape, &r->load);
     for (uint32_t i = 0; i < desc->config->count; i++) {
         c->values[i] = desc->config->params[i].value;
     }
@@ -157,62 +161,37 @@ static int compare_candidates(const void *a, const void *b)
     return 0;
 }
 
-static void restore_config(const candidate *c, mj_config *out)
+/* The desc and what follows from it again. */
+static mj_kernel_desc restore(const mj_ranking *r, const candidate *c, mj_config *config, mj_derived *derived)
 {
-    *out = (mj_config){0};
-    for (uint32_t i = 0; i < c->space->tunable_count; i++) {
-        mj_config_set(out, c->space->tunables[i].name, c->values[i], NULL);
+    mj_kernel_desc desc = r->desc;
+    config->count = c->space->tunable_count;
+    for (uint32_t i = 0; i < config->count; i++) {
+        memcpy(config->params[i].name, c->space->tunables[i].name, sizeof config->params[i].name);
+        config->params[i].value = c->values[i];
     }
-}
-
-/* The best `capacity` that the spaces' rules accept. Those rules are slow, so without a tally they are asked only until enough
- * are found. */
-static uint32_t take_best(const mj_spec *spec, mj_kernel_desc desc, ranking *r, mj_ranked *out, uint32_t capacity,
-                          mj_tally *tally)
-{
-    uint32_t count = 0;
-    for (size_t i = 0; i < r->count && (tally || count < capacity); i++) {
-        mj_config config;
-        mj_derived derived;
-        mj_verdict verdict = {0};
-        restore_config(&r->items[i], &config);
-        desc.space = r->items[i].space;
-        desc.config = &config;
-        if (mj_family_derive(&desc, &derived, NULL) != MJ_OK) {
-            continue;
-        }
-        if (!mj_legal_space(spec, &desc, &derived, tally ? &verdict : NULL, false)) {
-            if (tally) {
-                mj_tally_refuse(tally, verdict.refusals[0].rule, 1);
-            }
-            continue;
-        }
-        if (tally) {
-            tally->legal_count++;
-        }
-        if (count < capacity) {
-            out[count++] = (mj_ranked){.config = config, .space = desc.space, .estimate_us = r->items[i].estimate_us};
-        }
-    }
-    return count;
+    desc.space = c->space;
+    desc.config = config;
+    mj_family_derive(&desc, derived, NULL); /* it did before */
+    return desc;
 }
 
 /* A family is asked for by name, or is one of the arch's; the reference is kept for when nothing else is legal. */
-static mj_status walk_families(const mj_spec *spec, mj_kernel_desc desc, const char *family, bool reference, ranking *r,
-                               mj_tally *tally, mj_error *error)
+static mj_status walk_families(mj_ranking *r, mj_error *error)
 {
+    mj_kernel_desc desc = r->desc;
+    r->count = 0;
     for (uint32_t i = 0; i < desc.arch->families.count; i++) {
         const char *name = desc.arch->families.items[i];
         bool is_reference = strcmp(name, mj_family_reference.name) == 0;
-        if (family ? strcmp(name, family) != 0 : is_reference != reference) {
+        if (r->family ? strcmp(name, r->family) != 0 : is_reference != r->reference) {
             continue;
         }
-        r->family = mj_family_find(name);
-        if (!r->family || mj_spec_find_space(spec, name, &desc.space, NULL) != MJ_OK ||
+        if (!mj_family_find(name) || mj_spec_find_space(r->spec, name, &desc.space, NULL) != MJ_OK ||
             !mj_list_has(&desc.space->ops, mj_op_name(desc.op))) {
             continue;
         }
-        mj_status status = mj_space_walk(&desc, keep_candidate, r, tally, error);
+        mj_status status = mj_space_walk(&desc, keep_candidate, r, r->tallied ? &r->tally : NULL, error);
         if (status == MJ_OK && r->failed) {
             status = mj_fail(error, MJ_ERR_MEMORY, "no memory to rank %zu configs", r->count);
         }
@@ -223,34 +202,137 @@ static mj_status walk_families(const mj_spec *spec, mj_kernel_desc desc, const c
     return MJ_OK;
 }
 
+/* Leaves what the spaces' rules accept. */
+static void ask_rules(mj_ranking *r)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        mj_config config = {0};
+        mj_derived derived;
+        mj_verdict verdict;
+        mj_kernel_desc desc = restore(r, &r->items[i], &config, &derived);
+        verdict.refusal_count = 0;
+        if (mj_legal_space(r->spec, &desc, &derived, &verdict, false)) {
+            r->items[kept++] = r->items[i];
+            r->tally.legal_count++;
+        } else {
+            mj_tally_refuse(&r->tally, verdict.refusals[0].rule, 1);
+        }
+    }
+    r->count = kept;
+}
+
+static mj_status fill(mj_ranking *r, mj_error *error)
+{
+    mj_status status = walk_families(r, error);
+    if (status == MJ_OK && r->tallied) {
+        ask_rules(r);
+    }
+    return status;
+}
+
+static void estimate_all(mj_ranking *r, const mj_device_shape *shape, const mj_load *load)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        mj_config config = {0};
+        mj_derived derived;
+        mj_kernel_desc desc = restore(r, &r->items[i], &config, &derived);
+        r->items[i].estimate_us = mj_family_find(desc.space->family)->estimate_us(&desc, &derived, shape, load);
+    }
+    if (r->count > 0) {
+        qsort(r->items, r->count, sizeof *r->items, compare_candidates);
+    }
+}
+
+/* The best `capacity` that the spaces' rules accept. Those are slow: if they were not all asked, only until enough are found. */
+static uint32_t take_best(const mj_ranking *r, mj_ranked *out, uint32_t capacity)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < r->count && count < capacity; i++) {
+        const candidate *c = &r->items[i];
+        mj_config config = {0};
+        mj_derived derived;
+        mj_kernel_desc desc = restore(r, c, &config, &derived);
+        if (r->tallied || mj_legal_space(r->spec, &desc, &derived, NULL, false)) {
+            out[count++] = (mj_ranked){.config = config, .space = c->space, .estimate_us = c->estimate_us};
+        }
+    }
+    return count;
+}
+
+mj_status mj_ranking_open(const mj_spec *spec, const mj_problem *problem, const mj_arch *arch, mj_op op,
+                          const char *family, bool tallied, mj_ranking **out, mj_error *error)
+{
+    mj_ranking *r = calloc(1, sizeof *r);
+    *out = NULL;
+    if (!r) {
+        return mj_fail(error, MJ_ERR_MEMORY, "no memory to rank configs");
+    }
+    r->spec = spec;
+    r->family = family;
+    r->tallied = tallied;
+    r->desc = (mj_kernel_desc){.problem = problem, .arch = arch, .op = op};
+    mj_status status = mj_problem_check(problem, error);
+    if (status == MJ_OK) {
+        status = mj_spec_find_scheme(spec, problem->scheme, &r->desc.scheme, error);
+    }
+    if (status == MJ_OK) {
+        status = fill(r, error);
+    }
+    if (status != MJ_OK) {
+        mj_ranking_close(r);
+        return status;
+    }
+    *out = r;
+    return MJ_OK;
+}
+
+mj_status mj_ranking_best(mj_ranking *r, const mj_device_shape *shape, uint32_t token_count, const double *expert_rows,
+                          mj_ranked *out, uint32_t capacity, uint32_t *count, mj_tally *tally, mj_error *error)
+{
+    mj_load load;
+    mj_status status = MJ_OK;
+    bool again = true;
+    *count = 0;
+    fill_load(r->desc.problem, token_count, expert_rows, &load);
+    while (again && status == MJ_OK) {
+        estimate_all(r, shape, &load);
+        *count = take_best(r, out, capacity);
+        again = *count == 0 && !r->family && !r->reference;
+        if (again) {
+            r->reference = true;
+            status = fill(r, error);
+        }
+    }
+    if (tally) {
+        *tally = r->tally;
+    }
+    return status;
+}
+
+void mj_ranking_close(mj_ranking *r)
+{
+    if (r) {
+        free(r->items);
+        free(r);
+    }
+}
+
 mj_status mj_estimate_rank(const mj_spec *spec, const mj_problem *problem, const mj_arch *arch, mj_op op,
                            const char *family, const mj_device_shape *shape, uint32_t token_count,
                            const double *expert_rows, mj_ranked *out, uint32_t capacity, uint32_t *count,
                            mj_tally *tally, mj_error *error)
 {
-    mj_kernel_desc desc = {.problem = problem, .arch = arch, .op = op};
-    ranking r = {.shape = shape};
+    mj_ranking *r = NULL;
     *count = 0;
     if (tally) {
         memset(tally, 0, sizeof *tally);
     }
-    mj_status status = mj_problem_check(problem, error);
+    mj_status status = mj_ranking_open(spec, problem, arch, op, family, tally != NULL, &r, error);
     if (status == MJ_OK) {
-        status = mj_spec_find_scheme(spec, problem->scheme, &desc.scheme, error);
+        status = mj_ranking_best(r, shape, token_count, expert_rows, out, capacity, count, tally, error);
     }
-    if (status != MJ_OK) {
-        return status;
-    }
-    fill_load(problem, token_count, expert_rows, &r.load);
-    for (int reference = 0; reference < (family ? 1 : 2) && *count == 0 && status == MJ_OK; reference++) {
-        r.count = 0;
-        status = walk_families(spec, desc, family, reference == 1, &r, tally, error);
-        if (status == MJ_OK && r.count > 0) {
-            qsort(r.items, r.count, sizeof *r.items, compare_candidates);
-            *count = take_best(spec, desc, &r, out, capacity, tally);
-        }
-    }
-    free(r.items);
+    mj_ranking_close(r);
     return status;
 }
 

@@ -1,5 +1,6 @@
 /* Estimates: sane orders, not times; the work of a GEMM. */
 #include "gen_fixture.h"
+#include "ranking.h"
 
 #include <math.h>
 #include <time.h>
@@ -254,6 +255,44 @@ TEST(reference_only_when_nothing_else_is_legal)
     CHECK_INT(rank("E=8,topk=2,H=4095,N=7168", "sm_90a", MJ_OP_GEMM1, "mma", 16, best, 1, NULL), 0);
 }
 
+/* One ranking asked for one batch size after the other says each time what a new one says. */
+static void check_asked_again(const char *layer, bool tallied, const char *best_family)
+{
+    static const uint32_t tokens[] = {1, 4096, 16, 4096};
+    static mj_ranked got[300], want[300];
+    mj_tally got_tally, want_tally;
+    mj_problem problem;
+    const mj_arch *arch = NULL;
+    mj_ranking *ranking = NULL;
+    CHECK_STATUS(mj_problem_parse(layer, &problem, NULL), MJ_OK);
+    CHECK_STATUS(mj_spec_find_arch(fixture_spec, "sm_80", &arch, NULL), MJ_OK);
+    CHECK_STATUS(mj_ranking_open(fixture_spec, &problem, arch, MJ_OP_GEMM1, NULL, tallied, &ranking, NULL), MJ_OK);
+    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+        uint32_t count = 0;
+        CHECK_STATUS(mj_ranking_best(ranking, &arch->typical, tokens[i], NULL, got, 300, &count,
+                                     tallied ? &got_tally : NULL, NULL),
+                     MJ_OK);
+        CHECK_INT(rank(layer, "sm_80", MJ_OP_GEMM1, NULL, tokens[i], want, 300, &want_tally), count);
+        CHECK(count > 0);
+        CHECK_STRING(got[0].space->family, best_family);
+        for (uint32_t j = 0; j < count; j++) {
+            CHECK(mj_config_equal(&got[j].config, &want[j].config) && got[j].space == want[j].space);
+            CHECK(got[j].estimate_us == want[j].estimate_us);
+        }
+        CHECK(!tallied || (got_tally.legal_count == want_tally.legal_count && got_tally.legal_count >= count &&
+                           got_tally.candidate_count == want_tally.candidate_count));
+    }
+    mj_ranking_close(ranking);
+}
+
+TEST(a_ranking_may_be_asked_again)
+{
+    for (int tallied = 0; tallied < 2; tallied++) {
+        check_asked_again("E=8,topk=2,H=512,N=1024", tallied, "mma");
+        check_asked_again("E=8,topk=2,H=4097,N=7168", tallied, "reference"); /* nothing else is legal */
+    }
+}
+
 TEST(skew_costs_tiles)
 {
     fixture f;
@@ -388,6 +427,7 @@ int main(int argc, char **argv)
     RUN(ranks_are_ordered_and_repeatable);
     RUN(every_arch_has_every_op);
     RUN(reference_only_when_nothing_else_is_legal);
+    RUN(a_ranking_may_be_asked_again);
     RUN(skew_costs_tiles);
     RUN(ranking_is_fast);
     RUN(work_of_a_gemm);

@@ -249,6 +249,8 @@ static mj_status plan_candidates(mj_session *s, mj_error *error)
         }
     }
     s->total = total;
+    mj_ranking_close(s->ranking);
+    s->ranking = NULL;
     return status;
 }
 

@@ -172,14 +172,26 @@ static mj_status add(mj_row *row, const char *family, const mj_config *config, d
     return MJ_OK;
 }
 
+/* The op's configs by the estimate. Rows come op by op: what is legal is found once for all their batch sizes. */
+static mj_status best_of_op(mj_session *s, const mj_tune_row *row, const double *expert_rows, mj_ranked *ranked,
+                            uint32_t capacity, uint32_t *count, mj_tally *tally, mj_error *error)
+{
+    mj_status status = MJ_OK;
+    if (!s->ranking || s->ranking_op != row->op) {
+        mj_ranking_close(s->ranking);
+        s->ranking_op = row->op;
+        status = mj_ranking_open(s->spec, &s->problem, s->arch, row->op, s->options.family, true, &s->ranking, error);
+    }
+    return status == MJ_OK ? mj_ranking_best(s->ranking, &s->device.shape, row->token_count, expert_rows, ranked,
+                                             capacity, count, tally, error)
+                           : status;
+}
+
 /* What a plan would serve without tuning: the estimate's first for routing unknown. */
-static mj_status add_default(const mj_session *s, mj_row *row, const mj_config *only, mj_ranked *ranked,
-                             mj_error *error)
+static mj_status add_default(mj_session *s, mj_row *row, const mj_config *only, mj_ranked *ranked, mj_error *error)
 {
     uint32_t count = 0;
-    mj_status status =
-        mj_estimate_rank(s->spec, &s->problem, s->arch, row->result.op, s->options.family, &s->device.shape,
-                         row->result.token_count, NULL, ranked, 1, &count, NULL, error);
+    mj_status status = best_of_op(s, &row->result, NULL, ranked, 1, &count, NULL, error);
     if (status != MJ_OK || count == 0 || !wanted(s, row, ranked->space->family, &ranked->config, only)) {
         return status == MJ_ERR_NOT_FOUND ? MJ_OK : status;
     }
@@ -319,7 +331,7 @@ static mj_status pick(mj_row *row, const mj_ranked *ranked, uint32_t count, uint
     return status;
 }
 
-static mj_status rank(const mj_session *s, mj_row *row, uint32_t keep, const mj_config *only, mj_ranked *ranked,
+static mj_status rank(mj_session *s, mj_row *row, uint32_t keep, const mj_config *only, mj_ranked *ranked,
                       uint32_t capacity, mj_error *error)
 {
     const mj_problem *problem = &s->problem;
@@ -334,9 +346,7 @@ static mj_status rank(const mj_session *s, mj_row *row, uint32_t keep, const mj_
                                      error);
     }
     if (status == MJ_OK) {
-        status = mj_estimate_rank(s->spec, problem, s->arch, row->result.op, s->options.family, &s->device.shape,
-                                  row->result.token_count, uniform ? NULL : expected, ranked, capacity, &count, tally,
-                                  error);
+        status = best_of_op(s, &row->result, uniform ? NULL : expected, ranked, capacity, &count, tally, error);
     }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < count && status == MJ_OK; i++) {
@@ -388,7 +398,7 @@ static mj_status add_against(const mj_session *s, mj_row *row, mj_ranked *ranked
 }
 
 /* Bench and verify look at one config per row: the one asked for, the stored one or the default. */
-static mj_status plan_one(const mj_session *s, mj_row *row, const mj_config *only, mj_ranked *ranked, mj_error *error)
+static mj_status plan_one(mj_session *s, mj_row *row, const mj_config *only, mj_ranked *ranked, mj_error *error)
 {
     const mj_choice *stored = only || s->options.family ? NULL : mj_session_stored(s, row);
     if (stored) {

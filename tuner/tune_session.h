@@ -11,6 +11,7 @@
 
 #include "compile_pool.h"
 #include "journal.h"
+#include "ranking.h"
 #include "search.h"
 #include "worker_link.h"
 
@@ -70,6 +71,8 @@ typedef struct mj_session {
 
     uint32_t row_count;
     mj_row *rows;
+    mj_ranking *ranking; /* NULL, or of the op whose rows are planned */
+    mj_op ranking_op;
     mj_layer_kernel layer[MJ_LAYER_KERNELS];
 
     mj_link link;
