@@ -13,40 +13,6 @@ enum { FILE_BYTES_MAX = 256 * 1024 * 1024 };
 
 /* ---- The table ---- */
 
-static mj_status read_identity(const mj_json *root, mj_pack_section *out, mj_error *error)
-{
-    mj_json *from = mj_json_get(root, "identity");
-    int64_t sm_count = 0, memory_bytes = 0, generator = 0;
-    mj_identity *identity = &out->identity;
-    if (!from) {
-        return MJ_OK;
-    }
-    mj_status status = mj_json_read_string(from, "device", identity->device, sizeof identity->device, error);
-    if (status == MJ_OK) {
-        status = mj_json_read_string(from, "arch", identity->arch, sizeof identity->arch, error);
-    }
-    if (status == MJ_OK) {
-        status = mj_json_read_string(from, "driver", identity->driver, sizeof identity->driver, error);
-    }
-    if (status == MJ_OK) {
-        status = mj_json_read_string(from, "compiler", identity->compiler, sizeof identity->compiler, error);
-    }
-    if (status == MJ_OK) {
-        status = mj_json_read_int(from, "sm_count", 0, UINT32_MAX, &sm_count, error);
-    }
-    if (status == MJ_OK) {
-        status = mj_json_read_int(from, "memory_bytes", 0, 1LL << 53, &memory_bytes, error);
-    }
-    if (status == MJ_OK) {
-        status = mj_json_read_int(from, "generator", 0, UINT32_MAX, &generator, error);
-    }
-    identity->sm_count = (uint32_t)sm_count;
-    identity->memory_bytes = (uint64_t)memory_bytes;
-    identity->generator_version = (uint32_t)generator;
-    out->has_identity = status == MJ_OK;
-    return status;
-}
-
 static mj_status read_head(mj_pack_table *out, mj_error *error)
 {
     int64_t version = 0, generator = 0;
@@ -92,8 +58,10 @@ static mj_status read_section(mj_pack_table *table, const mj_json *from, mj_erro
     if (status == MJ_OK) {
         status = mj_json_read_string(from, "compiler", section->compiler, sizeof section->compiler, error);
     }
-    if (status == MJ_OK) {
-        status = read_identity(from, section, error);
+    const mj_json *identity = mj_json_get(from, "identity");
+    if (status == MJ_OK && identity) {
+        status = mj_identity_from_json(identity, &section->identity, error);
+        section->has_identity = status == MJ_OK;
     }
     if (status == MJ_OK && mj_pack_table_find(table, section->arch)) {
         status = mj_fail(error, MJ_ERR_FORMAT, "pack: %s is there twice", section->arch);

@@ -163,20 +163,6 @@ static bool add_use(mj_json *group, const writer *w, target_place at, uint32_t e
            (entry->instead_us <= 0 || mj_json_add_number(use, "instead_us", entry->instead_us));
 }
 
-static bool add_identity(mj_json *root, const mj_identity *identity)
-{
-    if (!identity) {
-        return true;
-    }
-    mj_json *to = mj_json_add(root, "identity", mj_json_object());
-    return mj_json_add_string(to, "device", identity->device) && mj_json_add_string(to, "arch", identity->arch) &&
-           mj_json_add_int(to, "sm_count", identity->sm_count) &&
-           mj_json_add_int(to, "memory_bytes", (int64_t)identity->memory_bytes) &&
-           mj_json_add_string(to, "driver", identity->driver) &&
-           mj_json_add_string(to, "compiler", identity->compiler) &&
-           mj_json_add_int(to, "generator", identity->generator_version);
-}
-
 static bool add_files(mj_json *root, const writer *w)
 {
     mj_json *files = mj_json_add(root, "files", mj_json_array());
@@ -235,10 +221,11 @@ static bool add_targets(mj_json *root, const writer *w)
     bool added = list != NULL;
     for (uint32_t i = 0; added && i < w->contents->target_count; i++) {
         at.target = &w->contents->targets[i];
+        const mj_identity *identity = at.target->identity;
         mj_json *to = mj_json_push(list, mj_json_object());
         added = mj_json_add_string(to, "arch", at.target->arch) &&
-                mj_json_add_string(to, "compiler", at.target->compiler) && add_identity(to, at.target->identity) &&
-                add_rows(to, w, at);
+                mj_json_add_string(to, "compiler", at.target->compiler) &&
+                (!identity || mj_json_add(to, "identity", mj_identity_to_json(identity))) && add_rows(to, w, at);
         at.first += at.target->entry_count;
     }
     return added;

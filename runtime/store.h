@@ -100,6 +100,9 @@ bool mj_store_row_prefers(mj_store_row *row, mj_op op, double *instead_us);
  * take a little more or less of it. `difference` may be NULL. */
 bool mj_identity_equal(const mj_identity *a, const mj_identity *b, char *difference, size_t bytes);
 mj_status mj_device_identity(mj_device *device, mj_identity *out, mj_error *error);
+/* As store files and packs hold it. NULL: no memory. */
+mj_json *mj_identity_to_json(const mj_identity *identity);
+mj_status mj_identity_from_json(const mj_json *object, mj_identity *out, mj_error *error);
 
 /* Exactly 64 digits of 0-9a-f. */
 bool mj_is_sha256_hex(const char *text);

@@ -245,9 +245,8 @@ static mj_status read_ops(const mj_json *root, const char *problem, mj_store_fil
     return status;
 }
 
-static mj_status read_identity(const mj_json *root, mj_identity *out, mj_error *error)
+mj_status mj_identity_from_json(const mj_json *object, mj_identity *out, mj_error *error)
 {
-    mj_json *value = NULL;
     const struct {
         const char *key;
         char *out;
@@ -268,19 +267,24 @@ static mj_status read_identity(const mj_json *root, mj_identity *out, mj_error *
         {"memory_bytes", (int64_t)1 << 53, &memory_bytes},
         {"generator", UINT32_MAX, &generator},
     };
-    mj_status status = mj_json_read_object(root, "identity", &value, error);
+    mj_status status = MJ_OK;
     for (size_t i = 0; status == MJ_OK && i < sizeof words / sizeof *words; i++) {
-        status = mj_json_within(error, mj_json_read_string(value, words[i].key, words[i].out, words[i].bytes, error),
-                                "identity.");
+        status = mj_json_read_string(object, words[i].key, words[i].out, words[i].bytes, error);
     }
     for (size_t i = 0; status == MJ_OK && i < sizeof counts / sizeof *counts; i++) {
-        status = mj_json_within(error, mj_json_read_int(value, counts[i].key, 0, counts[i].max, counts[i].out, error),
-                                "identity.");
+        status = mj_json_read_int(object, counts[i].key, 0, counts[i].max, counts[i].out, error);
     }
     out->sm_count = (uint32_t)sm_count;
     out->memory_bytes = (uint64_t)memory_bytes;
     out->generator_version = (uint32_t)generator;
     return status;
+}
+
+static mj_status read_identity(const mj_json *root, mj_identity *out, mj_error *error)
+{
+    mj_json *object = NULL;
+    mj_status status = mj_json_read_object(root, "identity", &object, error);
+    return status == MJ_OK ? mj_json_within(error, mj_identity_from_json(object, out, error), "identity.") : status;
 }
 
 static mj_status read_ceilings(const mj_json *root, mj_store_file *out, mj_error *error)

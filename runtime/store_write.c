@@ -86,17 +86,27 @@ static bool add_choice(mj_json *object, const char *key, const mj_choice *choice
     return !choice->present || mj_json_add(object, key, choice_to_json(choice));
 }
 
+mj_json *mj_identity_to_json(const mj_identity *identity)
+{
+    mj_json *object = mj_json_object();
+    bool good = mj_json_add_string(object, "device", identity->device) &&
+                mj_json_add_string(object, "arch", identity->arch) &&
+                mj_json_add_int(object, "sm_count", identity->sm_count) &&
+                mj_json_add_int(object, "memory_bytes", (int64_t)identity->memory_bytes) &&
+                mj_json_add_string(object, "driver", identity->driver) &&
+                mj_json_add_string(object, "compiler", identity->compiler) &&
+                mj_json_add_int(object, "generator", identity->generator_version);
+    if (!good) {
+        mj_json_free(object);
+        return NULL;
+    }
+    return object;
+}
+
 static bool add_identity(mj_json *root, const mj_identity *identity)
 {
-    mj_json *object = mj_json_add(root, "identity", mj_json_object());
-    return mj_json_add_string(object, "device", identity->device) &&
-           mj_json_add_string(object, "arch", identity->arch) &&
-           mj_json_add_int(object, "sm_count", identity->sm_count) &&
-           mj_json_add_int(object, "memory_bytes", (int64_t)identity->memory_bytes) &&
-           mj_json_add_string(object, "driver", identity->driver) &&
-           mj_json_add_string(object, "compiler", identity->compiler) &&
-           mj_json_add_int(object, "generator", identity->generator_version) &&
-           mj_json_add_string(object, "version", MOEJIT_VERSION_STRING);
+    mj_json *object = mj_json_add(root, "identity", mj_identity_to_json(identity));
+    return mj_json_add_string(object, "version", MOEJIT_VERSION_STRING);
 }
 
 /* file->rows are sorted: rows of one token count are neighbours. */
