@@ -57,19 +57,4 @@ mj_status mj_derived_check(const mj_derived *derived, mj_error *error);
 /* blocks_per_sm from the other fields; 0 if a limit of the arch is passed. */
 void mj_derived_occupancy(mj_derived *derived, const mj_arch *arch);
 
-static inline bool mj_list_has(const mj_name_list *list, const char *name)
-{
-    for (uint32_t i = 0; i < list->count; i++) {
-        const char *a = list->items[i], *b = name;
-        while (*a && *a == *b) {
-            a++;
-            b++;
-        }
-        if (*a == *b) {
-            return true;
-        }
-    }
-    return false;
-}
-
 #endif

@@ -62,6 +62,7 @@ typedef struct mj_name_list {
     uint32_t count;
     char items[MJ_LIST_MAX][MJ_NAME_MAX];
 } mj_name_list;
+bool mj_list_has(const mj_name_list *list, const char *name);
 
 /* What a device can do; the figures of a typical device of that arch serve estimates with no device. */
 typedef struct mj_device_shape {
@@ -444,7 +445,6 @@ void mj_manifest_pack_args(const mj_manifest *manifest, const mj_arg_value value
 
 /* ---- Families (family.c, family_*.c): what C must know of a template ---- */
 #define MJ_DERIVED_VARS_MAX 40
-
 typedef struct mj_derived { /* computed once on the host, emitted, static_asserted in the source */
     uint32_t block_threads;
     uint32_t smem_bytes;

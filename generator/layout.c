@@ -1,6 +1,6 @@
 /* layout.c: how the rows of gemm1's weights lie in memory. One row per layout; all that reads weights asks here, or the template
  * templates/weight_rows.tmpl, which says the same. */
-#include "family.h"
+#include "gen.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* nearest.c: the known name a wrong one was probably meant to be. */
+/* nearest.c: the known name a wrong one was probably meant to be, and whether a list has a name. */
 #include "gen.h"
 
 #include <ctype.h>
@@ -53,4 +53,14 @@ const char *mj_nearest_name(const char *word, const char *const *names, size_t c
         }
     }
     return best;
+}
+
+bool mj_list_has(const mj_name_list *list, const char *name)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }

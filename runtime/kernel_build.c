@@ -72,16 +72,6 @@ mj_status mj_kernel_remake(mj_context *context, const char *backend_name, const 
     return mj_kernel_compile(context, backend_name, &desc, out, error);
 }
 
-static bool list_has(const mj_name_list *list, const char *name)
-{
-    for (uint32_t i = 0; i < list->count; i++) {
-        if (strcmp(list->items[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* First legal default over the arch's families that implement the op. */
 static mj_status default_config(mj_context *context, const mj_spec *spec, mj_kernel_desc *desc, const char *family,
                                 mj_config *config, mj_error *error)
@@ -91,7 +81,7 @@ static mj_status default_config(mj_context *context, const mj_spec *spec, mj_ker
     for (uint32_t i = 0; i < desc->arch->families.count; i++) {
         const char *name = desc->arch->families.items[i];
         if ((family && strcmp(family, name) != 0) || mj_spec_find_space(spec, name, &desc->space, NULL) != MJ_OK ||
-            !list_has(&desc->space->ops, mj_op_name(desc->op))) {
+            !mj_list_has(&desc->space->ops, mj_op_name(desc->op))) {
             continue;
         }
         pthread_mutex_lock(&context->lock);

@@ -43,16 +43,6 @@ mj_status cli_kernel_config(const mj_space *space, const char *text, mj_config *
     return text ? overlay_config(space, text, out, error) : MJ_OK;
 }
 
-static bool list_has(const mj_name_list *list, const char *name)
-{
-    for (uint32_t i = 0; i < list->count; i++) {
-        if (strcmp(list->items[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static mj_status estimate(const mj_spec *spec, const char *family, uint32_t tokens, cli_kernel *out, mj_error *error)
 {
     mj_ranked best;
@@ -88,7 +78,7 @@ mj_status cli_kernel_resolve(const mj_spec *spec, const mj_problem *problem, con
     if (status == MJ_OK && words->family) {
         status = mj_spec_find_space(spec, words->family, &out->desc.space, error);
     }
-    if (status == MJ_OK && out->desc.space && !list_has(&out->desc.arch->families, words->family)) {
+    if (status == MJ_OK && out->desc.space && !mj_list_has(&out->desc.arch->families, words->family)) {
         return mj_fail(error, MJ_ERR_ILLEGAL, "family %s is not built for %s", words->family, out->desc.arch->name);
     }
     if (status == MJ_OK && (!out->desc.space || !words->config)) {
@@ -282,8 +272,8 @@ mj_status cli_space_map(const mj_spec *spec, mj_kernel_desc desc, const mj_space
     mj_status status = MJ_OK;
     for (uint32_t i = 0; i < mj_spec_space_count(spec) && status == MJ_OK; i++) {
         desc.space = mj_spec_space_at(spec, i);
-        if ((only && desc.space != only) || !list_has(&desc.arch->families, desc.space->family) ||
-            !list_has(&desc.space->ops, mj_op_name(desc.op))) {
+        if ((only && desc.space != only) || !mj_list_has(&desc.arch->families, desc.space->family) ||
+            !mj_list_has(&desc.space->ops, mj_op_name(desc.op))) {
             continue;
         }
         mj_tally tally = {0};

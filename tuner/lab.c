@@ -142,11 +142,7 @@ static const mj_space *find_space(const mj_lab *lab, mj_op op, const char *famil
 {
     for (uint32_t i = 0; i < mj_spec_space_count(lab->spec); i++) {
         const mj_space *space = mj_spec_space_at(lab->spec, i);
-        bool has_op = false;
-        for (uint32_t j = 0; j < space->ops.count; j++) {
-            has_op |= strcmp(space->ops.items[j], mj_op_name(op)) == 0;
-        }
-        if (has_op && (!family || strcmp(space->family, family) == 0)) {
+        if (mj_list_has(&space->ops, mj_op_name(op)) && (!family || strcmp(space->family, family) == 0)) {
             return space;
         }
     }

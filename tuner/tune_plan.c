@@ -107,23 +107,13 @@ mj_status mj_session_plan_rows(mj_session *s, mj_error *error)
     return MJ_OK;
 }
 
-static bool in_list(const mj_name_list *list, const char *name)
-{
-    for (uint32_t i = 0; i < list->count; i++) {
-        if (strcmp(list->items[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 const mj_space *mj_session_space(const mj_session *s, mj_op op)
 {
     for (uint32_t i = 0; i < s->arch->families.count; i++) {
         const mj_space *space = NULL;
         if (mj_spec_find_space(s->spec, s->arch->families.items[i], &space, NULL) == MJ_OK &&
-            in_list(&space->ops, mj_op_name(op)) &&
-            (space->schemes.count == 0 || in_list(&space->schemes, s->problem.scheme)) &&
+            mj_list_has(&space->ops, mj_op_name(op)) &&
+            (space->schemes.count == 0 || mj_list_has(&space->schemes, s->problem.scheme)) &&
             mj_layout_served(space, &s->problem, op)) {
             return space;
         }
