@@ -14,6 +14,8 @@ void mj_built_free(mj_built *built)
 
 #if MOEJIT_GENERATOR
 
+#include "ranking.h"
+
 enum { TRIES_MAX = 4 }; /* estimate's choices that may fail to compile before giving up */
 
 /* The spec's rules run on one Lua state: generator calls are serialised by the context's lock,
@@ -126,6 +128,29 @@ static mj_status keep_faster(const mj_ranked *ranked, mj_op op, double instead_u
                             ranked[0].space->family, mj_op_name(op), ranked[0].estimate_us, instead_us);
 }
 
+static mj_status rank(mj_context *context, const mj_spec *spec, const mj_kernel_desc *desc, const mj_wanted *wanted,
+                      const mj_device_shape *shape, mj_ranked *out, uint32_t *count, mj_error *error)
+{
+    mj_ranking *own = NULL, **ranking = wanted->ranking ? wanted->ranking : &own;
+    mj_status status = MJ_OK;
+    pthread_mutex_lock(&context->lock);
+    if (!*ranking) {
+        status = mj_ranking_open(spec, desc->problem, desc->arch, desc->op, wanted->family, false, ranking, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_ranking_best(*ranking, shape, wanted->token_count, NULL, out, TRIES_MAX, count, NULL, error);
+    }
+    pthread_mutex_unlock(&context->lock);
+    mj_ranking_close(own);
+    return status;
+}
+
+void mj_kernel_forget(struct mj_ranking **ranking)
+{
+    mj_ranking_close(*ranking);
+    *ranking = NULL;
+}
+
 static mj_status choose_ranked(mj_context *context, const char *backend_name, const mj_spec *spec, mj_kernel_desc *desc,
                                const mj_wanted *wanted, mj_built *out, mj_error *error)
 {
@@ -135,10 +160,7 @@ static mj_status choose_ranked(mj_context *context, const char *backend_name, co
     if (!ranked) {
         return mj_fail(error, MJ_ERR_MEMORY, "no memory for the estimate's choices");
     }
-    pthread_mutex_lock(&context->lock);
-    mj_status status = mj_estimate_rank(spec, desc->problem, desc->arch, desc->op, wanted->family, &shape,
-                                        wanted->token_count, NULL, ranked, TRIES_MAX, &count, NULL, error);
-    pthread_mutex_unlock(&context->lock);
+    mj_status status = rank(context, spec, desc, wanted, &shape, ranked, &count, error);
     if (status == MJ_OK && count == 0) {
         status = mj_fail(error, MJ_ERR_ILLEGAL, "no legal config for %s on %s", mj_op_name(desc->op), desc->arch->name);
     }
@@ -268,6 +290,11 @@ mj_status mj_kernel_choose(mj_context *context, const char *backend_name, const 
     (void)context, (void)backend_name, (void)wanted;
     memset(out, 0, sizeof *out);
     return no_generator(error);
+}
+
+void mj_kernel_forget(struct mj_ranking **ranking)
+{
+    (void)ranking;
 }
 
 mj_status mj_arch_backend(mj_context *context, const char *arch, const char **backend_name, mj_error *error)

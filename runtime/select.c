@@ -12,8 +12,9 @@ enum { OFFERS_MAX = 4096 };
 typedef struct selector {
     mj_plan *plan;
     mj_op op;
-    uint32_t source;  /* being asked */
-    mj_error why_not; /* the first reason an offer could not be used: of the best source */
+    uint32_t source;            /* being asked */
+    struct mj_ranking *ranking; /* the op's, while the estimate is asked for its token counts */
+    mj_error why_not;           /* the first reason an offer could not be used: of the best source */
     mj_error why_not_last;
     mj_store_source store;
     uint32_t pack_count; /* as registered when the plan was begun */
@@ -149,6 +150,7 @@ static mj_status from_estimate(selector *s, mj_offer *offer, uint32_t *kernel, m
         .device = device,
         .instead = offer->instead,
         .instead_us = offer->instead_us,
+        .ranking = &s->ranking,
     };
     mj_status status = mj_kernel_choose(device->context, device->backend->name, &wanted, &built, error);
     if (status != MJ_OK) {
@@ -543,6 +545,7 @@ static mj_status select_all(selector *s, mj_error *error)
         mj_op gemm = s->op == MJ_OP_QUANTISE2 ? MJ_OP_GEMM2 : MJ_OP_GEMM1;
         if (!mj_op_is_optional(s->op) || mj_plan_op_needs(s->plan, gemm, MJ_ARG_INPUT_SCALES)) {
             status = select_op(s, error);
+            mj_kernel_forget(&s->ranking);
         }
     }
     bool as_asked = s->plan->flags & MJ_PLAN_REFERENCE;
@@ -550,6 +553,7 @@ static mj_status select_all(selector *s, mj_error *error)
         if (mj_op_stands_for((mj_op)op) != MJ_OP_COUNT) {
             s->op = (mj_op)op;
             status = select_stand_in(s, error);
+            mj_kernel_forget(&s->ranking);
         }
     }
     if (status == MJ_OK) {
