@@ -124,8 +124,9 @@ mj_status mj_ref_weight_row(const mj_scheme *s, mj_gemm_shape shape, const mj_re
     if ((s->scale.format[0] && !arrays->weight_scales) || (s->zero.format[0] && !arrays->weight_zeros)) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "scheme %s: scales or zero points are missing", s->name);
     }
-    uint64_t scale_group = UINT64_MAX;
-    double scale = 1, zero = 0;
+    bool scaled = s->scale.format[0] != '\0', zeroed = s->zero.format[0] != '\0';
+    uint64_t run = scaled && s->scale.group_k ? s->scale.group_k : shape.k; /* that has one scale */
+    double zero = 0;
     bool along_n = s->packing.axis[0] == 'n', bytes = is_bytes(s);
     const unsigned char *codes =
         bytes ? (const unsigned char *)arrays->weights + mj_ref_weight_index(s, shape, expert, column, 0) : NULL;
@@ -133,18 +134,19 @@ mj_status mj_ref_weight_row(const mj_scheme *s, mj_gemm_shape shape, const mj_re
     for (uint32_t code = 0; code < 256 && bytes; code++) {
         value_of[code] = mj_ref_weight_code(s, &(unsigned char){(unsigned char)code}, 0, 0);
     }
-    for (uint32_t k = 0; k < shape.k; k++) {
-        double value = bytes ? value_of[codes[k]]
-                             : mj_ref_weight_code(s, arrays->weights, mj_ref_weight_index(s, shape, expert, column, k),
-                                                  along_n ? column : k);
-        if (s->zero.format[0]) {
-            zero = mj_ref_zero(s, shape, arrays->weight_zeros, expert, column, k) + s->zero_bias;
+    for (uint64_t first = 0; first < shape.k; first += run) {
+        uint64_t end = first + run < shape.k ? first + run : shape.k;
+        double scale = scaled ? mj_ref_scale(s, shape, arrays->weight_scales, expert, column, first) : 1;
+        for (uint64_t k = first; k < end; k++) {
+            double value =
+                bytes ? value_of[codes[k]]
+                      : mj_ref_weight_code(s, arrays->weights, mj_ref_weight_index(s, shape, expert, column, k),
+                                           along_n ? column : k);
+            if (zeroed) {
+                zero = mj_ref_zero(s, shape, arrays->weight_zeros, expert, column, k) + s->zero_bias;
+            }
+            out[k] = (value - zero) * scale;
         }
-        if (s->scale.format[0] && group_of(k, s->scale.group_k) != scale_group) {
-            scale_group = group_of(k, s->scale.group_k);
-            scale = mj_ref_scale(s, shape, arrays->weight_scales, expert, column, k);
-        }
-        out[k] = (value - zero) * scale;
     }
     return MJ_OK;
 }
