@@ -73,7 +73,7 @@ typedef struct mj_case {
     void *reference, *result; /* reference: io_format values, also where the output is codes of such */
     void *pair_reference;     /* null, or gemm2's rows, of which the reference is the combine op's sum */
     uint32_t sums_count;      /* sets that have sums */
-    bool own_weights;         /* each launch reads its own copy */
+    bool own_weights;         /* each launch reads another copy than those before it */
     uint32_t weights_used;
     double bytes, operations; /* per launch, mean over the sets */
     char note[160];
@@ -82,9 +82,12 @@ typedef struct mj_case {
 
 mj_status mj_lab_open(mj_device *device, uint64_t bytes_max, mj_lab *out, mj_error *error);
 void mj_lab_close(mj_lab *lab);
-/* Weights and bias of one GEMM, filled by seed; what was loaded before is freed. No-op if it is there already. */
+/* Weights and bias of one GEMM, filled by seed; what was loaded before is freed. No-op if it is there already; weights stay, with their
+ * copies, if only the op is another one that reads them. */
 mj_status mj_lab_load(mj_lab *lab, const mj_problem *problem, mj_op op, uint64_t seed, mj_error *error);
 void mj_lab_unload(mj_lab *lab);
+/* All weights but weights[0]. No case may be timed afterwards that was prepared before. */
+void mj_lab_free_copies(mj_lab *lab);
 
 /* Device memory within the lab's limit; MJ_ERR_DEVICE_MEMORY says how much was wanted and what is there. */
 mj_status mj_lab_alloc(mj_lab *lab, uint64_t bytes, void **out, mj_error *error);

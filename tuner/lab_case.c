@@ -245,6 +245,19 @@ static uint32_t sets_that_fit(const mj_lab *lab, uint32_t token_count)
     return count < 1 ? 1 : (count > MJ_SETS ? MJ_SETS : (uint32_t)count);
 }
 
+/* Copies of the weights that launches use in turns: one each, or as many as let twice the cache pass between two reads of one. */
+static uint32_t copies_wanted(const mj_case *prepared, uint64_t expert_bytes, uint64_t cache_bytes)
+{
+    uint32_t wanted = prepared->set_count < MJ_LAUNCHES ? prepared->set_count : MJ_LAUNCHES;
+    uint64_t least = UINT64_MAX; /* that a launch reads */
+    for (uint32_t i = 0; i < prepared->set_count; i++) {
+        uint64_t bytes = prepared->sets[i].active_count * expert_bytes;
+        least = bytes && bytes < least ? bytes : least;
+    }
+    uint64_t others = 2 * cache_bytes / least + (2 * cache_bytes % least > 0);
+    return others + 1 < wanted ? (uint32_t)others + 1 : wanted;
+}
+
 /* Own weights where the active experts of all launches together would stay in twice the last-level cache. */
 static mj_status own_weights(mj_lab *lab, mj_case *prepared, mj_error *error)
 {
@@ -265,7 +278,7 @@ static mj_status own_weights(mj_lab *lab, mj_case *prepared, mj_error *error)
     if (!prepared->own_weights) {
         return MJ_OK;
     }
-    uint32_t wanted = prepared->set_count < MJ_LAUNCHES ? prepared->set_count : MJ_LAUNCHES;
+    uint32_t wanted = copies_wanted(prepared, expert_bytes, cache_bytes);
     while (lab->weights_count < wanted) {
         void **copy = &lab->weights[lab->weights_count];
         mj_status status = mj_lab_alloc(lab, lab->weights_all_bytes, copy, error);
@@ -349,8 +362,8 @@ static mj_status alloc_outputs(mj_lab *lab, mj_case *prepared, mj_error *error)
     return status == MJ_OK ? mj_lab_alloc(lab, result_bytes(rows), &prepared->result, error) : status;
 }
 
-mj_status mj_case_prepare(mj_lab *lab, uint32_t token_count, const char *routing, uint64_t seed, bool timed,
-                          mj_case *out, mj_error *error)
+static mj_status make_case(mj_lab *lab, uint32_t token_count, const char *routing, uint64_t seed, bool timed,
+                           mj_case *out, mj_error *error)
 {
     *out = (mj_case){.token_count = token_count, .seed = seed};
     snprintf(out->routing, sizeof(out->routing), "%s", routing);
@@ -389,6 +402,17 @@ mj_status mj_case_prepare(mj_lab *lab, uint32_t token_count, const char *routing
     out->present = status == MJ_OK;
     if (status != MJ_OK) {
         mj_case_free(lab, out);
+    }
+    return status;
+}
+
+mj_status mj_case_prepare(mj_lab *lab, uint32_t token_count, const char *routing, uint64_t seed, bool timed,
+                          mj_case *out, mj_error *error)
+{
+    mj_status status = make_case(lab, token_count, routing, seed, timed, out, error);
+    if (status == MJ_ERR_DEVICE_MEMORY && lab->weights_count > 1) { /* an earlier case's copies hold it */
+        mj_lab_free_copies(lab);
+        status = make_case(lab, token_count, routing, seed, timed, out, error);
     }
     return status;
 }

@@ -65,35 +65,36 @@ static mj_status capture(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel 
     return status == MJ_OK ? ended : status;
 }
 
-/* One launch tells how many a replay may hold. */
+/* One launch tells how many a replay may hold, so that the wanted replays fit the time. */
 static mj_status choose_launches(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *kernel, timer *t,
-                                 double seconds_max, uint32_t *launches, mj_error *error)
+                                 const mj_timing_request *request, uint32_t *launches, double *us, mj_error *error)
 {
     void *graph = NULL;
-    double us = 0;
     mj_status status = capture(lab, prepared, kernel, 1, &graph, error);
     if (status == MJ_OK) {
-        status = time_graph(t, graph, &us, error);
+        status = time_graph(t, graph, us, error);
         lab->device->backend->graph_destroy(lab->device->handle, graph);
     }
-    double aim_us = (seconds_max < REPLAY_SECONDS_AIM ? seconds_max : REPLAY_SECONDS_AIM) * 1e6;
+    double each = request->seconds_max / (request->replays ? request->replays : 1);
+    double aim_us = (each < REPLAY_SECONDS_AIM ? each : REPLAY_SECONDS_AIM) * 1e6;
     uint32_t most =
         prepared->set_count > MJ_LAUNCHES ? prepared->set_count : MJ_LAUNCHES; /* a launch for every routing */
-    double fit = us > 0 ? aim_us / us : most;
+    double fit = *us > 0 ? aim_us / *us : most;
     *launches = fit >= most ? most : (fit < 1 ? 1 : (uint32_t)fit);
     return status;
 }
 
-static mj_status take_samples(timer *t, void *graph, uint32_t launches, const mj_timing_request *request,
-                              mj_timing *out, mj_error *error)
+/* `warm_us`: for how long the kernel has run. Warm-up is for clocks, caches and the driver's first replay: a launch that takes longer
+ * leaves nothing of these to warm. */
+static mj_status take_samples(timer *t, void *graph, double warm_us, const mj_timing_request *request, mj_timing *out,
+                              mj_error *error)
 {
-    double spent = 0, us = 0;
+    double spent = 0, us = 1;
     mj_status status = MJ_OK;
-    do { /* warm-up: clocks, caches, the driver's first replay */
+    while (status == MJ_OK && us > 0 && warm_us < WARMUP_SECONDS * 1e6) {
         status = time_graph(t, graph, &us, error);
-        spent += us * 1e-6;
-    } while (status == MJ_OK && us > 0 && spent < WARMUP_SECONDS);
-    spent = 0;
+        warm_us += us;
+    }
     uint32_t wanted = request->replays < MJ_REPLAYS_MAX ? request->replays : MJ_REPLAYS_MAX;
     while (status == MJ_OK && out->count < MJ_REPLAYS_MAX) {
         bool enough = out->count >= wanted && spent >= request->seconds_min;
@@ -105,7 +106,7 @@ static mj_status take_samples(timer *t, void *graph, uint32_t launches, const mj
             return mj_fail(error, MJ_ERR_DEVICE, "the device's clock says %g us", us);
         }
         if (status == MJ_OK) {
-            out->samples_us[out->count++] = us / launches;
+            out->samples_us[out->count++] = us / out->launches;
             spent += us * 1e-6;
         }
     }
@@ -117,6 +118,7 @@ mj_status mj_measure(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *ker
 {
     timer t = {0};
     void *graph = NULL;
+    double first_us = 0;
     *out = (mj_timing){0};
     mj_status status = mj_lab_workspace(lab, &kernel->manifest, prepared->token_count, error);
     if (status == MJ_OK && !mj_op_is_gemm(kernel->manifest.op)) {
@@ -126,13 +128,13 @@ mj_status mj_measure(mj_lab *lab, mj_case *prepared, const mj_loaded_kernel *ker
         status = timer_open(lab, &t, error);
     }
     if (status == MJ_OK) {
-        status = choose_launches(lab, prepared, kernel, &t, request->seconds_max, &out->launches, error);
+        status = choose_launches(lab, prepared, kernel, &t, request, &out->launches, &first_us, error);
     }
     if (status == MJ_OK) {
         status = capture(lab, prepared, kernel, out->launches, &graph, error);
     }
     if (status == MJ_OK) {
-        status = take_samples(&t, graph, out->launches, request, out, error);
+        status = take_samples(&t, graph, first_us, request, out, error);
     }
     if (graph) {
         lab->device->backend->graph_destroy(lab->device->handle, graph);
