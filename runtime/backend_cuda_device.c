@@ -201,10 +201,11 @@ mj_status mj_cuda_tensor_map_encode(void *opaque, const mj_tensor_map *map, void
     if (status != MJ_OK) {
         return status;
     }
+    /* What a box asks for is 128 bytes of a row; fetching 256 costs 2 to 5 % where weights are streamed once (tests/bench/NOTES.md). */
     cu_result result =
         device->api->tensor_map_encode(out, map->element_bytes == 1 ? CU_TENSOR_MAP_UINT8 : CU_TENSOR_MAP_UINT16,
                                        2 + map->axis_count, (void *)(uintptr_t)map->address, dims, stride_bytes, box,
-                                       steps, 0, swizzle, CU_TENSOR_MAP_L2_PROMOTION_256B, 0);
+                                       steps, 0, swizzle, CU_TENSOR_MAP_L2_PROMOTION_128B, 0);
     leave(device, pushed);
     return mj_cuda_check(device->api, result, "describing an array to the copy engine", error);
 }

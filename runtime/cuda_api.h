@@ -67,7 +67,7 @@ typedef struct cu_launch_config {
 enum { /* tensor maps */
        CU_TENSOR_MAP_UINT8 = 0,
        CU_TENSOR_MAP_UINT16 = 1,
-       CU_TENSOR_MAP_L2_PROMOTION_256B = 3
+       CU_TENSOR_MAP_L2_PROMOTION_128B = 2
 };
 
 typedef struct mj_cuda_api {
