@@ -163,8 +163,9 @@ static uint32_t scale_columns(const mj_kernel_desc *desc, const wgmma_shape *s)
 
 static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const layout *l, mj_derived *out)
 {
-    uint32_t consumer = 0, producer = 0, last = wgmma_rows_n(s) / 2 - 1;
-    wgmma_split_registers(s, &consumer, &producer);
+    wgmma_step_parts parts = wgmma_parts_of_step(desc, s, out->block_threads);
+    uint32_t consumer = 0, producer = 0, last = parts.columns / 2 - 1;
+    wgmma_split_registers(desc, s, &consumer, &producer);
     const struct {
         const char *name;
         int64_t value;
@@ -186,7 +187,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"m_blocks", wgmma_blocks_m(s)},
         {"weight_box_rows", s->tile_n / wgmma_most(wgmma_cluster_rows(s), 1)},
         {"cluster_rows", wgmma_cluster_rows(s)},
-        {"wgmma_n", wgmma_rows_n(s)},
+        {"wgmma_n", parts.columns},
         {"wgmma_last", last},
         {"wgmma_a", last + 1},
         {"wgmma_b", last + 2},
@@ -200,7 +201,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"two_levels", wgmma_two_levels(desc, s)},
         {"scale_columns", scale_columns(desc, s)},
         {"row_parts", out->counters_per_token},
-        {"parts_held", wgmma_parts_held(desc, s, out->block_threads)},
+        {"parts_held", parts.held},
         {"rows_ahead", wgmma_rows_ahead(desc, s, out->block_threads)},
     };
     for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
@@ -494,7 +495,7 @@ static bool register_pool(const mj_kernel_desc *desc, const mj_derived *derived,
 {
     wgmma_shape s = wgmma_shape_of(derived);
     uint32_t consumer = 0, producer = 0;
-    wgmma_split_registers(&s, &consumer, &producer);
+    wgmma_split_registers(desc, &s, &consumer, &producer);
     uint32_t at_launch = derived->block_threads ? desc->arch->regs_sm / derived->block_threads / 8 * 8 : 0;
     at_launch = at_launch < desc->arch->regs_thread_max ? at_launch : desc->arch->regs_thread_max / 8 * 8;
     return at_most(consumer ? (double)WGMMA_GROUP_THREADS * (s.consumers * consumer + producer) : 0,
@@ -505,8 +506,8 @@ static bool consumer_registers(const mj_kernel_desc *desc, const mj_derived *der
 {
     wgmma_shape s = wgmma_shape_of(derived);
     uint32_t consumer = 0, producer = 0;
-    wgmma_split_registers(&s, &consumer, &producer);
-    uint32_t need = wgmma_consumer_need(desc, &s, wgmma_parts_held(desc, &s, derived->block_threads));
+    wgmma_split_registers(desc, &s, &consumer, &producer);
+    uint32_t need = wgmma_consumer_need(desc, &s, wgmma_parts_of_step(desc, &s, derived->block_threads));
     return at_most(consumer ? need : wgmma_most(need, wgmma_producer_need(desc, &s)),
                    wgmma_consumer_most(desc, &s, derived->block_threads), measured, limit);
 }
@@ -515,7 +516,7 @@ static bool producer_registers(const mj_kernel_desc *desc, const mj_derived *der
 {
     wgmma_shape s = wgmma_shape_of(derived);
     uint32_t consumer = 0, producer = 0;
-    wgmma_split_registers(&s, &consumer, &producer);
+    wgmma_split_registers(desc, &s, &consumer, &producer);
     return at_most(consumer && s.input_load == LOAD_BY_GATHER ? wgmma_producer_need(desc, &s) : 0, producer, measured,
                    limit);
 }

@@ -118,12 +118,19 @@ static inline uint32_t wgmma_blocks_m(const wgmma_shape *s)
 }
 
 /* ---- family_wgmma_registers.c ---- */
+/* What is multiplied at a time where products are scaled before they are added: a block of 64 rows of wgmma's M times `columns` rows of
+ * N. `held`: 2 if one is scaled while the next is multiplied. */
+typedef struct wgmma_step_parts {
+    uint32_t held, columns;
+} wgmma_step_parts;
+enum { PART_COLUMNS_MIN = 64 }; /* narrower ones are bound by what shared memory delivers */
+
 /* After setmaxnreg; 0: as launched. */
-void wgmma_split_registers(const wgmma_shape *s, uint32_t *consumer, uint32_t *producer);
+void wgmma_split_registers(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t *consumer, uint32_t *producer);
 uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s);
-uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t parts_held);
+uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, wgmma_step_parts parts);
 uint32_t wgmma_consumer_most(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
-uint32_t wgmma_parts_held(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
+wgmma_step_parts wgmma_parts_of_step(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 bool wgmma_rows_ahead(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 uint32_t wgmma_estimate_registers(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 

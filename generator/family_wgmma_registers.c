@@ -3,29 +3,6 @@
 
 #include "checked.h"
 
-/* Registers of consumers and producers after setmaxnreg: a whole warpgroup of producers gives up what the consumers take. Sums stay
- * within the 64 Ki of a multiprocessor (PTX ISA, "setmaxnreg"; the pairs are those of published kernels). */
-typedef struct register_split {
-    uint32_t consumers, gather, by_gather, by_boxes;
-} register_split;
-static const register_split register_splits[] = {{1, 96, 232, 240}, {2, 72, 216, 240}, {3, 56, 152, 160}};
-
-void wgmma_split_registers(const wgmma_shape *s, uint32_t *consumer, uint32_t *producer)
-{
-    *consumer = *producer = 0;
-    for (size_t i = 0; i < sizeof register_splits / sizeof register_splits[0]; i++) {
-        const register_split *row = &register_splits[i];
-        if (s->producers == 4 && s->blocks_per_sm == 1 && row->consumers == s->consumers) {
-            bool gather = s->input_load == LOAD_BY_GATHER;
-            *consumer = gather ? row->by_gather : row->by_boxes;
-            *producer = gather ? row->gather : 24;
-            if (!gather && s->consumers == 3) {
-                *producer = 32;
-            }
-        }
-    }
-}
-
 /* What a producer's thread needs; this and the next fitted to what NVRTC 13 uses without spilling. */
 uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
@@ -33,6 +10,33 @@ uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
                                             32 * (uint64_t)wgmma_most(s->producers, 2) - 32);
     uint32_t many = wgmma_decodes(desc) && passes > 12 ? 2 * (passes - 12) : 0; /* else stages of so many do not fit */
     return s->input_load == LOAD_BY_GATHER ? 44 + passes + many : 40;
+}
+
+/* Registers of consumers and producers after setmaxnreg: a whole warpgroup of producers gives up what the consumers take. Sums stay
+ * within the 64 Ki of a multiprocessor (PTX ISA, "setmaxnreg"; the pairs are those of published kernels). */
+typedef struct register_split {
+    uint32_t consumers, input_load, of_consumer, of_producer;
+} register_split;
+static const register_split register_splits[] = {
+    {1, LOAD_BY_BOXES, 240, 24},  {2, LOAD_BY_BOXES, 240, 24},  {3, LOAD_BY_BOXES, 160, 32},
+    {1, LOAD_BY_GATHER, 232, 96}, {2, LOAD_BY_GATHER, 224, 56}, {2, LOAD_BY_GATHER, 216, 72},
+    {3, LOAD_BY_GATHER, 152, 56},
+};
+
+/* Of those for the shape the first that gives producers what they need, else the last. */
+void wgmma_split_registers(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t *consumer, uint32_t *producer)
+{
+    uint32_t need = s->input_load == LOAD_BY_GATHER ? wgmma_producer_need(desc, s) : 1;
+    *consumer = *producer = 0;
+    for (size_t i = 0; i < sizeof register_splits / sizeof register_splits[0]; i++) {
+        const register_split *row = &register_splits[i];
+        bool fits = s->producers == 4 && s->blocks_per_sm == 1 && row->consumers == s->consumers &&
+                    row->input_load == s->input_load;
+        if (fits && *producer < need) {
+            *consumer = row->of_consumer;
+            *producer = row->of_producer;
+        }
+    }
 }
 
 /* Of such activations the compiler keeps the constants of erf or tanh at hand. */
@@ -71,19 +75,22 @@ static uint32_t combine_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     return mj_op_combines(desc->op) ? need : 0;
 }
 
-/* Products of a step that are scaled before they are added, for `held` blocks of 64 rows at a time. */
-static uint32_t parts_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t held)
+/* Products of a step that are scaled before they are added. */
+static uint32_t parts_need(const mj_kernel_desc *desc, const wgmma_shape *s, wgmma_step_parts parts)
 {
     uint32_t swapped = s->orientation == WEIGHTS_ARE_M ? 8 : 0, weighted = mj_op_is_gemm2(desc->op) ? 8 : 0;
-    uint32_t sums = held * wgmma_accumulators(s) / wgmma_blocks_m(s) + swapped;
-    return held == 2 ? sums + weighted - 8 : sums + 12 * wgmma_blocks_m(s) - 4;
+    uint32_t sums = parts.held * parts.columns / 2 + swapped;
+    uint32_t count = wgmma_blocks_m(s) * (wgmma_rows_n(s) / parts.columns), several = count <= 2            ? 0
+                                                                                      : swapped || weighted ? 20
+                                                                                                            : 6;
+    return parts.held == 2 ? sums + weighted + several - 9 : sums + 12 * wgmma_blocks_m(s) - 4;
 }
 
 /* What a consumer's thread may have. */
 uint32_t wgmma_consumer_most(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
 {
     uint32_t consumer = 0, producer = 0;
-    wgmma_split_registers(s, &consumer, &producer);
+    wgmma_split_registers(desc, s, &consumer, &producer);
     uint32_t warps = (uint32_t)mj_ceil_div((uint64_t)threads * s->blocks_per_sm, 4 * 32);
     uint32_t fair = desc->arch->regs_sm / 4 / 32 / wgmma_most(warps, 1) / 8 * 8; /* of the fullest of four schedulers */
     return consumer ? consumer : fair < desc->arch->regs_thread_max ? fair : desc->arch->regs_thread_max;
@@ -97,9 +104,9 @@ static uint32_t row_slots(const wgmma_shape *s)
 
 /* What a consumer's thread needs. Where output columns run along a thread's sums, values of a column (bias, scale) are held for all
  * blocks of rows at once. */
-uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t parts_held)
+uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, wgmma_step_parts parts)
 {
-    uint32_t need = wgmma_accumulators(s) + (wgmma_two_levels(desc, s) ? parts_need(desc, s, parts_held) : 0) + 40;
+    uint32_t need = wgmma_accumulators(s) + (wgmma_two_levels(desc, s) ? parts_need(desc, s, parts) : 0) + 40;
     bool of_columns = desc->problem->bias || strcmp(desc->scheme->input_scale_kind, "token") == 0;
     if (s->orientation == TOKENS_ARE_M && of_columns) {
         need += wgmma_blocks_m(s) > 1 ? 20 + 12 * wgmma_blocks_m(s) : 4;
@@ -112,17 +119,27 @@ uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, u
                                     : 0);
 }
 
-/* Two where they fit: the products of one are under way while the other's are scaled. Not where the depth varies. */
-uint32_t wgmma_parts_held(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
+/* The widest of which two fit: the products of one are under way while the other's are scaled. Not where the depth varies. Scales of
+ * rows are handed round once for all columns, so only output columns, along N, are parted. */
+wgmma_step_parts wgmma_parts_of_step(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
 {
-    bool can = wgmma_blocks_m(s) == 1 && s->schedule != SHARED;
-    return can && wgmma_consumer_need(desc, s, 2) <= wgmma_consumer_most(desc, s, threads) ? 2 : 1;
+    uint32_t width = wgmma_rows_n(s), most = wgmma_consumer_most(desc, s, threads);
+    uint32_t narrowest = s->orientation == TOKENS_ARE_M ? PART_COLUMNS_MIN : width;
+    bool can = wgmma_two_levels(desc, s) && s->schedule != SHARED;
+    for (uint32_t columns = width; can && columns >= narrowest && columns % 16 == 0; columns /= 2) {
+        wgmma_step_parts parts = {2, columns};
+        uint32_t count = wgmma_blocks_m(s) * (width / columns);
+        if ((count == 1 || count % 2 == 0) && wgmma_consumer_need(desc, s, parts) <= most) {
+            return parts;
+        }
+    }
+    return (wgmma_step_parts){1, width};
 }
 
 /* Where they fit: the rows of the next tile, beside those of the one that is stored. In turns the wait for one's own hides their loads. */
 bool wgmma_rows_ahead(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
 {
-    uint32_t need = wgmma_consumer_need(desc, s, wgmma_parts_held(desc, s, threads)) + 8 + row_slots(s);
+    uint32_t need = wgmma_consumer_need(desc, s, wgmma_parts_of_step(desc, s, threads)) + 8 + row_slots(s);
     return s->schedule != IN_TURNS && need <= wgmma_consumer_most(desc, s, threads);
 }
 
@@ -130,9 +147,9 @@ bool wgmma_rows_ahead(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t
 uint32_t wgmma_estimate_registers(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
 {
     uint32_t consumer = 0, producer = 0;
-    wgmma_split_registers(s, &consumer, &producer);
+    wgmma_split_registers(desc, s, &consumer, &producer);
     uint32_t share = WGMMA_GROUP_THREADS * (s->consumers * consumer + producer) / (threads ? threads : 1) / 8 * 8;
     return consumer ? share
-                    : wgmma_most(wgmma_consumer_need(desc, s, wgmma_parts_held(desc, s, threads)),
+                    : wgmma_most(wgmma_consumer_need(desc, s, wgmma_parts_of_step(desc, s, threads)),
                                  wgmma_producer_need(desc, s));
 }

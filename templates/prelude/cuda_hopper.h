@@ -37,6 +37,24 @@ MJ_FN void mj_mbar_wait(mj_saddr bar, mj_i32 parity)
                  "done:\n}" ::"r"(bar), "r"(parity)
                  : "memory");
 }
+MJ_FN mj_i32 mj_mbar_test(mj_saddr bar, mj_i32 parity)
+{
+    mj_i32 over;
+    asm volatile("{\n.reg .pred p;\n"
+                 "mbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+                 "selp.s32 %0, 1, 0, p;\n}"
+                 : "=r"(over)
+                 : "r"(bar), "r"(parity)
+                 : "memory");
+    return over;
+}
+/* Does nothing, by a branch that the compiler must believe in. */
+MJ_FN void mj_branch()
+{
+    if (mj_lane() == 0) {
+        asm volatile("" ::: "memory");
+    }
+}
 MJ_FN void mj_cp_async_mbar_arrive(mj_saddr bar)
 {
     asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(bar) : "memory");

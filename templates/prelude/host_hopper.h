@@ -339,6 +339,9 @@ MJ_HOST_FN void mj_mbar_wait(mj_saddr at, mj_i32 parity)
     lane->synced = bar->time > lane->synced ? bar->time : lane->synced;
 }
 
+MJ_HOST_FN void mj_branch(void) {}
+MJ_HOST_FN mj_i32 mj_mbar_test(mj_saddr at, mj_i32 parity) { return (mj_hopper_find_bar(at)->phase & 1) != (mj_u32)parity; }
+
 MJ_HOST_FN mj_hopper_event *mj_hopper_add_event(mj_hopper_bar *bar)
 {
     mj_hopper *s = mj_hopper_state();
