@@ -72,7 +72,7 @@ static const mutant mutants[] = {
     {"codes_not_turned", G64, 1, "^ turned) * 16;", ") * 16;"},
     {"codes_of_the_first_atom", DEEP, 1, "((2 * atom + chunk) ^ turned)", "(chunk ^ turned)"},
     {"input_of_the_first_atom", DEEP, 1, "low + atom * (MJ_WGMMA_N * 128 >> 4)", "low"},
-    {"map_counted_in_codes", DEEP, 1, "+ step) * 64;", "+ step) * MJ_STEP_K;"},
+    {"map_counted_in_codes", DEEP, 1, "#define MJ_WEIGHT_ATOM_K 64", "#define MJ_WEIGHT_ATOM_K MJ_STEP_K"},
     {"pair_of_the_first_lane", G32_ZEROS, 1, "word >> 4 * (mj_lane() % 4)", "word"},
     {"halves_of_the_depth_swapped", G128, 1, "[2 * k + i / 2 % 2]", "[2 * k + 1 - i / 2 % 2]"},
     {"lower_rows_where_depth_goes_on", G128, 1, "i / 4 * 2 + i % 2;", "i / 4 * 2 + i / 2 % 2;"},
