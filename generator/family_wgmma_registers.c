@@ -9,7 +9,7 @@ uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * (s->step_bytes / 16),
                                             32 * (uint64_t)wgmma_most(s->producers, 2) - 32);
     uint32_t many = wgmma_decodes(desc) && passes > 12 ? 2 * (passes - 12) : 0; /* else stages of so many do not fit */
-    return s->input_load == LOAD_BY_GATHER ? 44 + passes + many : 40;
+    return s->input_load == LOAD_BY_GATHER ? 45 + passes + many + (s->cluster > 1 ? 2 : 0) : 40;
 }
 
 /* Registers of consumers and producers after setmaxnreg: a whole warpgroup of producers gives up what the consumers take. Sums stay
@@ -70,7 +70,7 @@ static uint32_t codes_need(const mj_kernel_desc *desc, const wgmma_shape *s)
 /* What counting and adding rows takes beside what is held for the next tile. */
 static uint32_t combine_need(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
-    uint32_t need = s->orientation == TOKENS_ARE_M || wgmma_scales_steps(desc) ? 40 : 24;
+    uint32_t need = wgmma_scales_steps(desc) ? 48 : s->orientation == TOKENS_ARE_M ? 40 : 24;
     need += strcmp(desc->scheme->input_scale_kind, "token") == 0 ? 8 : 0;
     return mj_op_combines(desc->op) ? need : 0;
 }
@@ -80,10 +80,7 @@ static uint32_t parts_need(const mj_kernel_desc *desc, const wgmma_shape *s, wgm
 {
     uint32_t swapped = s->orientation == WEIGHTS_ARE_M ? 8 : 0, weighted = mj_op_is_gemm2(desc->op) ? 8 : 0;
     uint32_t sums = parts.held * parts.columns / 2 + swapped;
-    uint32_t count = wgmma_blocks_m(s) * (wgmma_rows_n(s) / parts.columns), several = count <= 2            ? 0
-                                                                                      : swapped || weighted ? 20
-                                                                                                            : 6;
-    return parts.held == 2 ? sums + weighted + several - 9 : sums + 12 * wgmma_blocks_m(s) - 4;
+    return parts.held == 2 ? sums + weighted - 9 : sums + 12 * wgmma_blocks_m(s) - 4;
 }
 
 /* What a consumer's thread may have. */
@@ -129,7 +126,7 @@ wgmma_step_parts wgmma_parts_of_step(const mj_kernel_desc *desc, const wgmma_sha
     for (uint32_t columns = width; can && columns >= narrowest && columns % 16 == 0; columns /= 2) {
         wgmma_step_parts parts = {2, columns};
         uint32_t count = wgmma_blocks_m(s) * (width / columns);
-        if ((count == 1 || count % 2 == 0) && wgmma_consumer_need(desc, s, parts) <= most) {
+        if (count <= 2 && wgmma_consumer_need(desc, s, parts) <= most) {
             return parts;
         }
     }
