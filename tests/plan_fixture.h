@@ -3,11 +3,11 @@
 #define MOEJIT_PLAN_FIXTURE_H
 
 #include "device_fixture.h"
-#include "kernel_build.h"
 #include "os.h"
 #include "plan.h"
 #include "scheme_layer.h"
 #include "store.h"
+#include "timed_choice.h"
 
 static device_fixture cpu;
 
@@ -33,19 +33,9 @@ static inline int close_layers(void)
 
 static inline bool choose(const mj_problem *problem, mj_op op, const char *family, double time_us, mj_choice *out)
 {
-    mj_built built;
-    mj_error error = {0};
     mj_wanted wanted = {
         .problem = problem, .arch = "cpu", .op = op, .family = mj_op_is_gemm(op) ? family : NULL, .device = cpu.device};
-    if (mj_kernel_choose(cpu.context, "cpu", &wanted, &built, &error) != MJ_OK) {
-        printf("# %s: %s\n", mj_op_name(op), error.text);
-        return false;
-    }
-    *out = (mj_choice){.present = true, .verified = true, .time_us_median = time_us, .effort = "quick"};
-    out->manifest = built.manifest;
-    memcpy(out->cache_key, built.entry.key, sizeof out->cache_key);
-    mj_built_free(&built);
-    return true;
+    return timed_choice(cpu.context, &wanted, time_us, out);
 }
 
 typedef struct timed_op {

@@ -6,6 +6,7 @@
 #include "null_script.h"
 #include "plan.h"
 #include "reference.h"
+#include "timed_choice.h"
 
 #define FIRST "E=6,topk=2,H=96,N=80,gated=1,act=silu,bias=0,scheme=bf16,layout=default"
 enum { MAX_TOKENS = 12 };
@@ -190,19 +191,9 @@ TEST(a_captured_graph_follows_its_buffers)
 
 static bool choose(bench *b, const mj_problem *problem, mj_op op, double time_us, mj_choice *out)
 {
-    mj_built built;
-    mj_error error = {0};
     mj_wanted wanted = {.problem = problem, .arch = "cpu", .op = op, .device = b->device, .instead_us = 1e9};
     wanted.token_count = mj_op_is_gemm(op) ? MAX_TOKENS : 0;
-    if (mj_kernel_choose(b->context, "cpu", &wanted, &built, &error) != MJ_OK) {
-        printf("# %s: %s\n", mj_op_name(op), error.text);
-        return false;
-    }
-    *out = (mj_choice){.present = true, .verified = true, .time_us_median = time_us, .effort = "quick"};
-    out->manifest = built.manifest;
-    memcpy(out->cache_key, built.entry.key, sizeof out->cache_key);
-    mj_built_free(&built);
-    return true;
+    return timed_choice(b->context, &wanted, time_us, out);
 }
 
 /* A store in which gemm1 and activation took 3 us each, and gemm1_act as said. */
