@@ -517,8 +517,7 @@ static bool producer_registers(const mj_kernel_desc *desc, const mj_derived *der
     wgmma_shape s = wgmma_shape_of(derived);
     uint32_t consumer = 0, producer = 0;
     wgmma_split_registers(desc, &s, &consumer, &producer);
-    return at_most(consumer && s.input_load == LOAD_BY_GATHER ? wgmma_producer_need(desc, &s) : 0, producer, measured,
-                   limit);
+    return at_most(consumer ? wgmma_producer_need(desc, &s) : 0, producer, measured, limit);
 }
 
 static bool scheduler_experts(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
@@ -577,7 +576,7 @@ static const mj_family_rule rules[] = {
     {"producer_warps", "warps that load: one for weights, one to three for input rows", producer_warps},
     {"register_pool", "registers handed out by setmaxnreg, of those that the block is launched with", register_pool},
     {"consumer_registers", "estimated registers of a consumer's thread", consumer_registers},
-    {"producer_registers", "estimated registers of a thread that gathers, where consumers take the others",
+    {"producer_registers", "estimated registers of a thread that loads, where consumers take the others",
      producer_registers},
     {"scheduler_experts", "experts counted by one lane of the tile scheduler", scheduler_experts},
 };

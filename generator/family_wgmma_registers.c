@@ -9,7 +9,8 @@ uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * (s->step_bytes / 16),
                                             32 * (uint64_t)wgmma_most(s->producers, 2) - 32);
     uint32_t many = wgmma_decodes(desc) && passes > 12 ? 2 * (passes - 12) : 0; /* else stages of so many do not fit */
-    return s->input_load == LOAD_BY_GATHER ? 45 + passes + many + (s->cluster > 1 ? 2 : 0) : 40;
+    uint32_t boxes = s->schedule == SHARED ? 40 : 24;                           /* dealing out depth divides */
+    return s->input_load == LOAD_BY_GATHER ? 45 + passes + many + (s->cluster > 1 ? 2 : 0) : boxes;
 }
 
 /* Registers of consumers and producers after setmaxnreg: a whole warpgroup of producers gives up what the consumers take. Sums stay
@@ -18,15 +19,15 @@ typedef struct register_split {
     uint32_t consumers, input_load, of_consumer, of_producer;
 } register_split;
 static const register_split register_splits[] = {
-    {1, LOAD_BY_BOXES, 240, 24},  {2, LOAD_BY_BOXES, 240, 24},  {3, LOAD_BY_BOXES, 160, 32},
-    {1, LOAD_BY_GATHER, 232, 96}, {2, LOAD_BY_GATHER, 224, 56}, {2, LOAD_BY_GATHER, 216, 72},
-    {3, LOAD_BY_GATHER, 152, 56},
+    {1, LOAD_BY_BOXES, 240, 24},  {1, LOAD_BY_BOXES, 240, 40}, {1, LOAD_BY_GATHER, 232, 96},
+    {2, LOAD_BY_BOXES, 240, 24},  {2, LOAD_BY_BOXES, 232, 40}, {2, LOAD_BY_GATHER, 224, 56},
+    {2, LOAD_BY_GATHER, 216, 72}, {3, LOAD_BY_BOXES, 160, 32}, {3, LOAD_BY_GATHER, 152, 56},
 };
 
 /* Of those for the shape the first that gives producers what they need, else the last. */
 void wgmma_split_registers(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t *consumer, uint32_t *producer)
 {
-    uint32_t need = s->input_load == LOAD_BY_GATHER ? wgmma_producer_need(desc, s) : 1;
+    uint32_t need = wgmma_producer_need(desc, s);
     *consumer = *producer = 0;
     for (size_t i = 0; i < sizeof register_splits / sizeof register_splits[0]; i++) {
         const register_split *row = &register_splits[i];
