@@ -467,6 +467,8 @@ mj_status mj_session_plan_candidates(mj_session *s, mj_row *row, mj_error *error
 
 void mj_session_free_rows(mj_session *s)
 {
+    mj_ranking_close(s->ranking);
+    s->ranking = NULL;
     for (uint32_t i = 0; i < s->row_count; i++) {
         for (uint32_t j = 0; j < s->rows[i].candidate_count; j++) {
             free(s->rows[i].candidates[j].text);

@@ -92,7 +92,7 @@ typedef struct mj_session {
 mj_status mj_session_choose(mj_session *s, mj_error *error);    /* options -> token counts, routings, ops */
 mj_status mj_session_plan_rows(mj_session *s, mj_error *error); /* rows, without candidates */
 mj_status mj_session_plan_candidates(mj_session *s, mj_row *row, mj_error *error);
-void mj_session_free_rows(mj_session *s);
+void mj_session_free_rows(mj_session *s); /* and what their planning holds */
 /* Some of the rows are of an op that is weighed against this one, among others. */
 bool mj_session_times_replaced(const mj_session *s, mj_op op);
 /* The space of the device's best family that has this op and serves the scheme. NULL: none. */
