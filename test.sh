@@ -2,7 +2,7 @@
 # test.sh [--full] [PASS...]: sets up, builds into build-test/ and runs the tests. Passes, all by default:
 #   unit     the tests, as shipped             asan     the same under address and undefined-behaviour sanitizers
 #   nogen    MOEJIT_GENERATOR=OFF: its tests, and that it holds no Lua
-#   fuzz     every fuzz target for 20 s        tidy     the rules of the source tree
+#   fuzz     every fuzz target, 12 or 30 s     tidy     the rules of the source tree
 #   install  cmake --install, from outside     readme   the README's commands and tables, Python's view, the set-up's words
 # --full also runs the long cases. The last line is "N passed, N failed, N skipped".
 set -u
@@ -90,7 +90,7 @@ pass_fuzz() {
         record FAIL fuzz build "see above"
         return
     fi
-    run_script fuzz fuzz tests/fuzz/run.sh $out/fuzz $((full ? 300 : 20))
+    run_script fuzz fuzz tests/fuzz/run.sh $out/fuzz "$([ $full = 1 ] && echo 300)"
     grep -h executions $out/fuzz.log | sed 's/^/   /'
 }
 
