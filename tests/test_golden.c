@@ -338,7 +338,7 @@ TEST(wgmma_kernels_hold_its_instructions)
 
 /* ---- Random legal configs: no spills, and no shared memory but the manifest's ---- */
 
-enum { SAMPLE_MAX = 100 };
+enum { SAMPLE_MAX = 100, PAIR_SLOTS = 1 << 16 };
 
 typedef struct sample {
     mj_config *configs;
@@ -358,56 +358,105 @@ static bool take(void *user, const mj_config *config) /* every config with the s
     return true;
 }
 
+static uint32_t hash_param(uint32_t hash, const char *name, int32_t value)
+{
+    for (; *name; name++) {
+        hash = (hash ^ (uint8_t)*name) * 16777619u;
+    }
+    return (hash ^ (uint32_t)value) * 16777619u;
+}
+
+/* Pairs of two tunables' values that no config of the family and op had before, and a hundred for a value that none had. `mark`: from
+ * now on they are met. */
+static uint32_t count_new_pairs(const mj_kernel_desc *desc, const mj_config *config, bool *met, bool mark)
+{
+    uint32_t count = 0, start = hash_param(2166136261u, desc->space->family, (int32_t)desc->op);
+    for (uint32_t i = 0; i < config->count; i++) {
+        uint32_t first = hash_param(start, config->params[i].name, config->params[i].value);
+        for (uint32_t j = 0; j <= i; j++) {
+            uint32_t pair = hash_param(first, config->params[j].name, config->params[j].value);
+            bool *slot = &met[(pair ^ pair >> 16) % PAIR_SLOTS];
+            count += *slot ? 0 : j == i ? 100 : 1;
+            *slot = *slot || mark;
+        }
+    }
+    return count;
+}
+
+/* Moves to the front the `count` configs that bring most of what none had, one after the other: half of the random ones
+ * have nearly all that all of them have. */
+static void put_varied_first(sample *s, uint32_t count, const mj_kernel_desc *desc, bool *met)
+{
+    for (uint32_t done = 0; done < count; done++) {
+        uint32_t best = done, best_new = 0;
+        for (uint32_t i = done; i < s->count; i++) {
+            uint32_t pairs = count_new_pairs(desc, &s->configs[i], met, false);
+            if (pairs > best_new) {
+                best = i;
+                best_new = pairs;
+            }
+        }
+        mj_config config = s->configs[best];
+        s->configs[best] = s->configs[done];
+        s->configs[done] = config;
+        count_new_pairs(desc, &config, met, true);
+    }
+}
+
 static const struct {
     const char *problem, *arch, *family;
     mj_op op;
-    uint32_t count, count_full;
+    uint32_t pool, count, count_full; /* random ones, of which so many are compiled; with --full all of so many */
 } sampled[] = {
-    {"E=8,topk=2,H=4096,N=7168", "sm_90a", "mma", MJ_OP_GEMM1, 25, 60},
-    {"E=128,topk=8,H=2048,N=768,scheme=fp16,bias=1", "sm_80", "mma", MJ_OP_GEMM2, 25, 60},
-    {"E=512,topk=10,H=2048,N=512", "sm_90a", "mma", MJ_OP_GEMM1, 25, 60},
-    {"E=32,topk=4,H=2880,N=1440,bias=1", "sm_80", "mma", MJ_OP_GEMM1, 25, 60},
-    {"E=8,topk=2,H=4096,N=7168,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, SAMPLE_MAX},
-    {"E=128,topk=8,H=2048,N=768,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, SAMPLE_MAX},
-    {"E=256,topk=8,H=7168,N=256", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, SAMPLE_MAX},
-    {"E=512,topk=10,H=2048,N=512,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, SAMPLE_MAX},
-    {"E=128,topk=8,H=2048,N=768,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT, 10, SAMPLE_MAX},
-    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 10, 30},
-    {"E=128,topk=8,H=2048,N=768,bias=1,layout=interleaved8", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT, 6, SAMPLE_MAX},
-    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_channel,layout=interleaved8", "sm_90a", "wgmma", MJ_OP_GEMM1, 6, 60},
-    {"E=8,topk=2,H=4096,N=7168,bias=1,layout=interleaved8", "sm_80", "mma", MJ_OP_GEMM1, 10, 60},
-    {"E=128,topk=8,H=2048,N=768,bias=1,act=gelu,scheme=fp8_w8a8", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 10,
+    {"E=8,topk=2,H=4096,N=7168", "sm_90a", "mma", MJ_OP_GEMM1, 25, 8, 60},
+    {"E=128,topk=8,H=2048,N=768,scheme=fp16,bias=1", "sm_80", "mma", MJ_OP_GEMM2, 25, 8, 60},
+    {"E=512,topk=10,H=2048,N=512", "sm_90a", "mma", MJ_OP_GEMM1, 25, 8, 60},
+    {"E=32,topk=4,H=2880,N=1440,bias=1", "sm_80", "mma", MJ_OP_GEMM1, 25, 8, 60},
+    {"E=8,topk=2,H=4096,N=7168,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, 6, SAMPLE_MAX},
+    {"E=128,topk=8,H=2048,N=768,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, 6, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, 6, SAMPLE_MAX},
+    {"E=512,topk=10,H=2048,N=512,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, 6, SAMPLE_MAX},
+    {"E=128,topk=8,H=2048,N=768,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT, 10, 6, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 10, 6, 30},
+    {"E=128,topk=8,H=2048,N=768,bias=1,layout=interleaved8", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT, 6, 6, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_channel,layout=interleaved8", "sm_90a", "wgmma", MJ_OP_GEMM1, 6, 6, 60},
+    {"E=8,topk=2,H=4096,N=7168,bias=1,layout=interleaved8", "sm_80", "mma", MJ_OP_GEMM1, 10, 6, 60},
+    {"E=128,topk=8,H=2048,N=768,bias=1,act=gelu,scheme=fp8_w8a8", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 10, 6,
      SAMPLE_MAX},
-    {"E=128,topk=8,H=2048,N=768", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 10, SAMPLE_MAX},
-    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 10, SAMPLE_MAX},
-    {"E=8,topk=2,H=4096,N=7168,scheme=int4_w4a16", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, SAMPLE_MAX},
-    {"E=128,topk=8,H=2048,N=768,bias=1,scheme=int4_w4a16_g32_zp_fp16", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, SAMPLE_MAX},
+    {"E=128,topk=8,H=2048,N=768", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 10, 8, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 10, 8,
+     SAMPLE_MAX},
+    {"E=8,topk=2,H=4096,N=7168,scheme=int4_w4a16", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, 6, SAMPLE_MAX},
+    {"E=128,topk=8,H=2048,N=768,bias=1,scheme=int4_w4a16_g32_zp_fp16", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, 6,
+     SAMPLE_MAX},
 };
 enum { SAMPLED_COUNT = sizeof sampled / sizeof sampled[0] };
 
 TEST(random_legal_configs_do_not_spill)
 {
     const char *full = getenv("MOEJIT_TEST_FULL");
+    bool all = full && strcmp(full, "1") == 0;
     static mj_config configs[SAMPLE_MAX];
+    static bool met[PAIR_SLOTS];
     if (!nvrtc) {
         SKIP("no NVRTC");
     }
     for (int i = 0; i < SAMPLED_COUNT; i += CHECK_SANITIZED ? 3 : 1) {
         fixture f;
-        uint32_t count = sampled[i].count / (CHECK_SANITIZED ? 5 : 1);
-        sample s = {.configs = configs,
-                    .capacity = full && strcmp(full, "1") == 0 ? sampled[i].count_full : count,
-                    .random = 2024 + (uint64_t)i};
+        uint32_t count = all ? sampled[i].count_full : sampled[i].count / (CHECK_SANITIZED ? 3 : 1);
+        sample s = {.configs = configs, .capacity = all ? count : sampled[i].pool, .random = 2024 + (uint64_t)i};
         CHECK(fixture_kernel(&f, sampled[i].problem, sampled[i].arch, sampled[i].family, sampled[i].op, ""));
         CHECK_STATUS(mj_space_enumerate(fixture_spec, &f.desc, take, &s, NULL, NULL), MJ_OK);
         CHECK_INT(s.count, s.capacity);
-        for (uint32_t c = 0; c < s.count; c++) {
-            char text[300];
+        put_varied_first(&s, count, &f.desc, met);
+        for (uint32_t c = 0; c < count; c++) {
+            char text[500];
             mj_kernel_source source;
             mj_error error = {0};
             f.desc.config = &configs[c];
             CHECK_STATUS(mj_generate(fixture_spec, &f.desc, NULL, &source, &error), MJ_OK);
-            mj_config_print(&configs[c], text, sizeof text, NULL);
+            int at = snprintf(text, sizeof text, "%s of %s: ", mj_op_name(sampled[i].op), sampled[i].problem);
+            mj_config_print(&configs[c], text + at, sizeof text - (size_t)at, NULL);
             compiles(text, &source);
             mj_kernel_source_free(&source);
         }
