@@ -19,7 +19,7 @@ enum {
     PROBLEM_TEXT_BYTES = 512,
     CONFIG_TEXT_BYTES = 1024,
     VARS_OWN = 32, /* that collect_vars names itself */
-    VARS_MAX = VARS_OWN + MJ_CONFIG_MAX + 2 * MJ_SCHEME_WORDS_MAX + MJ_DERIVED_VARS_MAX,
+    VARS_MAX = VARS_OWN + MJ_CONFIG_MAX + MJ_SCHEME_TEXTS + MJ_SCHEME_NUMBERS + MJ_DERIVED_VARS_MAX,
     VALUE_BYTES = 24,
 };
 
@@ -95,10 +95,10 @@ static void collect_vars(generation *g)
         }
     }
     mj_scheme_words_fill(desc->scheme, gemm, &g->scheme);
-    for (uint32_t i = 0; i < g->scheme.text_count; i++) {
+    for (uint32_t i = 0; i < MJ_SCHEME_TEXTS; i++) {
         add_text(g, g->scheme.texts[i].name, g->scheme.texts[i].value, true);
     }
-    for (uint32_t i = 0; i < g->scheme.number_count; i++) {
+    for (uint32_t i = 0; i < MJ_SCHEME_NUMBERS; i++) {
         add_number(g, g->scheme.numbers[i].name, g->scheme.numbers[i].value, true);
     }
     for (uint32_t i = 0; i < g->derived.var_count; i++) {

@@ -5,22 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static void add_text(mj_scheme_words *words, const char *name, const char *value)
-{
-    if (words->text_count < MJ_SCHEME_WORDS_MAX) {
-        words->texts[words->text_count].name = name;
-        words->texts[words->text_count++].value = value;
-    }
-}
-
-static void add_number(mj_scheme_words *words, const char *name, int64_t value)
-{
-    if (words->number_count < MJ_SCHEME_WORDS_MAX) {
-        words->numbers[words->number_count].name = name;
-        words->numbers[words->number_count++].value = value;
-    }
-}
-
 static const char *or_none(const char *format)
 {
     return format[0] ? format : "none";
@@ -74,53 +58,67 @@ static void print_values(const mj_scheme *scheme, char *out, size_t bytes)
     }
 }
 
-static void add_weights(const mj_scheme *s, mj_scheme_words *words)
+static const char *decode_word(const mj_scheme *s)
 {
-    const char *how =
-        s->decode_count == 0 ? (is_half(s->weight_format) ? "half" : "name") : (decodes_by_step(s) ? "step" : "table");
-    print_slots(&s->packing, words->pack_slots, sizeof words->pack_slots);
-    print_values(s, words->values, sizeof words->values);
-    add_number(words, "plain", mj_scheme_is_plain(s));
-    add_text(words, "weight_format", s->weight_format);
-    add_text(words, "weight_decode", how);
-    add_text(words, "weight_values", words->values);
-    add_number(words, "weight_first", s->decode_count ? (int64_t)s->decode[0] : 0);
-    add_number(words, "weight_bits", s->weight_bits);
-    add_number(words, "word_bits", s->packing.word_bits);
-    add_number(words, "per_word", s->packing.per_word);
-    add_text(words, "pack_axis", s->packing.axis);
-    add_text(words, "pack_slots", words->pack_slots);
+    if (s->decode_count == 0) {
+        return is_half(s->weight_format) ? "half" : "name";
+    }
+    return decodes_by_step(s) ? "step" : "table";
 }
 
-static void add_scales(const mj_scheme *s, mj_gemm_shape shape, mj_scheme_words *words)
+static void fill_texts(const mj_scheme *s, mj_scheme_words *out)
 {
-    add_text(words, "scale_format", or_none(s->scale.format));
-    add_text(words, "scale_order", s->scale.order);
-    add_number(words, "scale_group_n", or_whole(s->scale.group_n, shape.n));
-    add_number(words, "scale_group_k", or_whole(s->scale.group_k, shape.k));
-    print_slots(&s->zero.packing, words->zero_slots, sizeof words->zero_slots);
-    add_text(words, "zero_format", or_none(s->zero.format));
-    add_text(words, "zero_order", s->zero.order);
-    add_number(words, "zero_group_n", or_whole(s->zero.group_n, shape.n));
-    add_number(words, "zero_group_k", or_whole(s->zero.group_k, shape.k));
-    add_number(words, "zero_word_bits", s->zero.packing.word_bits);
-    add_number(words, "zero_per_word", s->zero.packing.per_word);
-    add_number(words, "zero_along_n", s->zero.packing.axis[0] == 'n');
-    add_number(words, "zero_signed", s->zero.format[0] == 'i');
-    add_text(words, "zero_slots", words->zero_slots);
-    add_number(words, "zero_bias", s->zero_bias);
+    const mj_scheme_text texts[] = {
+        {"weight_format", s->weight_format},
+        {"weight_decode", decode_word(s)},
+        {"weight_values", out->values},
+        {"pack_axis", s->packing.axis},
+        {"pack_slots", out->pack_slots},
+        {"scale_format", or_none(s->scale.format)},
+        {"scale_order", s->scale.order},
+        {"zero_format", or_none(s->zero.format)},
+        {"zero_order", s->zero.order},
+        {"zero_slots", out->zero_slots},
+        {"input_format", s->input_format},
+        {"input_scale", s->input_scale_kind},
+        {"input_scale_format", or_none(s->input_scale_format)},
+    };
+    _Static_assert(sizeof texts == sizeof out->texts, "MJ_SCHEME_TEXTS: room for each, and no empty one");
+    memcpy(out->texts, texts, sizeof texts);
+}
+
+static void fill_numbers(const mj_scheme *s, mj_gemm_shape shape, mj_scheme_words *out)
+{
+    const mj_scheme_number numbers[] = {
+        {"plain", mj_scheme_is_plain(s)},
+        {"weight_first", s->decode_count ? (int64_t)s->decode[0] : 0},
+        {"weight_bits", s->weight_bits},
+        {"word_bits", s->packing.word_bits},
+        {"per_word", s->packing.per_word},
+        {"scale_group_n", or_whole(s->scale.group_n, shape.n)},
+        {"scale_group_k", or_whole(s->scale.group_k, shape.k)},
+        {"zero_group_n", or_whole(s->zero.group_n, shape.n)},
+        {"zero_group_k", or_whole(s->zero.group_k, shape.k)},
+        {"zero_word_bits", s->zero.packing.word_bits},
+        {"zero_per_word", s->zero.packing.per_word},
+        {"zero_along_n", s->zero.packing.axis[0] == 'n'},
+        {"zero_signed", s->zero.format[0] == 'i'},
+        {"zero_bias", s->zero_bias},
+        {"input_group_k", or_whole(s->input_group_k, shape.k)},
+        {"input_dynamic", s->input_scale_dynamic},
+    };
+    _Static_assert(sizeof numbers == sizeof out->numbers, "MJ_SCHEME_NUMBERS: room for each, and no empty one");
+    memcpy(out->numbers, numbers, sizeof numbers);
 }
 
 void mj_scheme_words_fill(const mj_scheme *s, mj_gemm_shape shape, mj_scheme_words *out)
 {
     memset(out, 0, sizeof *out);
-    add_weights(s, out);
-    add_scales(s, shape, out);
-    add_text(out, "input_format", s->input_format);
-    add_text(out, "input_scale", s->input_scale_kind);
-    add_text(out, "input_scale_format", or_none(s->input_scale_format));
-    add_number(out, "input_group_k", or_whole(s->input_group_k, shape.k));
-    add_number(out, "input_dynamic", s->input_scale_dynamic);
+    print_slots(&s->packing, out->pack_slots, sizeof out->pack_slots);
+    print_slots(&s->zero.packing, out->zero_slots, sizeof out->zero_slots);
+    print_values(s, out->values, sizeof out->values);
+    fill_texts(s, out);
+    fill_numbers(s, shape, out);
 }
 
 bool mj_scheme_quantises(const mj_scheme *s)

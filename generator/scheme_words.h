@@ -4,18 +4,23 @@
 
 #include "gen.h"
 
-#define MJ_SCHEME_WORDS_MAX 32
+/* As many as scheme_words.c has; it does not compile with others. */
+#define MJ_SCHEME_TEXTS   13
+#define MJ_SCHEME_NUMBERS 16
+
+typedef struct mj_scheme_text {
+    const char *name, *value; /* constants, or texts of the scheme or of the words */
+} mj_scheme_text;
+
+typedef struct mj_scheme_number {
+    const char *name;
+    int64_t value;
+} mj_scheme_number;
 
 typedef struct mj_scheme_words {
-    uint32_t text_count, number_count;
-    struct {
-        const char *name, *value; /* constants, or texts of the scheme or of this struct */
-    } texts[MJ_SCHEME_WORDS_MAX];
-    struct {
-        const char *name;
-        int64_t value;
-    } numbers[MJ_SCHEME_WORDS_MAX];
-    char values[256 * 26];                       /* of the codes, when neither a format nor a step says them */
+    mj_scheme_text texts[MJ_SCHEME_TEXTS];
+    mj_scheme_number numbers[MJ_SCHEME_NUMBERS];
+    char values[256 * 40]; /* of the codes, when neither a format nor a step says them; the longest is a NaN's */
     char pack_slots[32 * 4], zero_slots[32 * 4]; /* element of a word's run -> which of its codes */
 } mj_scheme_words;
 

@@ -1,5 +1,7 @@
 /* Generation: what a source consists of, that it is the same in every process and for every prelude, and what is refused. */
 #include "family.h"
+#include <math.h>
+
 #include "gen_fixture.h"
 
 #include <unistd.h>
@@ -193,6 +195,28 @@ TEST(no_variable_of_a_family_is_lost)
     CHECK_INT(derived.var_count, MJ_DERIVED_VARS_MAX);
 }
 
+/* Of a code that is not a number the text is the longest. */
+TEST(no_value_of_a_code_is_lost)
+{
+    fixture f;
+    mj_kernel_source source;
+    mj_error error = {0};
+    const char *nan_text = "(double)mj_f32_from_u32(0x7fc00000u)";
+    uint32_t found = 0;
+    CHECK(fixture_kernel(&f, "E=5,topk=2,H=128,N=64,scheme=fp8_w8a8", "sm_90a", "reference", MJ_OP_GEMM1, ""));
+    f.scheme.decode_count = 256;
+    for (int i = 0; i < 256; i++) {
+        f.scheme.decode[i] = (double)NAN;
+    }
+    f.scheme.decode[0] = 0.5;
+    CHECK_STATUS(mj_generate(fixture_spec, &f.desc, NULL, &source, &error), MJ_OK);
+    for (const char *at = source.text; (at = strstr(at, nan_text)) != NULL; at++) {
+        found++;
+    }
+    CHECK_INT(found, 255);
+    mj_kernel_source_free(&source);
+}
+
 int main(int argc, char **argv)
 {
     if (!fixture_open()) {
@@ -213,6 +237,7 @@ int main(int argc, char **argv)
     RUN(order_of_a_config_does_not_matter);
     RUN(what_is_refused);
     RUN(no_variable_of_a_family_is_lost);
+    RUN(no_value_of_a_code_is_lost);
     mj_spec_free(fixture_spec);
     return CHECK_END();
 }
