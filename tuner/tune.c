@@ -249,8 +249,7 @@ static mj_status plan_candidates(mj_session *s, mj_error *error)
         }
     }
     s->total = total;
-    mj_ranking_close(s->ranking);
-    s->ranking = NULL;
+    mj_session_forget_rankings(s);
     return status;
 }
 

@@ -162,18 +162,25 @@ static mj_status add(mj_row *row, const char *family, const mj_config *config, d
     return MJ_OK;
 }
 
-/* The op's configs by the estimate. Rows come op by op: what is legal is found once for all their batch sizes. */
+/* Rows come op by op: what is legal is found once for all their batch sizes. */
+static mj_status ranking_of(mj_session *s, mj_op_ranking *held, mj_op op, const char *family, bool tallied,
+                            mj_error *error)
+{
+    if (held->ranking && held->op == op) {
+        return MJ_OK;
+    }
+    mj_ranking_close(held->ranking);
+    held->op = op;
+    return mj_ranking_open(s->spec, &s->problem, s->arch, op, family, tallied, &held->ranking, error);
+}
+
+/* The op's configs by the estimate. */
 static mj_status best_of_op(mj_session *s, const mj_tune_row *row, const double *expert_rows, mj_ranked *ranked,
                             uint32_t capacity, uint32_t *count, mj_tally *tally, mj_error *error)
 {
-    mj_status status = MJ_OK;
-    if (!s->ranking || s->ranking_op != row->op) {
-        mj_ranking_close(s->ranking);
-        s->ranking_op = row->op;
-        status = mj_ranking_open(s->spec, &s->problem, s->arch, row->op, s->options.family, true, &s->ranking, error);
-    }
-    return status == MJ_OK ? mj_ranking_best(s->ranking, &s->device.shape, row->token_count, expert_rows, ranked,
-                                             capacity, count, tally, error)
+    mj_status status = ranking_of(s, &s->ranking, row->op, s->options.family, true, error);
+    return status == MJ_OK ? mj_ranking_best(s->ranking.ranking, &s->device.shape, row->token_count, expert_rows,
+                                             ranked, capacity, count, tally, error)
                            : status;
 }
 
@@ -362,15 +369,17 @@ static mj_status rank(mj_session *s, mj_row *row, uint32_t keep, const mj_config
 }
 
 /* What the row's choice is compared with: another family's by the estimate, which knows no routing either. */
-static mj_status add_against(const mj_session *s, mj_row *row, mj_ranked *ranked, mj_error *error)
+static mj_status add_against(mj_session *s, mj_row *row, mj_ranked *ranked, mj_error *error)
 {
     uint32_t count = 0;
     if (s->mode != MJ_SESSION_BENCH || !s->options.against || row->candidate_count == 0) {
         return MJ_OK;
     }
-    mj_status status =
-        mj_estimate_rank(s->spec, &s->problem, s->arch, row->result.op, s->options.against, &s->device.shape,
-                         row->result.token_count, NULL, ranked, 1, &count, NULL, error);
+    mj_status status = ranking_of(s, &s->against, row->result.op, s->options.against, false, error);
+    if (status == MJ_OK) {
+        status = mj_ranking_best(s->against.ranking, &s->device.shape, row->result.token_count, NULL, ranked, 1, &count,
+                                 NULL, error);
+    }
     if (status == MJ_OK && count == 0 && mj_op_stands_for(row->result.op) != MJ_OP_COUNT) {
         return MJ_OK;
     }
@@ -465,10 +474,16 @@ mj_status mj_session_plan_candidates(mj_session *s, mj_row *row, mj_error *error
     return status;
 }
 
+void mj_session_forget_rankings(mj_session *s)
+{
+    mj_ranking_close(s->ranking.ranking);
+    mj_ranking_close(s->against.ranking);
+    s->ranking = s->against = (mj_op_ranking){0};
+}
+
 void mj_session_free_rows(mj_session *s)
 {
-    mj_ranking_close(s->ranking);
-    s->ranking = NULL;
+    mj_session_forget_rankings(s);
     for (uint32_t i = 0; i < s->row_count; i++) {
         for (uint32_t j = 0; j < s->rows[i].candidate_count; j++) {
             free(s->rows[i].candidates[j].text);

@@ -46,6 +46,11 @@ typedef struct mj_layer_kernel { /* tables, activation, combine; quantise where 
 } mj_layer_kernel;
 #define MJ_LAYER_KERNELS 5
 
+typedef struct mj_op_ranking {
+    mj_ranking *ranking; /* NULL: none yet */
+    mj_op op;
+} mj_op_ranking;
+
 typedef struct mj_session {
     mj_session_mode mode;
     mj_context *context;
@@ -71,8 +76,7 @@ typedef struct mj_session {
 
     uint32_t row_count;
     mj_row *rows;
-    mj_ranking *ranking; /* NULL, or of the op whose rows are planned */
-    mj_op ranking_op;
+    mj_op_ranking ranking, against; /* of the op whose rows are planned; of the family that bench compares with */
     mj_layer_kernel layer[MJ_LAYER_KERNELS];
 
     mj_link link;
@@ -92,7 +96,8 @@ typedef struct mj_session {
 mj_status mj_session_choose(mj_session *s, mj_error *error);    /* options -> token counts, routings, ops */
 mj_status mj_session_plan_rows(mj_session *s, mj_error *error); /* rows, without candidates */
 mj_status mj_session_plan_candidates(mj_session *s, mj_row *row, mj_error *error);
-void mj_session_free_rows(mj_session *s); /* and what their planning holds */
+void mj_session_forget_rankings(mj_session *s); /* what planning holds */
+void mj_session_free_rows(mj_session *s);       /* and what their planning holds */
 /* Some of the rows are of an op that is weighed against this one, among others. */
 bool mj_session_times_replaced(const mj_session *s, mj_op op);
 /* The space of the device's best family that has this op and serves the scheme. NULL: none. */
