@@ -13,11 +13,10 @@ enum { AHEAD_JOB_SECONDS = 120, AHEAD_TEXT = 512 };
 
 static inline mj_status ahead_pool(mj_device *device, const char *problem, mj_pool **pool, mj_error *error)
 {
-    char path[1200], backend[MJ_NAME_MAX];
+    char path[1200];
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     mj_json *request = mj_json_object();
     snprintf(path, sizeof path, "%s/moejit-compile", check_build_dir());
-    snprintf(backend, sizeof backend, "%.*s", (int)strcspn(device->info.id, ":"), device->info.id);
     mj_json_add_string(request, "do", "open");
     mj_json_add_string(request, "device", device->info.id);
     mj_pool_options options = {.path = path,
@@ -27,7 +26,7 @@ static inline mj_status ahead_pool(mj_device *device, const char *problem, mj_po
                                .open_request = request,
                                .problem = problem,
                                .arch = device->info.arch,
-                               .backend = backend};
+                               .backend = device->backend->name};
     mj_status status = mj_wire_add_context(request, device->context, device->context->options.cache_dir)
                            ? mj_pool_create(&options, pool, error)
                            : mj_fail(error, MJ_ERR_MEMORY, "a request");
@@ -35,8 +34,8 @@ static inline mj_status ahead_pool(mj_device *device, const char *problem, mj_po
     return status;
 }
 
-static inline mj_status compile_ahead(mj_lab *lab, const char *problem, const mj_kernel_desc *desc, const mj_config *configs,
-                                      uint32_t count, mj_error *error)
+static inline mj_status compile_ahead(mj_lab *lab, const char *problem, const mj_kernel_desc *desc,
+                                      const mj_config *configs, uint32_t count, mj_error *error)
 {
     mj_pool *pool = NULL;
     mj_status status = ahead_pool(lab->device, problem, &pool, error);
@@ -47,9 +46,7 @@ static inline mj_status compile_ahead(mj_lab *lab, const char *problem, const mj
         status = mj_pool_add(pool, desc->op, desc->space->family, text, NULL, &index, error);
     }
     while (status == MJ_OK && mj_pool_done_count(pool) < mj_pool_job_count(pool)) {
-        struct pollfd fds[MJ_POOL_PROCESSES_MAX];
-        poll(fds, mj_pool_fds(pool, fds, MJ_POOL_PROCESSES_MAX), 100);
-        status = mj_pool_pump(pool, error);
+        status = mj_pool_wait(pool, 100, error);
     }
     mj_pool_destroy(pool);
     return status;

@@ -1,6 +1,5 @@
 /* test_compile_hip.c: a compiler for AMD's GPUs that ends its process costs one kernel, with its reason; the others go on. */
 #define _GNU_SOURCE
-#include <poll.h>
 
 #include "check.h"
 #include "compile_pool.h"
@@ -31,11 +30,9 @@ static mj_pool *open_pool(mj_error *error)
 
 static mj_status run_pool(mj_pool *pool, mj_error *error)
 {
-    struct pollfd fds[MJ_POOL_PROCESSES_MAX];
-    mj_status status = mj_pool_pump(pool, error);
+    mj_status status = MJ_OK;
     while (status == MJ_OK && mj_pool_done_count(pool) < mj_pool_job_count(pool)) {
-        poll(fds, mj_pool_fds(pool, fds, MJ_POOL_PROCESSES_MAX), 200);
-        status = mj_pool_pump(pool, error);
+        status = mj_pool_wait(pool, 200, error);
     }
     return status;
 }

@@ -1,6 +1,5 @@
 /* cli_compile.c: fills the compile cache through moejit-compile. */
 #define _GNU_SOURCE
-#include <poll.h>
 #include <unistd.h>
 
 #include "child.h"
@@ -58,16 +57,14 @@ static mj_status add_items(mj_pool *pool, const cli_compile_request *request, mj
 
 static mj_status run_pool(mj_pool *pool, bool quiet, mj_error *error)
 {
-    struct pollfd fds[MJ_POOL_PROCESSES_MAX];
     uint32_t total = mj_pool_job_count(pool), shown = 0;
     bool tty = isatty(2) == 1;
-    mj_status status = mj_pool_pump(pool, error);
+    mj_status status = MJ_OK;
     while (status == MJ_OK && mj_pool_done_count(pool) < total) {
         if (cli_interrupted()) {
             return mj_fail(error, MJ_ERR_INTERRUPTED, "interrupted: nothing was written");
         }
-        poll(fds, mj_pool_fds(pool, fds, MJ_POOL_PROCESSES_MAX), POLL_MS);
-        status = mj_pool_pump(pool, error);
+        status = mj_pool_wait(pool, POLL_MS, error);
         if (!quiet && tty && mj_pool_done_count(pool) != shown) {
             shown = mj_pool_done_count(pool);
             fprintf(stderr, "\r\033[Kcompiled %u/%u", shown, total);

@@ -385,3 +385,11 @@ mj_status mj_pool_pump(mj_pool *pool, mj_error *error)
     }
     return pool->fatal == MJ_OK ? MJ_OK : mj_fail(error, pool->fatal, "%s", pool->fatal_text);
 }
+
+mj_status mj_pool_wait(mj_pool *pool, int ms_max, mj_error *error)
+{
+    struct pollfd fds[MJ_POOL_PROCESSES_MAX];
+    uint32_t count = mj_pool_fds(pool, fds, MJ_POOL_PROCESSES_MAX);
+    poll(fds, count, count > 0 ? ms_max : 0);
+    return mj_pool_pump(pool, error);
+}

@@ -60,5 +60,7 @@ uint32_t mj_pool_done_count(const mj_pool *pool);
 uint32_t mj_pool_fds(const mj_pool *pool, struct pollfd *out, uint32_t capacity);
 /* Takes replies, enforces deadlines, starts what can start. Not MJ_OK: no job can succeed (no compiler, no data files). */
 mj_status mj_pool_pump(mj_pool *pool, mj_error *error);
+/* As mj_pool_pump, once a process has replied or after `ms_max`; at once where none is at work. */
+mj_status mj_pool_wait(mj_pool *pool, int ms_max, mj_error *error);
 
 #endif
