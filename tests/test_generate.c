@@ -1,9 +1,8 @@
 /* Generation: what a source consists of, that it is the same in every process and for every prelude, and what is refused. */
 #include "family.h"
-#include <math.h>
-
 #include "gen_fixture.h"
 
+#include <math.h>
 #include <unistd.h>
 
 static const struct {

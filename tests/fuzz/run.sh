@@ -32,14 +32,19 @@ fuzz_one() {
 }
 
 cd "$(dirname "$0")/../.." || exit 1
+# Two at a time. fuzz_all SECONDS NAMES, one a line
+fuzz_all() {
+    local seconds=${seconds_each:-$1} name
+    for name in $2; do
+        while [ "$(jobs -rp | wc -l)" -ge 2 ]; do
+            wait -n
+        done
+        fuzz_one "$name" "$seconds" &
+    done
+}
+
 others=$(find "$build/fuzz" -maxdepth 1 -name 'fuzz_*' -type f -executable -printf '%f\n' | grep -vxF "$longer" | sort)
 [ -n "$others" ] || echo "FAIL fuzz: none of the other targets was built"
-for name in $longer $others; do
-    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do
-        wait -n
-    done
-    seconds=12
-    grep -qx "$name" <<<"$longer" && seconds=30
-    fuzz_one "$name" "${seconds_each:-$seconds}" &
-done
+fuzz_all 30 "$longer"
+fuzz_all 12 "$others"
 wait
