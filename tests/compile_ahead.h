@@ -7,35 +7,41 @@
 #include "compile_pool.h"
 #include "context.h"
 #include "lab.h"
-#include "wire.h"
 
-enum { AHEAD_JOB_SECONDS = 120, AHEAD_TEXT = 512 };
+enum { AHEAD_TEXT = 512 };
 
 static inline mj_status ahead_pool(mj_device *device, const char *problem, mj_pool **pool, mj_error *error)
 {
     char path[1200];
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    mj_json *request = mj_json_object();
     snprintf(path, sizeof path, "%s/moejit-compile", check_build_dir());
-    mj_json_add_string(request, "do", "open");
-    mj_json_add_string(request, "device", device->info.id);
     mj_pool_options options = {.path = path,
-                               .process_count = processors > 0 ? (uint32_t)processors : 1,
                                .memory_bytes_max = 8ull << 30,
-                               .job_seconds_max = AHEAD_JOB_SECONDS,
-                               .open_request = request,
+                               .context = device->context,
                                .problem = problem,
                                .arch = device->info.arch,
                                .backend = device->backend->name};
-    mj_status status = mj_wire_add_context(request, device->context, device->context->options.cache_dir)
-                           ? mj_pool_create(&options, pool, error)
-                           : mj_fail(error, MJ_ERR_MEMORY, "a request");
-    mj_json_free(request);
-    return status;
+    return mj_pool_create(&options, pool, error);
+}
+
+/* Kernels of which the compiler says that they spill, or lose their overlap: what a tuner would refuse. */
+static inline uint32_t count_refused(mj_pool *pool)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < mj_pool_job_count(pool); i++) {
+        const mj_job *job = mj_pool_job(pool, i);
+        char detail[256] = "";
+        mj_reason reason = mj_job_judge(job, detail, sizeof detail);
+        if (reason != MJ_REASON_NONE) {
+            count++;
+            printf("# %s of %s: %s %s: %s\n", mj_reason_text(reason), mj_op_name(job->op), job->family, job->config,
+                   detail);
+        }
+    }
+    return count;
 }
 
 static inline mj_status compile_ahead(mj_lab *lab, const char *problem, const mj_kernel_desc *desc,
-                                      const mj_config *configs, uint32_t count, mj_error *error)
+                                      const mj_config *configs, uint32_t count, uint32_t *refused, mj_error *error)
 {
     mj_pool *pool = NULL;
     mj_status status = ahead_pool(lab->device, problem, &pool, error);
@@ -48,6 +54,7 @@ static inline mj_status compile_ahead(mj_lab *lab, const char *problem, const mj
     while (status == MJ_OK && mj_pool_done_count(pool) < mj_pool_job_count(pool)) {
         status = mj_pool_wait(pool, 100, error);
     }
+    *refused += status == MJ_OK ? count_refused(pool) : 0;
     mj_pool_destroy(pool);
     return status;
 }

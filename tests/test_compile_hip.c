@@ -5,7 +5,6 @@
 #include "compile_pool.h"
 #include "context.h"
 #include "temp_folder.h"
-#include "wire.h"
 
 static mj_context *context;
 static char compile_path[1200];
@@ -13,18 +12,13 @@ static char compile_path[1200];
 static mj_pool *open_pool(mj_error *error)
 {
     mj_pool *pool = NULL;
-    mj_json *open = mj_json_object();
-    mj_json_add_string(open, "do", "open");
-    mj_wire_add_context(open, context, context->cache_dir);
     mj_pool_options options = {.path = compile_path,
                                .process_count = 1,
-                               .job_seconds_max = 60,
-                               .open_request = open,
+                               .context = context,
                                .problem = "E=8/8,topk=2,H=256,N=512,gated=1,act=silu,bias=0,scheme=bf16,layout=default",
                                .arch = "gfx942",
                                .backend = "hip"};
     mj_pool_create(&options, &pool, error);
-    mj_json_free(open);
     return pool;
 }
 

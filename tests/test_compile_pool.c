@@ -15,21 +15,24 @@ static mj_job *compile_one(const char *script, mj_pool **pool)
     mj_status status = MJ_OK;
     uint32_t index = 0;
     setenv("FAKE_NVRTC", script, 1);
-    mj_json *request = mj_json_object();
-    mj_json_add_string(request, "do", "open");
-    mj_json_add_string(request, "nvrtc_path", MJ_TEST_BUILD_DIR "/tests/libfake_nvrtc.so");
-    mj_json_add_string(request, "cache_dir", temp_folder);
+    mj_context *context = NULL;
+    mj_context_options where = {.cache_dir = temp_folder,
+                                .store_dir = "/nonexistent",
+                                .nvrtc_path = MJ_TEST_BUILD_DIR "/tests/libfake_nvrtc.so"};
+    *pool = NULL;
+    status = mj_context_create(&where, &context, &error);
+    if (status != MJ_OK) {
+        check_fail(__FILE__, __LINE__, "%s", error.text);
+        return NULL;
+    }
     mj_pool_options options = {.path = MJ_TEST_BUILD_DIR "/moejit-compile",
                                .process_count = 1,
-                               .memory_bytes_max = 8ull << 30,
-                               .job_seconds_max = 60,
-                               .open_request = request,
+                               .context = context,
                                .problem = "E=8,topk=2,H=256,N=256",
                                .arch = "sm_90a",
                                .backend = "cuda"};
-    *pool = NULL;
     status = mj_pool_create(&options, pool, &error);
-    mj_json_free(request);
+    mj_context_destroy(context);
     if (status == MJ_OK) {
         status = mj_pool_add(*pool, MJ_OP_GEMM1, "mma", config, NULL, &index, &error);
     }

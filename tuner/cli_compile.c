@@ -2,42 +2,23 @@
 #define _GNU_SOURCE
 #include <unistd.h>
 
-#include "child.h"
 #include "cli_compile.h"
 #include "compile_pool.h"
-#include "wire.h"
 
 enum { POLL_MS = 200 };
-#define COMPILE_SECONDS_MAX 120.0
-#define HELPER_BYTES_MAX    (2ull << 30)
 
 static mj_status open_pool(mj_context *context, const cli_compile_request *request, mj_pool **out, mj_error *error)
 {
-    char path[2048], problem[512];
-    mj_json *open = mj_json_object();
-    mj_json_add_string(open, "do", "open");
-    mj_status status = mj_wire_add_context(open, context, context->cache_dir)
-                           ? mj_child_find(NULL, "moejit-compile", path, sizeof path, error)
-                           : mj_fail(error, MJ_ERR_MEMORY, "out of memory");
-    if (status == MJ_OK) {
-        status = mj_problem_print(request->problem, problem, sizeof problem, error);
-    }
-    if (status == MJ_OK) {
-        long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        mj_pool_options options = {
-            .path = path,
-            .process_count = request->processes ? request->processes : (uint32_t)(cores > 0 ? cores : 1),
-            .memory_bytes_max = HELPER_BYTES_MAX,
-            .job_seconds_max = COMPILE_SECONDS_MAX,
-            .open_request = open,
-            .problem = problem,
-            .arch = request->arch,
-            .backend = request->backend,
-        };
-        status = mj_pool_create(&options, out, error);
-    }
-    mj_json_free(open);
-    return status;
+    char problem[512];
+    mj_status status = mj_problem_print(request->problem, problem, sizeof problem, error);
+    mj_pool_options options = {
+        .process_count = request->processes,
+        .context = context,
+        .problem = problem,
+        .arch = request->arch,
+        .backend = request->backend,
+    };
+    return status == MJ_OK ? mj_pool_create(&options, out, error) : status;
 }
 
 static mj_status add_items(mj_pool *pool, const cli_compile_request *request, mj_error *error)

@@ -5,12 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "helper.h"
 #include "os.h"
+#include "wire.h"
 
-#define OPEN_SECONDS_MAX 60.0
-#define OPEN_DEATHS_MAX  3
+#define OPEN_SECONDS_MAX     60.0
+#define OPEN_DEATHS_MAX      3
+#define JOB_SECONDS_MAX      120.0 /* a busy machine; the slowest kernel takes a few seconds */
+#define MEMORY_BYTES_DEFAULT (2ull << 30)
 
 typedef struct process {
     mj_child child;
@@ -23,7 +27,6 @@ struct mj_pool {
     char path[2048];
     char problem[512], arch[MJ_NAME_MAX], backend[MJ_NAME_MAX];
     uint64_t memory_bytes_max;
-    double job_seconds_max;
     mj_json *open_request;
     uint32_t process_count;
     process processes[MJ_POOL_PROCESSES_MAX];
@@ -36,6 +39,21 @@ struct mj_pool {
     char fatal_text[512];
 };
 
+static mj_json *open_request(const mj_pool_options *options)
+{
+    mj_json *request = mj_json_object();
+    mj_json_add_string(request, "do", "open");
+    const char *cache_dir = options->cache_dir ? options->cache_dir : options->context->cache_dir;
+    return mj_wire_add_context(request, options->context, cache_dir) ? request : (mj_json_free(request), NULL);
+}
+
+static uint32_t count_processes(uint32_t asked)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t count = asked ? asked : processors > 0 ? (uint32_t)processors : 1;
+    return count < MJ_POOL_PROCESSES_MAX ? count : MJ_POOL_PROCESSES_MAX;
+}
+
 mj_status mj_pool_create(const mj_pool_options *options, mj_pool **out, mj_error *error)
 {
     mj_pool *pool = calloc(1, sizeof(*pool));
@@ -43,20 +61,20 @@ mj_status mj_pool_create(const mj_pool_options *options, mj_pool **out, mj_error
     if (!pool) {
         return mj_fail(error, MJ_ERR_MEMORY, "compile processes");
     }
-    snprintf(pool->path, sizeof(pool->path), "%s", options->path);
+    mj_status status = mj_child_find(options->path, "moejit-compile", pool->path, sizeof(pool->path), error);
+    if (status != MJ_OK) {
+        mj_pool_destroy(pool);
+        return status;
+    }
     snprintf(pool->problem, sizeof(pool->problem), "%s", options->problem);
     snprintf(pool->arch, sizeof(pool->arch), "%s", options->arch);
     snprintf(pool->backend, sizeof(pool->backend), "%s", options->backend);
-    pool->memory_bytes_max = options->memory_bytes_max;
-    pool->job_seconds_max = options->job_seconds_max;
-    pool->process_count = options->process_count < 1 ? 1 : options->process_count;
-    if (pool->process_count > MJ_POOL_PROCESSES_MAX) {
-        pool->process_count = MJ_POOL_PROCESSES_MAX;
-    }
+    pool->memory_bytes_max = options->memory_bytes_max ? options->memory_bytes_max : MEMORY_BYTES_DEFAULT;
+    pool->process_count = count_processes(options->process_count);
     for (uint32_t i = 0; i < pool->process_count; i++) {
         pool->processes[i] = (process){.job = -1, .child = {.fd = -1, .stderr_fd = -1}};
     }
-    pool->open_request = mj_json_copy(options->open_request);
+    pool->open_request = open_request(options);
     if (!pool->open_request) {
         mj_pool_destroy(pool);
         return mj_fail(error, MJ_ERR_MEMORY, "compile processes");
@@ -342,7 +360,7 @@ static void start_job(mj_pool *pool, process *p, uint32_t index)
         mj_json_add_string(request, "poison", job->poison);
     }
     p->job = index;
-    p->deadline = mj_os_monotonic_seconds() + pool->job_seconds_max;
+    p->deadline = mj_os_monotonic_seconds() + JOB_SECONDS_MAX;
     job->state = MJ_JOB_RUNNING;
     mj_status status =
         request ? mj_child_send(&p->child, request, &error) : mj_fail(&error, MJ_ERR_MEMORY, "a request");

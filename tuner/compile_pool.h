@@ -9,6 +9,7 @@
 
 #include "child.h"
 #include "compile_log.h"
+#include "context.h"
 #include "gen.h"
 #include "moejit_tune.h"
 
@@ -35,13 +36,13 @@ typedef struct mj_job {
     bool was_hit;
 } mj_job;
 
-typedef struct mj_pool_options {
-    const char *path; /* moejit-compile */
-    uint32_t process_count;
-    uint64_t memory_bytes_max;
-    double job_seconds_max;
-    const mj_json *open_request;          /* copied */
-    const char *problem, *arch, *backend; /* of every job; copied */
+typedef struct mj_pool_options {          /* 0 and NULL: as said */
+    const char *path;                     /* moejit-compile; NULL: the one installed with this library */
+    uint32_t process_count;               /* 0: one per processor */
+    uint64_t memory_bytes_max;            /* of one process; 0: 2 GiB */
+    const mj_context *context;            /* whose data files and compilers are used; not NULL */
+    const char *cache_dir;                /* NULL: the context's */
+    const char *problem, *arch, *backend; /* of every job; copied, not NULL */
 } mj_pool_options;
 
 typedef struct mj_pool mj_pool;

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "memory_need.h"
 #include "os.h"
@@ -13,8 +12,6 @@
 #define TICK_SECONDS        0.1
 #define OPEN_SECONDS_MAX    120.0
 #define PREPARE_SECONDS_MAX 300.0 /* the reference kernel of a large batch on a CPU */
-#define COMPILE_SECONDS_MAX 120.0 /* a busy machine; the slowest kernel takes a few seconds */
-#define HOST_BYTES_DEFAULT  (2ull << 30)
 
 /* ---- Progress ---- */
 bool mj_session_report(mj_session *s, const mj_candidate_result *last, const mj_tune_row *row, const char *message)
@@ -79,29 +76,19 @@ static mj_json *open_request(const mj_session *s)
 
 static mj_status open_pool(mj_session *s, mj_error *error)
 {
-    char path[2048];
-    mj_json *request = open_request(s);
-    mj_status status = request ? mj_child_find(s->options.compile_path, "moejit-compile", path, sizeof(path), error)
-                               : mj_fail(error, MJ_ERR_MEMORY, "a request");
-    if (status == MJ_OK) {
-        long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        char backend[MJ_NAME_MAX];
-        snprintf(backend, sizeof(backend), "%.*s", (int)strcspn(s->device.info.id, ":"), s->device.info.id);
-        mj_pool_options options = {
-            .path = path,
-            .process_count =
-                s->options.compile_processes ? s->options.compile_processes : (uint32_t)(cores > 0 ? cores : 1),
-            .memory_bytes_max = s->options.host_bytes_max ? s->options.host_bytes_max : HOST_BYTES_DEFAULT,
-            .job_seconds_max = COMPILE_SECONDS_MAX,
-            .open_request = request,
-            .problem = s->problem_text,
-            .arch = s->device.info.arch,
-            .backend = backend,
-        };
-        status = mj_pool_create(&options, &s->pool, error);
-    }
-    mj_json_free(request);
-    return status;
+    char backend[MJ_NAME_MAX];
+    snprintf(backend, sizeof(backend), "%.*s", (int)strcspn(s->device.info.id, ":"), s->device.info.id);
+    mj_pool_options options = {
+        .path = s->options.compile_path,
+        .process_count = s->options.compile_processes,
+        .memory_bytes_max = s->options.host_bytes_max,
+        .context = s->context,
+        .cache_dir = s->cache_dir,
+        .problem = s->problem_text,
+        .arch = s->device.info.arch,
+        .backend = backend,
+    };
+    return mj_pool_create(&options, &s->pool, error);
 }
 
 /* Said before anything takes time: a machine without a GPU does the same job on the CPU; a busy one times badly. */
