@@ -102,6 +102,6 @@ uint32_t wgmma_decode_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     if (!wgmma_decodes(desc)) {
         return 0;
     }
-    uint32_t deep = s->step_bytes > WGMMA_ATOM_BYTES ? 2 * blocks : 0;
+    uint32_t deep = s->step_bytes > WGMMA_ATOM_BYTES ? 4 * blocks : 0;
     return 28 * blocks - 8 + (more && blocks > 1 ? 4 * blocks : 0) + weighted + deep + wgmma_accumulators(s) / 16;
 }

@@ -8,9 +8,13 @@ uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * (s->step_bytes / 16),
                                             32 * (uint64_t)wgmma_most(s->producers, 2) - 32);
-    uint32_t many = wgmma_decodes(desc) && passes > 12 ? 2 * (passes - 12) : 0; /* else stages of so many do not fit */
-    uint32_t boxes = s->schedule == SHARED ? 40 : 24;                           /* dealing out depth divides */
-    return s->input_load == LOAD_BY_GATHER ? 45 + passes + many + (s->cluster > 1 ? 2 : 0) : boxes;
+    uint32_t many = wgmma_decodes(desc) && passes > 12 ? 2 * (passes - 12) : 0;
+    uint32_t boxes = s->schedule == SHARED ? 40 : 24; /* dealing out depth divides */
+    if (s->input_load == LOAD_BY_BOXES) {
+        return boxes;
+    }
+    many += s->producers == 4 && passes > 16 ? 12 : 0; /* no register is left to compute an address in */
+    return 45 + passes + many + (s->cluster > 1 ? 2 : 0) + (s->schedule == SHARED ? 1 : 0);
 }
 
 /* Registers of consumers and producers after setmaxnreg: a whole warpgroup of producers gives up what the consumers take. Sums stay
@@ -46,17 +50,14 @@ static bool holds_constants(mj_activation activation)
     return activation == MJ_ACT_GELU || activation == MJ_ACT_GELU_TANH;
 }
 
-/* What the activation adds, which works on several values at a time. Gate and up have block scales of their own. */
+/* What the activation adds, which works on several values at a time. */
 static uint32_t activation_need(const mj_kernel_desc *desc)
 {
-    if (!mj_op_activates(desc->op)) {
-        return 0;
-    }
-    return (holds_constants(desc->problem->activation) ? 52 : 0) +
-           (wgmma_scales_steps(desc) && wgmma_parts(desc) == 2 ? 12 : 0);
+    return mj_op_activates(desc->op) && holds_constants(desc->problem->activation) ? 52 : 0;
 }
 
-/* What quantising adds: a run of values, where the activation's constants or several blocks of scaled sums are held beside it. */
+/* What quantising adds: a run of values, where the activation's constants or several blocks of scaled sums are held beside it; where
+ * each sum is a value, half of them at once. */
 static uint32_t codes_need(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     if (desc->op != MJ_OP_GEMM1_QUANTISE) {
@@ -64,6 +65,9 @@ static uint32_t codes_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     }
     if (holds_constants(desc->problem->activation)) {
         return 24;
+    }
+    if (wgmma_parts(desc) == 1) {
+        return wgmma_accumulators(s) / 2;
     }
     return wgmma_scales_steps(desc) && wgmma_blocks_m(s) > 1 ? 16 : 0;
 }
@@ -73,15 +77,42 @@ static uint32_t combine_need(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     uint32_t need = wgmma_scales_steps(desc) ? 48 : s->orientation == TOKENS_ARE_M ? 40 : 24;
     need += strcmp(desc->scheme->input_scale_kind, "token") == 0 ? 8 : 0;
+    need += s->orientation == TOKENS_ARE_M && wgmma_blocks_m(s) > 2 ? 12 : 0;
     return mj_op_combines(desc->op) ? need : 0;
 }
 
-/* Products of a step that are scaled before they are added. */
+/* Each output column has a value of its own, beside or in place of the expert's. */
+static bool has_column_values(const mj_kernel_desc *desc)
+{
+    return desc->problem->bias || strcmp(desc->scheme->input_scale_kind, "token") == 0;
+}
+
+/* What the sums of tiles whose rows are wgmma's columns take beside themselves: of heights that are no multiple of 32 the compiler
+ * wastes some; fp8's are scaled, which costs more where columns have values of their own. */
+static uint32_t heights_need(const mj_kernel_desc *desc, const wgmma_shape *s)
+{
+    if (s->orientation == TOKENS_ARE_M || s->tile_m < 80 || wgmma_two_levels(desc, s)) {
+        return 0;
+    }
+    bool odd = s->tile_m % 32 == 16, bytes = wgmma_element_bytes(desc) == 1;
+    if (bytes && has_column_values(desc)) {
+        return s->tile_m > 192 ? 26 : odd || s->tile_m >= 144 ? 16 : 5;
+    }
+    return bytes && s->tile_m == 112 ? 14 : odd ? 2 + (has_column_values(desc) ? 1 : 0) : 0;
+}
+
+/* Products of a step that are scaled before they are added. Gate and up have scales of their own; where rows are wgmma's columns, scales
+ * of rows are handed round. */
 static uint32_t parts_need(const mj_kernel_desc *desc, const wgmma_shape *s, wgmma_step_parts parts)
 {
-    uint32_t swapped = s->orientation == WEIGHTS_ARE_M ? 8 : 0, weighted = mj_op_is_gemm2(desc->op) ? 8 : 0;
-    uint32_t sums = parts.held * parts.columns / 2 + swapped;
-    return parts.held == 2 ? sums + weighted - 9 : sums + 12 * wgmma_blocks_m(s) - 4;
+    bool handed_round = s->orientation == WEIGHTS_ARE_M, parted = parts.columns < wgmma_rows_n(s);
+    uint32_t products = parts.held * parts.columns / 2, blocks = wgmma_blocks_m(s);
+    uint32_t gated = wgmma_scales_steps(desc) && mj_op_activates(desc->op) && wgmma_parts(desc) == 2 ? 12 : 0;
+    if (parts.held == 2) {
+        uint32_t weighted = mj_op_is_gemm2(desc->op) ? 8 : 0, rows = handed_round ? 9 : 0;
+        return products + gated + weighted + rows + (blocks > 3 ? 24 : 0) - 9;
+    }
+    return products + (parted ? 0 : gated) + 12 * blocks + (handed_round ? 25 : 0) - 21;
 }
 
 /* What a consumer's thread may have. */
@@ -105,33 +136,35 @@ static uint32_t row_slots(const wgmma_shape *s)
 uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, wgmma_step_parts parts)
 {
     uint32_t need = wgmma_accumulators(s) + (wgmma_two_levels(desc, s) ? parts_need(desc, s, parts) : 0) + 40;
-    bool of_columns = desc->problem->bias || strcmp(desc->scheme->input_scale_kind, "token") == 0;
-    if (s->orientation == TOKENS_ARE_M && of_columns) {
+    if (s->orientation == TOKENS_ARE_M && has_column_values(desc)) {
         need += wgmma_blocks_m(s) > 1 ? 20 + 12 * wgmma_blocks_m(s) : 4;
     }
     need += mj_op_is_gemm2(desc->op) ? row_slots(s) - 1 : 0; /* where each is stored */
     need += s->producers == 4 && s->input_load == LOAD_BY_GATHER ? 1 : 0;
-    return need + activation_need(desc) + codes_need(desc, s) + combine_need(desc, s) + wgmma_decode_need(desc, s) +
+    return need + heights_need(desc, s) + activation_need(desc) + codes_need(desc, s) + combine_need(desc, s) +
+           wgmma_decode_need(desc, s) +
            (s->schedule == IN_TURNS ? 4
             : s->schedule == SHARED ? 12
                                     : 0);
 }
 
 /* The widest of which two fit: the products of one are under way while the other's are scaled. Not where the depth varies. Scales of
- * rows are handed round once for all columns, so only output columns, along N, are parted. */
+ * rows are handed round once for all columns, so only output columns, along N, are parted. Narrow parts read more of shared memory:
+ * four of them, or one at a time of half the columns, where nothing else fits. */
 wgmma_step_parts wgmma_parts_of_step(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
 {
     uint32_t width = wgmma_rows_n(s), most = wgmma_consumer_most(desc, s, threads);
     uint32_t narrowest = s->orientation == TOKENS_ARE_M ? PART_COLUMNS_MIN : width;
-    bool can = wgmma_two_levels(desc, s) && s->schedule != SHARED;
+    wgmma_step_parts whole = {1, width}, half = {1, width / 2};
+    bool wide = wgmma_consumer_need(desc, s, whole) <= most, can = wgmma_two_levels(desc, s) && s->schedule != SHARED;
     for (uint32_t columns = width; can && columns >= narrowest && columns % 16 == 0; columns /= 2) {
         wgmma_step_parts parts = {2, columns};
         uint32_t count = wgmma_blocks_m(s) * (width / columns);
-        if (count <= 2 && wgmma_consumer_need(desc, s, parts) <= most) {
+        if (wgmma_consumer_need(desc, s, parts) <= most && (count <= 2 || (count == 4 && !wide))) {
             return parts;
         }
     }
-    return (wgmma_step_parts){1, width};
+    return wide || !can || half.columns < narrowest || half.columns % 16 != 0 ? whole : half;
 }
 
 /* Where they fit: the rows of the next tile, beside those of the one that is stored. In turns the wait for one's own hides their loads. */

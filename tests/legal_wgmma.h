@@ -5,18 +5,18 @@
 static const char good_wgmma[] = "tile_m=16,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,"
                                  "schedule=1,producers=2,cluster=1,cluster_of=1,group_m=1,blocks_per_sm=2";
 
-static void gather_inside(fixture *f) /* 24 chunks of a lane in a step */
+static void gather_inside(fixture *f) /* 16 chunks of a lane in a step */
 {
     set(f, "producers", 4);
     set(f, "blocks_per_sm", 1);
     set(f, "consumers", 2);
     set(f, "step_bytes", 256);
-    set(f, "tile_m", 144);
+    set(f, "tile_m", 96);
 }
 static void gather_outside(fixture *f)
 {
     gather_inside(f);
-    set(f, "tile_m", 176);
+    set(f, "tile_m", 112);
 }
 static void block_scales(fixture *f, uint32_t columns, uint32_t depth)
 {

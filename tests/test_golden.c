@@ -406,29 +406,27 @@ static void put_varied_first(sample *s, uint32_t count, const mj_kernel_desc *de
 static const struct {
     const char *problem, *arch, *family;
     mj_op op;
-    uint32_t pool, count, count_full; /* random ones, of which so many are compiled; with --full all of so many */
+    uint32_t count, count_full; /* that are compiled, of a hundred random ones; with --full all of so many */
 } sampled[] = {
-    {"E=8,topk=2,H=4096,N=7168", "sm_90a", "mma", MJ_OP_GEMM1, 25, 8, 60},
-    {"E=128,topk=8,H=2048,N=768,scheme=fp16,bias=1", "sm_80", "mma", MJ_OP_GEMM2, 25, 8, 60},
-    {"E=512,topk=10,H=2048,N=512", "sm_90a", "mma", MJ_OP_GEMM1, 25, 8, 60},
-    {"E=32,topk=4,H=2880,N=1440,bias=1", "sm_80", "mma", MJ_OP_GEMM1, 25, 8, 60},
-    {"E=8,topk=2,H=4096,N=7168,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, 6, SAMPLE_MAX},
-    {"E=128,topk=8,H=2048,N=768,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, 6, SAMPLE_MAX},
-    {"E=256,topk=8,H=7168,N=256", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, 6, SAMPLE_MAX},
-    {"E=512,topk=10,H=2048,N=512,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, 6, SAMPLE_MAX},
-    {"E=128,topk=8,H=2048,N=768,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT, 10, 6, SAMPLE_MAX},
-    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 10, 6, 30},
-    {"E=128,topk=8,H=2048,N=768,bias=1,layout=interleaved8", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT, 6, 6, SAMPLE_MAX},
-    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_channel,layout=interleaved8", "sm_90a", "wgmma", MJ_OP_GEMM1, 6, 6, 60},
-    {"E=8,topk=2,H=4096,N=7168,bias=1,layout=interleaved8", "sm_80", "mma", MJ_OP_GEMM1, 10, 6, 60},
-    {"E=128,topk=8,H=2048,N=768,bias=1,act=gelu,scheme=fp8_w8a8", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 10, 6,
+    {"E=8,topk=2,H=4096,N=7168", "sm_90a", "mma", MJ_OP_GEMM1, 8, 60},
+    {"E=128,topk=8,H=2048,N=768,scheme=fp16,bias=1", "sm_80", "mma", MJ_OP_GEMM2, 8, 60},
+    {"E=512,topk=10,H=2048,N=512", "sm_90a", "mma", MJ_OP_GEMM1, 8, 60},
+    {"E=32,topk=4,H=2880,N=1440,bias=1", "sm_80", "mma", MJ_OP_GEMM1, 8, 60},
+    {"E=8,topk=2,H=4096,N=7168,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1, 6, SAMPLE_MAX},
+    {"E=128,topk=8,H=2048,N=768,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2, 6, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256", "sm_90a", "wgmma", MJ_OP_GEMM1, 6, SAMPLE_MAX},
+    {"E=512,topk=10,H=2048,N=512,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2, 6, SAMPLE_MAX},
+    {"E=128,topk=8,H=2048,N=768,bias=1,act=swigluoai", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT, 6, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 6, 30},
+    {"E=128,topk=8,H=2048,N=768,bias=1,layout=interleaved8", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT, 6, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_channel,layout=interleaved8", "sm_90a", "wgmma", MJ_OP_GEMM1, 6, 60},
+    {"E=8,topk=2,H=4096,N=7168,bias=1,layout=interleaved8", "sm_80", "mma", MJ_OP_GEMM1, 6, 60},
+    {"E=128,topk=8,H=2048,N=768,bias=1,act=gelu,scheme=fp8_w8a8", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE, 6,
      SAMPLE_MAX},
-    {"E=128,topk=8,H=2048,N=768", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 10, 8, SAMPLE_MAX},
-    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 10, 8,
-     SAMPLE_MAX},
-    {"E=8,topk=2,H=4096,N=7168,scheme=int4_w4a16", "sm_90a", "wgmma", MJ_OP_GEMM1, 10, 6, SAMPLE_MAX},
-    {"E=128,topk=8,H=2048,N=768,bias=1,scheme=int4_w4a16_g32_zp_fp16", "sm_90a", "wgmma", MJ_OP_GEMM2, 10, 6,
-     SAMPLE_MAX},
+    {"E=128,topk=8,H=2048,N=768", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 8, SAMPLE_MAX},
+    {"E=256,topk=8,H=7168,N=256,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE, 8, SAMPLE_MAX},
+    {"E=8,topk=2,H=4096,N=7168,scheme=int4_w4a16", "sm_90a", "wgmma", MJ_OP_GEMM1, 6, SAMPLE_MAX},
+    {"E=128,topk=8,H=2048,N=768,bias=1,scheme=int4_w4a16_g32_zp_fp16", "sm_90a", "wgmma", MJ_OP_GEMM2, 6, SAMPLE_MAX},
 };
 enum { SAMPLED_COUNT = sizeof sampled / sizeof sampled[0] };
 
@@ -444,10 +442,10 @@ TEST(random_legal_configs_do_not_spill)
     for (int i = 0; i < SAMPLED_COUNT; i += CHECK_SANITIZED ? 3 : 1) {
         fixture f;
         uint32_t count = all ? sampled[i].count_full : sampled[i].count / (CHECK_SANITIZED ? 3 : 1);
-        sample s = {.configs = configs, .capacity = all ? count : sampled[i].pool, .random = 2024 + (uint64_t)i};
+        sample s = {.configs = configs, .capacity = all ? count : SAMPLE_MAX, .random = 2024 + (uint64_t)i};
         CHECK(fixture_kernel(&f, sampled[i].problem, sampled[i].arch, sampled[i].family, sampled[i].op, ""));
         CHECK_STATUS(mj_space_enumerate(fixture_spec, &f.desc, take, &s, NULL, NULL), MJ_OK);
-        CHECK_INT(s.count, s.capacity);
+        CHECK(s.count >= count);
         put_varied_first(&s, count, &f.desc, met);
         for (uint32_t c = 0; c < count; c++) {
             char text[500];

@@ -144,6 +144,15 @@ return {
             end,
         },
         {
+            name = "shared_sums",
+            reason = "sums of a thread where blocks share depth: of more the compiler spills a register or two",
+            holds = function(c)
+                local sums, room = c.tile_m * c.tile_n / (128 * c.consumers), c.consumers > 1 and c.input_load == 2
+                local most = room and 128 or 96
+                return c.schedule ~= 3 or sums <= most, sums, most
+            end,
+        },
+        {
             name = "shared_shallow_steps",
             reason = "bytes of depth in a step of tiles that blocks share: deep steps gained nothing where depth is not scarce",
             holds = function(c)
