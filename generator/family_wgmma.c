@@ -385,9 +385,10 @@ static bool step_depth(const mj_kernel_desc *desc, const mj_derived *derived, do
     return holds_zero(bytes < WGMMA_ATOM_BYTES ? 1 : bytes & (bytes - 1), measured, limit);
 }
 
-static bool scale_of_step(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+static bool scale_of_run(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
-    *measured = wgmma_shape_of(derived).step_bytes / (double)wgmma_element_bytes(desc);
+    (void)derived;
+    *measured = WGMMA_ATOM_BYTES / (double)wgmma_element_bytes(desc);
     *limit = desc->scheme->input_group_k;
     return !wgmma_scales_steps(desc) ||
            (*measured == *limit && desc->scheme->scale.group_k == desc->scheme->input_group_k);
@@ -545,7 +546,7 @@ static const mj_family_rule rules[] = {
      turns_as_tiles},
     {"map_rows", "rows of all experts' weights in one tensor map", map_rows},
     {"step_depth", "bytes of K in a step: 128, 256 or 512", step_depth},
-    {"scale_of_step", "elements of K in a step: as many as share a scale", scale_of_step},
+    {"scale_of_run", "elements in 128 bytes of K: as many as share a scale", scale_of_run},
     {"scale_of_columns",
      "columns by which up's scales are shifted from gate's, or scales of a step: a thread holds six", scale_of_columns},
     {"codes_of_groups", "columns of a tile left over by groups of 128 that share a scale of what is written",

@@ -105,12 +105,13 @@ static double groups_of(const wgmma_shape *s) /* warpgroups that share a tile */
     return s->schedule == IN_TURNS ? 1 : s->consumers;
 }
 
-/* Products are waited for, scaled and added before the next step's. */
+/* Products are waited for, scaled and added, 128 bytes of the depth after the other. */
 static double scaled_step_us(const wgmma_shape *s, const work *w)
 {
+    double runs = s->step_bytes / (double)WGMMA_ATOM_BYTES;
     double sums = (double)s->tile_m * s->tile_n / 128;
     double rows = s->orientation == WEIGHTS_ARE_M ? s->tile_m * groups_of(s) : 0;
-    return model.scale_wait_us + w->busy * (model.scale_sum_us * sums + model.scale_row_us * rows);
+    return runs * (model.scale_wait_us + w->busy * (model.scale_sum_us * sums + model.scale_row_us * rows));
 }
 
 /* Codes are decoded while products of earlier ones are under way. Not measured: what the compiler writes for a warp and 64 elements of

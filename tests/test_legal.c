@@ -390,7 +390,7 @@ static const edge edges[] = {
     {"step_depth", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, deep_inside, deep_outside},
     {"step_depth", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, NULL, power_of_steps_outside},
     {"step_depth", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, NULL, shallow_outside},
-    {"scale_of_step", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, blocks_of_columns_inside, blocks_of_depth_outside},
+    {"scale_of_run", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, blocks_of_columns_inside, blocks_of_depth_outside},
     {"scale_of_columns", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, blocks_of_columns_inside,
      blocks_of_columns_outside},
     {"producer_registers", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, gather_inside, gather_outside},

@@ -70,10 +70,27 @@ static const mutant_base bases[] = {
     {"fp8_blocks_192_columns", "E=5,topk=2,H=304,N=360,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=128,tile_n=192,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
-    {"fp8_blocks_four_parts", "E=5,topk=2,H=304,N=300,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
+    {"fp8_blocks_four_parts", "E=5,topk=2,H=304,N=360,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=128,tile_n=256,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
-    {"fp8_blocks_four_parts_of_two_rows", "E=5,topk=2,H=248,N=120,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM2,
+    {"fp8_blocks_in_halves", "E=3,topk=2,H=1584,N=360,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=128,tile_n=256,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"fp8_blocks_two_runs", "E=5,topk=2,H=304,N=120,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=16,tile_n=128,orientation=2,input_load=1,step_bytes=256,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=2"},
+    {"fp8_blocks_four_runs", "E=5,topk=2,H=248,N=688,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=8,tile_n=64,orientation=2,input_load=2,step_bytes=512,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"fp8_blocks_two_runs_rows_are_m", "E=5,topk=2,H=688,N=128,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
+     MJ_OP_GEMM1_ACT,
+     "tile_m=64,tile_n=128,orientation=1,input_load=1,step_bytes=256,consumers=1,schedule=1,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"fp8_blocks_two_runs_of_four_rows", "E=5,topk=2,H=248,N=304,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=16,tile_n=256,orientation=2,input_load=1,step_bytes=256,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"fp8_blocks_four_parts_of_two_rows", "E=5,topk=2,H=248,N=400,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
+     MJ_OP_GEMM2,
      "tile_m=256,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=2,"
      "group_m=1,blocks_per_sm=1"},
     {"fp8_blocks_two_rows_of_blocks", "E=5,topk=2,H=232,N=368,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma",

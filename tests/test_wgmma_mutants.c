@@ -15,6 +15,7 @@ typedef enum base_id {
     ACT_BLOCKS,
     COLUMNS,
     BLOCKS_IN_PAIRS,
+    BLOCKS_OF_RUNS,
     CODES,
     CODES_ROWS,
     COMBINE,
@@ -62,6 +63,9 @@ static const mutant_base bases[BASE_COUNT] = {
                          MJ_OP_GEMM1,
                          "tile_m=64,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=1,schedule=1,"
                          "producers=4,cluster=1,group_m=1,blocks_per_sm=1"},
+    [BLOCKS_OF_RUNS] = {"blocks_of_runs", "E=5,topk=2,H=688,N=64,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
+                        "tile_m=24,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=1,schedule=1,"
+                        "producers=2,cluster=1,group_m=1,blocks_per_sm=2"},
     [CODES] = {"codes", "E=5,topk=2,H=144,N=224,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE,
                "tile_m=24,tile_n=256,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,"
                "cluster=1,group_m=1,blocks_per_sm=1"},
@@ -131,8 +135,11 @@ static const mutant mutants[] = {
     {"column_pairs_rounded_down", COLUMNS, 1, "MJ_TILE_N * MJ_CLUSTER_COLUMNS - 1)", "0)"},
     {"part_added_under_way", BLOCKS_IN_PAIRS, 1, "    mj_wgmma_wait(0);\n    mj_part_start(follows",
      "    mj_part_start(follows"},
-    {"scales_of_the_first_step", BLOCKS_IN_PAIRS, 1, "++d->step < MJ_K_STEPS);", "0);"},
+    {"scales_of_the_first_step", BLOCKS_IN_PAIRS, 1, "++d->run < MJ_K_RUNS);", "0);"},
     {"last_part_with_the_scales_before", BLOCKS_IN_PAIRS, 1, "        depth.scales = depth.next;\n", ""},
+    {"first_run_of_the_weights_again", BLOCKS_OF_RUNS, 1, "(run * MJ_M_ROWS + m * 64)", "(m * 64)"},
+    {"one_scale_for_a_step", BLOCKS_OF_RUNS, 1, "#define MJ_K_RUNS ((MJ_K + MJ_ATOM_K - 1) / MJ_ATOM_K)",
+     "#define MJ_K_RUNS MJ_K_STEPS"},
     {"stage_released_for_the_next", BLOCKS_IN_PAIRS, 1, "        mj_release(shared, stage);\n",
      "        mj_release(shared, ring->stage);\n"},
     {"turn_not_passed_on", TURNS, 2, "    mj_pass_turn(shared);\n", ""},
@@ -211,7 +218,7 @@ static const mutant mutants[] = {
     {"stored_before_all_have_staged", SORTED, 1, "            mj_staged_sync();\n            mj_store_staged",
      "            mj_store_staged"},
     {"chunks_of_another_warp", SORTED, 1, "chunk = mj_warp() % MJ_STORE_WARPS * 2 +", "chunk = mj_warp() % 2 * 2 +"},
-    {"scales_of_the_first_steps", SHARED_ROWS, 1, "args, tile, MJ_STEP_FIRST(tile));", "args, tile, 0);"},
+    {"scales_of_the_first_steps", SHARED_ROWS, 1, "args, tile, first);", "args, tile, 0);"},
 };
 
 int main(int argc, char **argv)
