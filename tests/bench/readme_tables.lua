@@ -113,13 +113,25 @@ local function tune_table(data, out)
     end
 end
 
--- Runs of one format have one ceiling and no column for it.
+-- What the rows of each format were held against: a file may hold runs of several machines of one kind.
+local function ceilings_text(data)
+    local seen, texts = {}, {}
+    for _, row in ipairs(data.rows) do
+        local text = string.format("%s%.0f TFLOP/s and %.0f GB/s", row.mode and row.mode .. " " or "",
+            row.matrix_tflops or data.matrix_tflops, row.memory_gbps or data.memory_gbps)
+        if not seen[text] then
+            seen[text] = true
+            texts[#texts + 1] = text
+        end
+    end
+    return table.concat(texts, ", ")
+end
+
+-- Runs of one format have no column for it.
 local function peers_table(data, out)
     local modes = data.bf16_tflops ~= nil
-    local ceiling = modes and string.format("%.0f TFLOP/s bf16, %.0f fp8", data.bf16_tflops, data.fp8_tflops) or
-        string.format("%.0f TFLOP/s", data.matrix_tflops)
-    out[#out + 1] = string.format("`tests/bench/peers.py`, %s, torch %s, Triton %s; ceilings of that run: %s, %.0f GB/s.",
-        data.device, data.torch, data.triton, ceiling, data.memory_gbps)
+    out[#out + 1] = string.format("`tests/bench/peers.py`, %s, torch %s, Triton %s; ceilings: %s.", data.device, data.torch,
+        data.triton, ceilings_text(data))
     out[#out + 1] = ""
     out[#out + 1] = "| layer | op | M |" .. (modes and " format | routing |" or "") ..
         " floor us | moejit us | family |" .. (modes and " quantise us |" or "") ..
