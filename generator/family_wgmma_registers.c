@@ -144,11 +144,9 @@ uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, w
     }
     need += mj_op_is_gemm2(desc->op) ? row_slots(s) - 1 : 0; /* where each is stored */
     need += s->producers == 4 && s->input_load == LOAD_BY_GATHER ? 1 : 0;
+    uint32_t scheduled = s->schedule == IN_TURNS ? 4 : s->schedule == SHARED ? 12 : 0;
     return need + heights_need(desc, s) + activation_need(desc) + codes_need(desc, s) + combine_need(desc, s) +
-           wgmma_decode_need(desc, s) +
-           (s->schedule == IN_TURNS ? 4
-            : s->schedule == SHARED ? 12
-                                    : 0);
+           wgmma_decode_need(desc, s) + scheduled;
 }
 
 /* The widest of which two fit: the products of one are under way while the other's are scaled. Not where the depth varies. Scales of

@@ -33,12 +33,25 @@ hiprtc_newest() {
     hiprtc_apt apt-cache "$1" search --names-only "$2" 2>/dev/null | cut -d' ' -f1 | sort -V | tail -n 1
 }
 
+# hiprtc_keyring ROOT: where Debian's keys lie: on Debian installed, elsewhere in a package of the distribution.
+hiprtc_keyring() {
+    local keyring=usr/share/keyrings/debian-archive-keyring.gpg
+    if [ ! -e "/$keyring" ]; then
+        (cd "$1/apt" && apt-get -q download debian-archive-keyring && dpkg-deb -x debian-archive-keyring_*.deb .) >>"$1/log" 2>&1 ||
+            return 1
+        echo "$1/apt/$keyring"
+    else
+        echo "/$keyring"
+    fi
+}
+
 hiprtc_fetch() { # root suite
-    local root=$1 suite=$2 mirror compiler comgr llvm deb
+    local root=$1 suite=$2 mirror keyring compiler comgr llvm deb
     rm -rf "$root" && mkdir -p "$root/apt/lists/partial" "$root/apt/cache/archives/partial" || return 1
     : >"$root/apt/status"
     mirror=$(sed -n 's/^URIs: *\(.*debian\.org\/debian\).*/\1/p' /etc/apt/sources.list.d/debian.sources 2>/dev/null | head -n 1)
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror:-http://deb.debian.org/debian} $suite main" \
+    keyring=$(hiprtc_keyring "$root") || return 1
+    echo "deb [signed-by=$keyring] ${mirror:-http://deb.debian.org/debian} $suite main" \
         >"$root/apt/sources.list"
     hiprtc_apt apt-get "$root" update >"$root/log" 2>&1 || return 1
     compiler=$(hiprtc_newest "$root" '^libhiprtc[0-9]+$')
