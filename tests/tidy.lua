@@ -20,7 +20,7 @@ local function tracked_files()
     local names = {}
     -- Files not yet committed count too; ignored ones do not. Outside a checkout: whatever is there.
     local list = io.popen("git ls-files -co --exclude-standard 2>/dev/null || " ..
-        "find . -type f -not -path './build*' -not -path './.git/*' | sed 's#^./##'")
+        "find . -type f -not -path './build*' -not -path './.git/*' -not -path './.cache/*' | sed 's#^./##'")
     for name in list:lines() do
         local file = io.open(name)
         if file then
