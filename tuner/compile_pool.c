@@ -39,14 +39,6 @@ struct mj_pool {
     char fatal_text[512];
 };
 
-static mj_json *open_request(const mj_pool_options *options)
-{
-    mj_json *request = mj_json_object();
-    mj_json_add_string(request, "do", "open");
-    const char *cache_dir = options->cache_dir ? options->cache_dir : options->context->cache_dir;
-    return mj_wire_add_context(request, options->context, cache_dir) ? request : (mj_json_free(request), NULL);
-}
-
 static uint32_t count_processes(uint32_t asked)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -74,7 +66,8 @@ mj_status mj_pool_create(const mj_pool_options *options, mj_pool **out, mj_error
     for (uint32_t i = 0; i < pool->process_count; i++) {
         pool->processes[i] = (process){.job = -1, .child = {.fd = -1, .stderr_fd = -1}};
     }
-    pool->open_request = open_request(options);
+    const mj_context *context = options->context;
+    pool->open_request = mj_wire_open_request(context, options->cache_dir ? options->cache_dir : context->cache_dir);
     if (!pool->open_request) {
         mj_pool_destroy(pool);
         return mj_fail(error, MJ_ERR_MEMORY, "compile processes");

@@ -40,7 +40,7 @@ typedef struct mj_pool_options {          /* 0 and NULL: as said */
     const char *path;                     /* moejit-compile; NULL: the one installed with this library */
     uint32_t process_count;               /* 0: one per processor */
     uint64_t memory_bytes_max;            /* of one process; 0: 2 GiB */
-    const mj_context *context;            /* whose data files and compilers are used; not NULL */
+    const mj_context *context;            /* whose data files and compilers are used; read here only, not NULL */
     const char *cache_dir;                /* NULL: the context's */
     const char *problem, *arch, *backend; /* of every job; copied, not NULL */
 } mj_pool_options;

@@ -67,11 +67,12 @@ static mj_status idle(void *user, int fd, double seconds, mj_error *error)
 /* ---- Opening ---- */
 static mj_json *open_request(const mj_session *s)
 {
-    mj_json *request = mj_json_object();
-    mj_json_add_string(request, "do", "open");
-    mj_json_add_string(request, "device", s->options.device ? s->options.device : "best");
-    mj_wire_add_u64(request, "device_bytes_max", s->options.device_bytes_max);
-    return mj_wire_add_context(request, s->context, s->cache_dir) ? request : (mj_json_free(request), NULL);
+    mj_json *request = mj_wire_open_request(s->context, s->cache_dir);
+    if (request) {
+        mj_json_add_string(request, "device", s->options.device ? s->options.device : "best");
+        mj_wire_add_u64(request, "device_bytes_max", s->options.device_bytes_max);
+    }
+    return request;
 }
 
 static mj_status open_pool(mj_session *s, mj_error *error)

@@ -175,8 +175,9 @@ const char *mj_wire_text(const mj_json *request, const char *key)
     return mj_json_value_string(value);
 }
 
-mj_json *mj_wire_add_context(mj_json *request, const mj_context *context, const char *cache_dir)
+mj_json *mj_wire_open_request(const mj_context *context, const char *cache_dir)
 {
+    mj_json *request = mj_json_object();
     const struct {
         const char *key, *value;
     } texts[] = {
@@ -184,12 +185,17 @@ mj_json *mj_wire_add_context(mj_json *request, const mj_context *context, const 
         {"store_dir", context->store_dir},     {"nvrtc_path", context->nvrtc_path},
         {"hiprtc_path", context->hiprtc_path}, {"cc_path", context->cc_path},
     };
+    mj_json_add_string(request, "do", "open");
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (texts[i].value) {
             mj_json_add_string(request, texts[i].key, texts[i].value);
         }
     }
-    return mj_wire_add_u64(request, "cache_bytes_max", context->options.cache_bytes_max);
+    if (mj_wire_add_u64(request, "cache_bytes_max", context->options.cache_bytes_max)) {
+        return request;
+    }
+    mj_json_free(request);
+    return NULL;
 }
 
 void mj_wire_read_context(const mj_json *request, mj_context_options *out)

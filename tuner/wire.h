@@ -26,8 +26,8 @@ mj_status mj_wire_read_u64(const mj_json *request, const char *key, uint64_t *ou
 /* Absent or empty: *out stays NULL. The text lives as long as the request. */
 const char *mj_wire_text(const mj_json *request, const char *key);
 
-/* Options of the contexts that helpers open: folders and compilers of the calling context. */
-mj_json *mj_wire_add_context(mj_json *request, const mj_context *context, const char *cache_dir);
+/* What helpers are asked first: to open a context with the folders and compilers of the calling one. NULL: no memory. */
+mj_json *mj_wire_open_request(const mj_context *context, const char *cache_dir);
 /* `out`'s strings live as long as the request. */
 void mj_wire_read_context(const mj_json *request, mj_context_options *out);
 
