@@ -3,7 +3,7 @@
 
 #include "checked.h"
 
-enum { FEW_STEPS = 12 }; /* of 128 bytes */
+enum { FEW_STEPS = 12 }; /* of 128 bytes: elements of fp8, which alone is scaled in parts */
 
 /* What a producer's thread needs; this and the next fitted to what NVRTC 13 uses without spilling. */
 uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
