@@ -23,7 +23,6 @@ enum {
     TURN_ROWS = 8, /* of gate, then of up: a swizzle pattern, and the rows of a thread's neighbours in a fragment */
     STAGES_MIN = 3,
     STAGES_MAX = 24,
-    SCALES_MAX = 6, /* of a step's weights that a thread holds */
 };
 
 /* A tile has gate and up in turns of 8 and memory has them in order, or the other way round. */
@@ -83,7 +82,7 @@ static void add_maps(const mj_kernel_desc *desc, const wgmma_shape *s, mj_derive
 }
 
 typedef struct layout { /* of shared memory */
-    uint64_t input, out, out_bytes, full, end;
+    uint64_t input, out, out_bytes, scales, full, end;
 } layout;
 
 /* Of values that wait to be quantised: all columns of a tile where they come from several warps, else those of a group. */
@@ -103,7 +102,8 @@ static layout lay_out(const mj_kernel_desc *desc, const wgmma_shape *s)
         uint64_t rows = s->orientation == WEIGHTS_ARE_M ? s->tile_m : (uint64_t)4 * OUT_ROWS * wgmma_groups(s);
         l.out_bytes = rows * code_pitch(desc, s) / (4 * wgmma_groups(s));
     }
-    l.full = l.out + 4 * s->consumers * l.out_bytes;
+    l.scales = l.out + 4 * s->consumers * l.out_bytes;
+    l.full = l.scales + s->stages * wgmma_scale_bytes(desc, s);
     l.end = l.full + 2 * (uint64_t)(s->stages + 1) * BARRIER_BYTES + sizeof(int32_t) * (2 * (uint64_t)experts + 1);
     return l;
 }
@@ -121,7 +121,8 @@ static uint64_t smem_share(const wgmma_shape *s, const mj_kernel_desc *desc)
 static void fill_smem(wgmma_shape *s, const mj_kernel_desc *desc)
 {
     uint64_t share = smem_share(s, desc);
-    uint64_t stage = (uint64_t)s->tile_m * s->step_bytes + s->tile_n * wgmma_weight_bytes(desc, s) + 2 * BARRIER_BYTES;
+    uint64_t stage = (uint64_t)s->tile_m * s->step_bytes + s->tile_n * wgmma_weight_bytes(desc, s) +
+                     wgmma_scale_bytes(desc, s) + 2 * BARRIER_BYTES;
     s->stages = 0;
     s->out_rows = s->tile_m < STORE_ROWS ? s->tile_m : STORE_ROWS;
     uint64_t fixed = lay_out(desc, s).end, stages = share > fixed ? (share - fixed) / stage : 0;
@@ -148,19 +149,6 @@ static mj_status read_shape(const mj_kernel_desc *desc, wgmma_shape *out, mj_err
     return status;
 }
 
-/* Output columns of a tile, or of a block of wgmma's M, that share a weight scale: neither it nor a group ends within them. */
-static uint32_t scale_columns(const mj_kernel_desc *desc, const wgmma_shape *s)
-{
-    uint32_t a = (s->orientation == WEIGHTS_ARE_M ? WGMMA_GROUP_ROWS : s->tile_n) / wgmma_parts(desc),
-             b = desc->scheme->scale.group_n;
-    while (b) {
-        uint32_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const layout *l, mj_derived *out)
 {
     wgmma_step_parts parts = wgmma_parts_of_step(desc, s, out->block_threads);
@@ -175,6 +163,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"smem_out", (int64_t)l->out},
         {"out_bytes", (int64_t)l->out_bytes},
         {"out_rows", s->out_rows},
+        {"smem_scales", (int64_t)l->scales},
         {"smem_full", (int64_t)l->full},
         {"code_pitch", mj_op_writes_codes(desc->op) ? code_pitch(desc, s) : 0},
         {"element_bytes", wgmma_element_bytes(desc)},
@@ -199,7 +188,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"weight_row", wgmma_decodes(desc) ? (int64_t)wgmma_weight_bytes(desc, s) : WGMMA_ATOM_BYTES},
         {"units", out->k_tiles_per_split / UNIT_STEPS},
         {"two_levels", wgmma_two_levels(desc, s)},
-        {"scale_columns", scale_columns(desc, s)},
+        {"scale_columns", wgmma_scale_columns(desc, s)},
         {"row_parts", out->counters_per_token},
         {"parts_held", parts.held},
         {"rows_ahead", wgmma_rows_ahead(desc, s, out->block_threads)},
@@ -385,30 +374,6 @@ static bool step_depth(const mj_kernel_desc *desc, const mj_derived *derived, do
     return holds_zero(bytes < WGMMA_ATOM_BYTES ? 1 : bytes & (bytes - 1), measured, limit);
 }
 
-static bool scale_of_run(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
-{
-    (void)derived;
-    *measured = WGMMA_ATOM_BYTES / (double)wgmma_element_bytes(desc);
-    *limit = desc->scheme->input_group_k;
-    return !wgmma_scales_steps(desc) ||
-           (*measured == *limit && desc->scheme->scale.group_k == desc->scheme->input_group_k);
-}
-
-static bool scale_of_columns(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
-{
-    wgmma_shape s = wgmma_shape_of(derived);
-    uint32_t group = desc->scheme->scale.group_n, parts = wgmma_parts(desc);
-    uint32_t columns = (s.orientation == WEIGHTS_ARE_M ? WGMMA_GROUP_ROWS : s.tile_n) / parts;
-    if (!wgmma_scales_steps(desc) || group == 0 || columns == 0) {
-        return holds_zero(0, measured, limit);
-    }
-    uint32_t shared = scale_columns(desc, &s);
-    if (columns / shared * parts > SCALES_MAX) {
-        return at_most(columns / shared * parts, SCALES_MAX, measured, limit);
-    }
-    return holds_zero(parts == 2 ? mj_problem_gemm(desc->problem, desc->op).out_n % shared : 0, measured, limit);
-}
-
 static bool codes_of_groups(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     wgmma_shape s = wgmma_shape_of(derived);
@@ -546,9 +511,12 @@ static const mj_family_rule rules[] = {
      turns_as_tiles},
     {"map_rows", "rows of all experts' weights in one tensor map", map_rows},
     {"step_depth", "bytes of K in a step: 128, 256 or 512", step_depth},
-    {"scale_of_run", "elements in 128 bytes of K: as many as share a scale", scale_of_run},
+    {"scale_of_run", "elements in 128 bytes of K: as many as share a scale", wgmma_scale_of_run},
     {"scale_of_columns",
-     "columns by which up's scales are shifted from gate's, or scales of a step: a thread holds six", scale_of_columns},
+     "columns by which up's scales are shifted from gate's, or scales of a step: a thread holds six, one of weight "
+     "rows "
+     "that are wgmma's M",
+     wgmma_scale_of_columns},
     {"codes_of_groups", "columns of a tile left over by groups of 128 that share a scale of what is written",
      codes_of_groups},
     {"codes_alone",

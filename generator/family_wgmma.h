@@ -142,6 +142,12 @@ bool wgmma_codes_in_order(const mj_kernel_desc *desc, const mj_derived *derived,
 bool wgmma_codes_groups(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit);
 uint32_t wgmma_decode_need(const mj_kernel_desc *desc, const wgmma_shape *s);
 
+/* ---- family_wgmma_scales.c: scales of blocks of the depth, which lie in a stage beside what they scale ---- */
+uint32_t wgmma_scale_columns(const mj_kernel_desc *desc, const wgmma_shape *s);
+uint64_t wgmma_scale_bytes(const mj_kernel_desc *desc, const wgmma_shape *s);
+bool wgmma_scale_of_run(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit);
+bool wgmma_scale_of_columns(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit);
+
 /* Expected time of a launch (family_wgmma_time.c). */
 double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *derived, const mj_device_shape *device,
                          const mj_load *load);

@@ -3,19 +3,22 @@
 
 #include "checked.h"
 
-enum { FEW_STEPS = 12 }; /* of 128 bytes: elements of fp8, which alone is scaled in parts */
-
 /* What a producer's thread needs; this and the next fitted to what NVRTC 13 uses without spilling. */
 uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * (s->step_bytes / 16),
                                             32 * (uint64_t)wgmma_most(s->producers, 2) - 32);
     uint32_t many = wgmma_decodes(desc) && passes > 12 ? 2 * (passes - 12) : 0;
-    uint32_t boxes = s->schedule == SHARED ? 40 : 24; /* dealing out depth divides */
+    uint32_t boxes = s->schedule == SHARED      ? 40
+                     : wgmma_scales_steps(desc) ? 32
+                                                : 24; /* dealing out depth divides; scales are copied */
     if (s->input_load == LOAD_BY_BOXES) {
         return boxes;
     }
-    many += s->producers == 4 && passes > 16 ? 12 : 0; /* no register is left to compute an address in */
+    uint32_t passes_most =
+        wgmma_scales_steps(desc) ? 14 : 16; /* of more no register is left to compute an address in */
+    many += s->producers == 4 && passes > passes_most ? 12 : 0;
+    many += wgmma_scales_steps(desc) ? 3 : 0;
     return 45 + passes + many + (s->cluster > 1 ? 2 : 0) + (s->schedule == SHARED ? 1 : 0);
 }
 
@@ -103,19 +106,21 @@ static uint32_t heights_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     return bytes && s->tile_m == 112 ? 14 : odd ? 2 + (has_column_values(desc) ? 1 : 0) : 0;
 }
 
-/* Products of a step that are scaled before they are added. Gate and up have scales of their own; where rows are wgmma's columns, scales
- * of rows are handed round. */
+/* Products of a step that are added alone, and what adding them takes. Those of gate and up have scales of their own; where they have
+ * none, rows run along N and more is held for each. */
 static uint32_t parts_need(const mj_kernel_desc *desc, const wgmma_shape *s, wgmma_step_parts parts)
 {
-    bool handed_round = s->orientation == WEIGHTS_ARE_M, parted = parts.columns < wgmma_rows_n(s);
+    bool scaled = wgmma_scales_steps(desc), parted = parts.columns < wgmma_rows_n(s);
     uint32_t products = parts.held * parts.columns / 2, blocks = wgmma_blocks_m(s);
-    uint32_t gated = wgmma_scales_steps(desc) && mj_op_activates(desc->op) && wgmma_parts(desc) == 2 ? 12 : 0;
+    uint32_t gated = scaled && mj_op_activates(desc->op) && wgmma_parts(desc) == 2 ? 12 : 0;
     if (parts.held == 2) {
-        uint32_t weighted = mj_op_is_gemm2(desc->op) ? 8 : 0, rows = handed_round ? 9 : 0;
-        uint32_t runs = s->step_bytes > WGMMA_ATOM_BYTES && !handed_round ? 6 : 0;
-        return products + gated + weighted + rows + runs + (blocks > 3 ? 24 : 0) - 9;
+        uint32_t weighted = mj_op_is_gemm2(desc->op) ? 8 : 0, beside = scaled ? 0 : 9;
+        beside += scaled && s->step_bytes > WGMMA_ATOM_BYTES ? 6 : 0;
+        beside += gated && s->step_bytes > 2 * WGMMA_ATOM_BYTES ? 28 : 0;
+        return products + gated + weighted + beside + (blocks > 3 ? 24 : 0) - 9;
     }
-    return products + (parted ? 0 : gated) + 12 * blocks + (handed_round ? 25 : 0) - 21;
+    uint32_t whole_warps = s->producers < 4 && s->cluster > 1 ? 4 : 0; /* no setmaxnreg: loaders' addresses count */
+    return products + (parted ? 0 : gated) + 12 * blocks + whole_warps + (scaled ? 0 : 33) - 29;
 }
 
 /* What a consumer's thread may have. */
@@ -150,9 +155,8 @@ uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, w
 }
 
 /* The widest of which two fit: the products of one are under way while the other's are scaled. Not where the depth varies. Scales of
- * rows are handed round once for all columns, so only output columns, along N, are parted. Where neither two nor all columns fit: halves
- * one at a time, or four parts in turns, which read more of shared memory and gain where the depth is soon through (on an H200 5 % at 2
- * steps, 1 % at 6; halves gain 0 to 3 % at 16 to 56). */
+ * rows, where these run along N, are read for each part, so only output columns are parted. Where neither two nor all columns fit:
+ * halves one at a time, else four parts in turns, which read more of shared memory. */
 wgmma_step_parts wgmma_parts_of_step(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads)
 {
     uint32_t width = wgmma_rows_n(s), most = wgmma_consumer_most(desc, s, threads);
@@ -163,10 +167,9 @@ wgmma_step_parts wgmma_parts_of_step(const mj_kernel_desc *desc, const wgmma_sha
     }
     bool parted = half.columns >= narrowest && half.columns % 16 == 0 && wgmma_consumer_need(desc, s, whole) > most;
     bool halved = parted && wgmma_consumer_need(desc, s, half) <= most;
-    bool soon = mj_problem_gemm(desc->problem, desc->op).k < FEW_STEPS * WGMMA_ATOM_BYTES;
     for (uint32_t columns = width; columns >= narrowest && columns % 16 == 0; columns /= 2) {
         wgmma_step_parts parts = {2, columns};
-        uint32_t count = wgmma_blocks_m(s) * (width / columns), count_most = parted && (soon || !halved) ? 4 : 2;
+        uint32_t count = wgmma_blocks_m(s) * (width / columns), count_most = parted && !halved ? 4 : 2;
         if (count <= count_most && wgmma_consumer_need(desc, s, parts) <= most) {
             return parts;
         }

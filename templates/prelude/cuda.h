@@ -52,6 +52,10 @@ MJ_FN void mj_cp_async16(mj_saddr to, const void *from, mj_i32 from_bytes)
 {
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(from_bytes));
 }
+MJ_FN void mj_cp_async4(mj_saddr to, const void *from, mj_i32 from_bytes)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(from_bytes));
+}
 MJ_FN void mj_cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 #define mj_cp_async_wait(n) asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory")
 

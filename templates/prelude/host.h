@@ -70,8 +70,8 @@ typedef struct mj_host_chip {
     void (*start)(void);            /* of a block */
     mj_i32 (*work)(mj_i32 idle);    /* asynchronous work, between two lanes; idle: no lane can go on. Nonzero: something was done */
     void (*end)(void);              /* of a block */
-    void (*copy_started)(mj_saddr); /* a cp.async of 16 bytes */
-    void (*copy_landed)(mj_saddr, mj_i32 lane);
+    void (*copy_started)(mj_saddr, mj_i32 bytes); /* a cp.async */
+    void (*copy_landed)(mj_saddr, mj_i32 bytes, mj_i32 lane);
     void (*describe)(mj_i32 lane, char *text, size_t bytes); /* what a lane in MJ_HOST_CHIP waits for */
 } mj_host_chip;
 static const mj_host_chip mj_host_chip_part __attribute__((unused));
@@ -402,11 +402,12 @@ MJ_HOST_FN void mj_host_copy_async(mj_saddr to, mj_i32 bytes, const void *from, 
     }
     memset(mj_host_shared(to, (mj_u32)bytes), 0xff, (size_t)bytes); /* undefined until it lands */
     if (mj_host_chip_part.copy_started) {
-        mj_host_chip_part.copy_started(to);
+        mj_host_chip_part.copy_started(to, bytes);
     }
     mj_host_kept_here->copies[mj_host->lane][lane->copy_count++] =
         (mj_host_copy){.to = to, .bytes = bytes, .from_bytes = from_bytes, .from = from};
 }
+MJ_HOST_FN void mj_cp_async4(mj_saddr to, const void *from, mj_i32 from_bytes) { mj_host_copy_async(to, 4, from, from_bytes); }
 MJ_HOST_FN void mj_cp_async16(mj_saddr to, const void *from, mj_i32 from_bytes) { mj_host_copy_async(to, 16, from, from_bytes); }
 MJ_HOST_FN void mj_cp_async_commit(void)
 {
@@ -427,7 +428,7 @@ MJ_HOST_FN void mj_host_land(mj_i32 lane_index, mj_i32 count)
         memset(to, 0, (size_t)copy->bytes);
         memcpy(to, copy->from, (size_t)copy->from_bytes);
         if (mj_host_chip_part.copy_landed) {
-            mj_host_chip_part.copy_landed(copy->to, lane_index);
+            mj_host_chip_part.copy_landed(copy->to, copy->bytes, lane_index);
         }
     }
     memmove(copies, copies + count, (size_t)(lane->copy_count - count) * sizeof(*copies));

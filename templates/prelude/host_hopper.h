@@ -64,7 +64,7 @@ typedef struct mj_hopper_bar {
 typedef struct mj_hopper_chunk { /* 16 bytes of shared memory */
     mj_u32 time;                 /* of the last write; 0: never */
     mj_u16 lane;                 /* that wrote */
-    mj_u8 generic, in_flight;
+    mj_u8 generic, in_flight;    /* in_flight: a bit for each of its words */
 } mj_hopper_chunk;
 
 typedef struct mj_hopper_event { /* a box under way, or a lane's copies under way that then arrive */
@@ -176,23 +176,29 @@ MJ_HOST_FN void *mj_hopper_grow(void *array, mj_i32 count, mj_i32 *capacity, siz
 /* ---- Shared memory, 16 bytes at a time ---- */
 MJ_FN mj_hopper_chunk *mj_hopper_chunk_at(mj_saddr at) { return &mj_hopper_state()->chunks[at / 16]; }
 
+MJ_FN mj_i32 mj_hopper_words(mj_saddr at, mj_u32 bytes) { return ((1 << (bytes + 3) / 4) - 1) << at % 16 / 4; } /* of a chunk */
+
 MJ_HOST_FN void mj_hopper_mark(mj_saddr at, mj_i32 lane, mj_i32 generic, mj_i32 in_flight)
 {
     *mj_hopper_chunk_at(at) = (mj_hopper_chunk){
         .time = ++mj_host->time, .lane = (mj_u16)lane, .generic = (mj_u8)generic, .in_flight = (mj_u8)in_flight};
 }
-MJ_HOST_FN void mj_hopper_copy_to(mj_saddr at)
+MJ_HOST_FN void mj_hopper_copy_to(mj_saddr at, mj_i32 bytes)
 {
-    if (mj_hopper_chunk_at(at)->in_flight) {
+    mj_i32 in_flight = mj_hopper_chunk_at(at)->in_flight, words = mj_hopper_words(at, (mj_u32)bytes);
+    if (in_flight & words) {
         mj_hopper_fault("two copies are under way to shared memory 0x%x", (unsigned)at);
     }
-    mj_hopper_mark(at, mj_host->lane, 0, 1);
+    mj_hopper_mark(at, mj_host->lane, 0, in_flight | words);
 }
-MJ_HOST_FN void mj_hopper_copy_landed(mj_saddr at, mj_i32 lane) { mj_hopper_mark(at, lane, 1, 0); }
+MJ_HOST_FN void mj_hopper_copy_landed(mj_saddr at, mj_i32 bytes, mj_i32 lane)
+{
+    mj_hopper_mark(at, lane, 1, mj_hopper_chunk_at(at)->in_flight & ~mj_hopper_words(at, (mj_u32)bytes));
+}
 MJ_HOST_FN void *mj_hopper_read(mj_saddr at, mj_u32 bytes)
 {
     void *p = mj_host_shared(at, bytes);
-    if (mj_hopper_chunk_at(at)->in_flight) {
+    if (mj_hopper_chunk_at(at)->in_flight & mj_hopper_words(at, bytes)) {
         mj_hopper_fault("reads shared memory 0x%x, which a copy is still writing", (unsigned)at);
     }
     return p;
@@ -200,10 +206,11 @@ MJ_HOST_FN void *mj_hopper_read(mj_saddr at, mj_u32 bytes)
 MJ_HOST_FN void *mj_hopper_write(mj_saddr at, mj_u32 bytes)
 {
     void *p = mj_host_shared(at, bytes);
-    if (mj_hopper_chunk_at(at)->in_flight) {
+    mj_i32 in_flight = mj_hopper_chunk_at(at)->in_flight;
+    if (in_flight & mj_hopper_words(at, bytes)) {
         mj_hopper_fault("writes shared memory 0x%x, which a copy is still writing", (unsigned)at);
     }
-    mj_hopper_mark(at, mj_host->lane, 1, 0);
+    mj_hopper_mark(at, mj_host->lane, 1, in_flight);
     return p;
 }
 /* The copy engine or wgmma is about to read; `synced`: the least fence_synced of the lanes that read. */
@@ -237,6 +244,7 @@ MJ_FN mj_saddr mj_hopper_swizzled(mj_saddr at, mj_u32 swizzle_bytes) /* address 
 }
 
 MJ_HOST_FN float mj_ld_shared_f32(mj_saddr at) { return *(float *)mj_hopper_read(at, 4); }
+MJ_HOST_FN void mj_ld_shared_f32x2(float *v, mj_saddr at) { memcpy(v, mj_hopper_read(at, 8), 8); }
 MJ_HOST_FN mj_u32 mj_ld_shared_u32(mj_saddr at) { return *(mj_u32_alias *)mj_hopper_read(at, 4); }
 MJ_HOST_FN mj_vec16 mj_ld_shared_vec16(mj_saddr at) { return *(mj_vec16 *)mj_hopper_read(at, 16); }
 MJ_HOST_FN void mj_st_shared_f32(mj_saddr at, float v) { *(mj_u32_alias *)mj_hopper_write(at, 4) = mj_u32_from_f32(v); }

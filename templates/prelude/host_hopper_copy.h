@@ -80,7 +80,7 @@ MJ_HOST_FN void mj_hopper_load(mj_saddr to, const mj_tensor_map *map, mj_u32 ran
     }
     for (mj_i32 i = 0; i < mj_hopper_box_bytes(&m) / 16; i++) {
         mj_saddr at = mj_hopper_box_chunk(&m, to, i);
-        mj_hopper_copy_to(at);
+        mj_hopper_copy_to(at, 16);
         memset(mj_smem() + at, 0xff, 16);
     }
     mj_hopper_event *event = mj_hopper_add_event(bar);
