@@ -170,9 +170,9 @@ TEST(ranks_of_large_batches_as_measured)
         double ratio;
         const char *faster, *slower;
     } rows[] = {
-        {"scales of rows along a lane's sums", "E=128,topk=8,H=2048,N=768" BLOCK, MJ_OP_GEMM1, 1.82,
-         "tile_m=128,tile_n=128,orientation=1,input_load=1,consumers=2,schedule=1,producers=4,group_m=1" REST,
-         "tile_m=128,tile_n=128,orientation=2,input_load=1,consumers=2,schedule=1,producers=4,group_m=1" REST},
+        {"scales of rows along a lane's sums", DEEPSEEK BLOCK, MJ_OP_GEMM2, 1.14,
+         "tile_m=128,tile_n=128,orientation=1,input_load=2,consumers=2,schedule=1,producers=4,group_m=1" REST,
+         "tile_m=128,tile_n=128,orientation=2,input_load=2,consumers=2,schedule=1,producers=4,group_m=1" REST},
         {"waiting for every step", "E=8,topk=2,H=4096,N=7168" BLOCK, MJ_OP_GEMM1, 2.10,
          "tile_m=128,tile_n=128,orientation=1,input_load=1,consumers=2,schedule=1,producers=4,group_m=8" REST,
          "tile_m=160,tile_n=64,orientation=2,input_load=1,consumers=1,schedule=1,producers=4,group_m=1" REST},
