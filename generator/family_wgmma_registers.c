@@ -9,16 +9,13 @@ uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     uint32_t passes = (uint32_t)mj_ceil_div((uint64_t)s->tile_m * (s->step_bytes / 16),
                                             32 * (uint64_t)wgmma_most(s->producers, 2) - 32);
     uint32_t many = wgmma_decodes(desc) && passes > 12 ? 2 * (passes - 12) : 0;
-    uint32_t boxes = s->schedule == SHARED      ? 40
-                     : wgmma_scales_steps(desc) ? 32
-                                                : 24; /* dealing out depth divides; scales are copied */
+    bool scales = wgmma_scales_steps(desc); /* copies them too */
     if (s->input_load == LOAD_BY_BOXES) {
-        return boxes;
+        return s->schedule == SHARED ? 40 : scales ? 32 : 24; /* dealing out depth divides */
     }
-    uint32_t passes_most =
-        wgmma_scales_steps(desc) ? 14 : 16; /* of more no register is left to compute an address in */
-    many += s->producers == 4 && passes > passes_most ? 12 : 0;
-    many += wgmma_scales_steps(desc) ? 3 : 0;
+    uint32_t beside = scales ? 2 + (s->cluster > 1 ? 1 : 0) : 0;
+    many += s->producers == 4 && passes + beside > 16 ? 12 : 0; /* no register is left to compute an address in */
+    many += scales ? 3 : 0;
     return 45 + passes + many + (s->cluster > 1 ? 2 : 0) + (s->schedule == SHARED ? 1 : 0);
 }
 
@@ -112,15 +109,15 @@ static uint32_t parts_need(const mj_kernel_desc *desc, const wgmma_shape *s, wgm
 {
     bool scaled = wgmma_scales_steps(desc), parted = parts.columns < wgmma_rows_n(s);
     uint32_t products = parts.held * parts.columns / 2, blocks = wgmma_blocks_m(s);
+    uint32_t loaders = scaled && s->producers < 4 ? 4 : 0; /* no setmaxnreg: their addresses count */
     uint32_t gated = scaled && mj_op_activates(desc->op) && wgmma_parts(desc) == 2 ? 12 : 0;
     if (parts.held == 2) {
         uint32_t weighted = mj_op_is_gemm2(desc->op) ? 8 : 0, beside = scaled ? 0 : 9;
         beside += scaled && s->step_bytes > WGMMA_ATOM_BYTES ? 6 : 0;
         beside += gated && s->step_bytes > 2 * WGMMA_ATOM_BYTES ? 28 : 0;
-        return products + gated + weighted + beside + (blocks > 3 ? 24 : 0) - 9;
+        return products + gated + weighted + beside + loaders + (blocks > 3 ? 24 : 0) - 9;
     }
-    uint32_t whole_warps = s->producers < 4 && s->cluster > 1 ? 4 : 0; /* no setmaxnreg: loaders' addresses count */
-    return products + (parted ? 0 : gated) + 12 * blocks + whole_warps + (scaled ? 0 : 33) - 29;
+    return products + (parted ? 0 : gated) + 12 * blocks + loaders + (scaled ? 0 : 33) - 29;
 }
 
 /* What a consumer's thread may have. */
