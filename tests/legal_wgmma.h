@@ -36,6 +36,10 @@ static void blocks_of_columns_outside(fixture *f)
 {
     block_scales(f, 8, 64); /* eight blocks in a warpgroup's 64 columns */
 }
+static void blocks_across_outside(fixture *f)
+{
+    block_scales(f, 96, 64); /* one ends within a warpgroup's 64 columns, which take one scale */
+}
 static void boxes_inside(fixture *f)
 {
     set(f, "input_load", 2);

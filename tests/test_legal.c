@@ -393,6 +393,7 @@ static const edge edges[] = {
     {"scale_of_run", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, blocks_of_columns_inside, blocks_of_depth_outside},
     {"scale_of_columns", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, blocks_of_columns_inside,
      blocks_of_columns_outside},
+    {"scale_of_columns", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, blocks_of_columns_inside, blocks_across_outside},
     {"producer_registers", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, gather_inside, gather_outside},
     {"stages_fit", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, ring_inside, ring_outside},
     {"cluster_size", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, cluster_inside, cluster_outside},
