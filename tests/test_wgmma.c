@@ -159,6 +159,10 @@ static const mutant_base bases[] = {
     {"codes_tensor_in_turns", "E=5,topk=2,H=144,N=120,scheme=fp8_w8a8,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE,
      "tile_m=64,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=2,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
+    {"codes_blocks_of_a_cluster", "E=3,topk=2,H=688,N=384,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
+     MJ_OP_GEMM1_QUANTISE,
+     "tile_m=128,tile_n=256,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=2,"
+     "cluster_of=2,group_m=1,blocks_per_sm=1"},
     {"codes_blocks_not_gated", "E=5,topk=2,H=144,N=552,scheme=fp8_w8a8_block,bias=1,act=gelu,gated=0", "sm_90a",
      "wgmma", MJ_OP_GEMM1_QUANTISE,
      "tile_m=24,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"

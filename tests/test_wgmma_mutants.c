@@ -16,6 +16,7 @@ typedef enum base_id {
     COLUMNS,
     BLOCKS_IN_PAIRS,
     BLOCKS_OF_RUNS,
+    BLOCKS_TALL,
     CODES,
     CODES_ROWS,
     COMBINE,
@@ -66,6 +67,9 @@ static const mutant_base bases[BASE_COUNT] = {
     [BLOCKS_OF_RUNS] = {"blocks_of_runs", "E=5,topk=2,H=688,N=64,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
                         "tile_m=24,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=1,schedule=1,"
                         "producers=2,cluster=1,group_m=1,blocks_per_sm=2"},
+    [BLOCKS_TALL] = {"blocks_tall", "E=3,topk=2,H=1072,N=128,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
+                     "tile_m=112,tile_n=256,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=1,"
+                     "producers=4,cluster=1,group_m=1,blocks_per_sm=1"},
     [CODES] = {"codes", "E=5,topk=2,H=144,N=224,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE,
                "tile_m=24,tile_n=256,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,"
                "cluster=1,group_m=1,blocks_per_sm=1"},
@@ -141,9 +145,11 @@ static const mutant mutants[] = {
     {"last_part_with_the_scales_before", BLOCKS_IN_PAIRS, 1,
      "        mj_scales_load(&depth.scales, shared, ring->stage, MJ_STEP_RUNS - 1);\n", ""},
     {"scales_of_other_rows", BLOCKS_IN_PAIRS, 1, "mj_lane() / 4 + i % 2 * 8;", "mj_lane() / 4;"},
-    {"scales_of_other_columns_of_wgmma", BLOCKS_OF_RUNS, 1, "at + mj_lane() % 4 * 8;", "at + mj_lane() % 4 * 4 / 8 * 8;"},
-    {"scales_of_sorted_rows", BLOCKS_OF_RUNS, 1, "(MJ_GEMM == 1 ? args->sorted_pairs[row] / MJ_TOP_K : row) * MJ_K_RUNS",
-     "row * MJ_K_RUNS"},
+    {"scales_of_other_columns_of_wgmma", BLOCKS_OF_RUNS, 1, "at + mj_lane() % 4 * 8;",
+     "at + mj_lane() % 4 * 4 / 8 * 8;"},
+    {"scales_of_sorted_rows", BLOCKS_OF_RUNS, 1,
+     "(MJ_GEMM == 1 ? args->sorted_pairs[row] / MJ_TOP_K : row) * MJ_K_RUNS", "row * MJ_K_RUNS"},
+    {"stage_given_back_unread", BLOCKS_TALL, 1, "#define MJ_ADDS_FROM_STAGE 1", "#define MJ_ADDS_FROM_STAGE 0"},
     {"scales_of_one_warp_counted", BLOCKS_IN_PAIRS, 1, "(MJ_INPUT_LANES + !MJ_GATHER)", "(MJ_WARP_SIZE + !MJ_GATHER)"},
     {"first_run_of_the_weights_again", BLOCKS_OF_RUNS, 1, "(run * MJ_M_ROWS + m * 64)", "(m * 64)"},
     {"one_scale_for_a_step", BLOCKS_OF_RUNS, 1, "#define MJ_K_RUNS ((MJ_K + MJ_ATOM_K - 1) / MJ_ATOM_K)",
