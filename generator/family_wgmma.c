@@ -513,9 +513,8 @@ static const mj_family_rule rules[] = {
     {"step_depth", "bytes of K in a step: 128, 256 or 512", step_depth},
     {"scale_of_run", "elements in 128 bytes of K: as many as share a scale", wgmma_scale_of_run},
     {"scale_of_columns",
-     "columns by which up's scales are shifted from gate's, or scales of a step: a thread holds six, one of weight "
-     "rows "
-     "that are wgmma's M",
+     "columns by which up's scales are shifted from gate's, or scales of a step: a thread holds six (one where weight "
+     "rows are wgmma's M)",
      wgmma_scale_of_columns},
     {"codes_of_groups", "columns of a tile left over by groups of 128 that share a scale of what is written",
      codes_of_groups},

@@ -232,7 +232,7 @@ static const mutant mutants[] = {
     {"stored_before_all_have_staged", SORTED, 1, "            mj_staged_sync();\n            mj_store_staged",
      "            mj_store_staged"},
     {"chunks_of_another_warp", SORTED, 1, "chunk = mj_warp() % MJ_STORE_WARPS * 2 +", "chunk = mj_warp() % 2 * 2 +"},
-    {"scales_of_the_first_steps", SHARED_ROWS, 1, "ring.stage * MJ_SCALE_BYTES, MJ_STEP_FIRST(&tile) + step);",
+    {"scales_of_the_first_steps", SHARED_ROWS, 1, "ring.stage * MJ_SCALE_BYTES, at);",
      "ring.stage * MJ_SCALE_BYTES, step);"},
 };
 
