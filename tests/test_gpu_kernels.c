@@ -280,7 +280,7 @@ TEST(handful_of_mma_configs_cuda)
     verify_samplings(GPU, samplings, 2, 16);
 }
 
-#define WAYS "orientation input_load schedule producers cluster"
+#define WAYS "orientation input_load schedule producers cluster cluster_of"
 
 /* wgmma wants whole steps of K: 64 of bf16, 128 of fp8. Columns that tiles do not divide, experts of other ranks, biases. */
 #define STEPS_BF16    "E=4,topk=2,H=576,N=320,gated=1,act=silu,bias=1,scheme=bf16,layout=default"
@@ -293,14 +293,20 @@ TEST(handful_of_mma_configs_cuda)
 #define STEPS_INT4    "E=4,topk=2,H=576,N=320,gated=1,act=silu,bias=1,scheme=int4_w4a16_g64_zp,layout=default"
 #define STEPS_HALF4   "E=5,topk=2,H=512,N=640,gated=0,act=relu2,bias=0,scheme=int4_w4a16_fp16,layout=default"
 
-TEST(wgmma_configs_of_16_bits_cuda)
+TEST(wgmma_configs_of_bf16_cuda)
 {
-    static const sampling samplings[] = {{STEPS_BF16, "wgmma", 12, true, NULL},
-                                         {STEPS_FP16, "wgmma", 6, false, NULL},
-                                         {PACKED_BF16, "wgmma", 8, true, WAYS}};
+    static const sampling samplings[] = {{STEPS_BF16, "wgmma", 12, true, NULL}};
     NEED_GPU();
     NEED_FAMILY("wgmma");
-    verify_samplings(GPU, samplings, 3, 100);
+    verify_samplings(GPU, samplings, 1, 60);
+}
+
+TEST(wgmma_configs_of_other_16_bits_cuda)
+{
+    static const sampling samplings[] = {{STEPS_FP16, "wgmma", 6, false, NULL}, {PACKED_BF16, "wgmma", 8, true, WAYS}};
+    NEED_GPU();
+    NEED_FAMILY("wgmma");
+    verify_samplings(GPU, samplings, 2, 40);
 }
 
 TEST(wgmma_configs_of_fp8_cuda)
@@ -328,17 +334,20 @@ TEST(wgmma_configs_of_int4_cuda)
     verify_samplings(GPU, samplings, 2, 50);
 }
 
-/* Few, but each way to load, to schedule and to share: tests/gpu/sanitizer.sh runs this case under compute-sanitizer. */
-TEST(handful_of_wgmma_configs_cuda)
-{
-    static const sampling samplings[] = {{STEPS_BF16, "wgmma", 0, true, WAYS},
-                                         {STEPS_CHANNEL, "wgmma", 0, true, WAYS},
-                                         {STEPS_BLOCK, "wgmma", 0, true, WAYS},
-                                         {STEPS_INT4, "wgmma", 0, true, WAYS}};
-    NEED_GPU();
-    NEED_FAMILY("wgmma");
-    verify_samplings(GPU, samplings, 4, 30);
-}
+/* Few, but each way to load, to schedule and to share: tests/gpu/sanitizer.sh runs these cases under compute-sanitizer, all at a
+ * time. */
+#define HANDFUL_OF_WGMMA(name, layer, least) \
+    TEST(handful_of_wgmma_##name##_cuda) \
+    { \
+        static const sampling samplings[] = {{layer, "wgmma", 0, true, WAYS}}; \
+        NEED_GPU(); \
+        NEED_FAMILY("wgmma"); \
+        verify_samplings(GPU, samplings, 1, least); \
+    }
+HANDFUL_OF_WGMMA(bf16, STEPS_BF16, 10)
+HANDFUL_OF_WGMMA(fp8, STEPS_CHANNEL, 10)
+HANDFUL_OF_WGMMA(blocks, STEPS_BLOCK, 10)
+HANDFUL_OF_WGMMA(int4, STEPS_INT4, 5)
 
 /* What the GPU's cases do, with the scale layouts of fp8, on any machine. */
 #define SMALL_BLOCK "E=3,topk=2,H=128,N=128,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=default"
@@ -574,11 +583,15 @@ int main(int argc, char **argv)
     RUN(sampled_reference_configs_cpu);
     RUN(sampled_mma_configs_cuda);
     RUN(handful_of_mma_configs_cuda);
-    RUN(wgmma_configs_of_16_bits_cuda);
+    RUN(wgmma_configs_of_bf16_cuda);
+    RUN(wgmma_configs_of_other_16_bits_cuda);
     RUN(wgmma_configs_of_fp8_cuda);
     RUN(wgmma_configs_of_blocks_cuda);
     RUN(wgmma_configs_of_int4_cuda);
-    RUN(handful_of_wgmma_configs_cuda);
+    RUN(handful_of_wgmma_bf16_cuda);
+    RUN(handful_of_wgmma_fp8_cuda);
+    RUN(handful_of_wgmma_blocks_cuda);
+    RUN(handful_of_wgmma_int4_cuda);
     RUN(layer_ops_cpu);
     RUN(layer_ops_cuda);
     RUN(fill_op_cpu);

@@ -33,7 +33,7 @@ check() { # tool family
 }
 
 for kind in memcheck racecheck synccheck; do
-    for family in mma wgmma; do
+    for family in mma wgmma_bf16 wgmma_fp8 wgmma_blocks wgmma_int4; do
         check $kind $family >"$scratch/$kind.$family" &
     done
 done
