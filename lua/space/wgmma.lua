@@ -163,7 +163,7 @@ return {
             name = "deep_steps",
             reason = "rows of the tile: deep steps are for streaming weights past few rows",
             holds = function(c)
-                return c.step_bytes == 128 or c.tile_m <= 64, c.tile_m, 64
+                return c.step_bytes == 128 or c.tile_m <= 80, c.tile_m, 80
             end,
         },
         {
