@@ -2,7 +2,6 @@
 #include "family_wgmma.h"
 
 #include "checked.h"
-#include "scheme_words.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -150,13 +149,6 @@ static mj_status read_shape(const mj_kernel_desc *desc, wgmma_shape *out, mj_err
     return status;
 }
 
-/* In a layer some kernel runs between the one that wrote the offsets and this one: an earlier GEMM, the first pass that sorts rows, or
- * quantise1. */
-static bool behind_another(const mj_kernel_desc *desc, const wgmma_shape *s)
-{
-    return mj_op_is_gemm2(desc->op) || wgmma_sorts(desc, s) || mj_scheme_quantises(desc->scheme);
-}
-
 static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const layout *l, mj_derived *out)
 {
     wgmma_step_parts parts = wgmma_parts_of_step(desc, s, out->block_threads);
@@ -176,7 +168,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"code_pitch", mj_op_writes_codes(desc->op) ? code_pitch(desc, s) : 0},
         {"element_bytes", wgmma_element_bytes(desc)},
         {"sorts", wgmma_sorts(desc, s)},
-        {"early", behind_another(desc, s)},
+        {"early", wgmma_early(desc, s)},
         {"gated_tile", wgmma_parts(desc) == 2},
         {"regroups", regroups(desc)},
         {"regs_consumer", consumer},

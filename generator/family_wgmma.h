@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "family.h"
+#include "scheme_words.h"
 
 enum { WGMMA_ATOM_BYTES = 128 };                 /* of K: one row of the swizzle */
 enum { TOKENS_ARE_M = 1, WEIGHTS_ARE_M = 2 };    /* orientation */
@@ -65,6 +66,13 @@ static inline bool wgmma_two_levels(const mj_kernel_desc *desc, const wgmma_shap
 static inline bool wgmma_sorts(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     return mj_op_is_gemm1(desc->op) && s->input_load == LOAD_BY_BOXES;
+}
+
+/* Weights need not wait for the kernel ahead: in a layer it runs between the one that wrote the offsets and this one. It is an earlier
+ * GEMM, the first pass that sorts rows, or quantise1. */
+static inline bool wgmma_early(const mj_kernel_desc *desc, const wgmma_shape *s)
+{
+    return mj_op_is_gemm2(desc->op) || wgmma_sorts(desc, s) || mj_scheme_quantises(desc->scheme);
 }
 
 /* Weight rows of an output column: 2 are gate and up, which a tile then has in turns of 8. */

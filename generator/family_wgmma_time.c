@@ -195,7 +195,7 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
     double memory = memory_us(desc, d, &s, &w, device, load), tiles = tiles_us(desc, &s, &w, device);
     memory += mj_op_combines(desc->op) ? model.combine_us : 0; /* of the last tile */
     double us = device->launch_us + model.fixed_us + most(memory, tiles) + model.overlap_loss * least(memory, tiles);
-    if (mj_op_is_gemm2(desc->op) || wgmma_sorts(desc, &s)) {
+    if (wgmma_early(desc, &s)) {
         us -= model.early_gain_us;
     }
     if (wgmma_sorts(desc, &s)) {

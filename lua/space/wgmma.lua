@@ -163,7 +163,8 @@ return {
             name = "deep_steps",
             reason = "rows of the tile: deep steps are for streaming weights past few rows",
             holds = function(c)
-                return c.step_bytes == 128 or c.tile_m <= 80, c.tile_m, 80
+                local most = c.step_bytes > 256 and 64 or 80
+                return c.step_bytes == 128 or c.tile_m <= most, c.tile_m, most
             end,
         },
         {
