@@ -20,11 +20,11 @@ check() { # name, what is wrong
 cat >"$work/bin/compute-sanitizer" <<'STANDIN'
 #!/bin/bash
 case $2-$8 in
-    memcheck-handful_of_wgmma) echo "========= Invalid __global__ write of size 4"; echo "========= ERROR SUMMARY: 1 error"; exit 99 ;;
+    memcheck-handful_of_wgmma_bf16) echo "========= Invalid __global__ write of size 4"; echo "========= ERROR SUMMARY: 1 error"; exit 99 ;;
     racecheck-handful_of_mma) echo "ok handful"; echo "========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)" ;;
-    racecheck-handful_of_wgmma) echo "========= COMPUTE-SANITIZER"; sleep 60 ;;
-    synccheck-handful_of_mma) echo "========= ERROR SUMMARY: 0 errors" ;;
-    synccheck-handful_of_wgmma) echo "SKIP handful: no CUDA device" ;;
+    racecheck-handful_of_wgmma_fp8) echo "========= COMPUTE-SANITIZER"; sleep 60 ;;
+    racecheck-handful_of_wgmma_blocks | synccheck-handful_of_mma) echo "========= ERROR SUMMARY: 0 errors" ;;
+    synccheck-handful_of_wgmma_int4) echo "SKIP handful: no CUDA device" ;;
     *) echo "ok handful"; echo "========= ERROR SUMMARY: 0 errors" ;;
 esac
 STANDIN
@@ -33,12 +33,21 @@ chmod +x "$work/bin/compute-sanitizer"
 words_are_read() {
     PATH=$work/bin:$PATH tests/gpu/sanitizer.sh "$build" 1 | sort >"$work/got"
     cat >"$work/want" <<'WANT'
-FAIL memcheck_wgmma: code 99: ========= Invalid __global__ write of size 4 ========= ERROR SUMMARY: 1 error
+FAIL memcheck_wgmma_bf16: code 99: ========= Invalid __global__ write of size 4 ========= ERROR SUMMARY: 1 error
+FAIL racecheck_wgmma_blocks: code 0: ========= ERROR SUMMARY: 0 errors
 FAIL synccheck_mma: code 0: ========= ERROR SUMMARY: 0 errors
-SKIP racecheck_wgmma: nothing found in 1 s, and not finished
-SKIP synccheck_wgmma: no CUDA device
+SKIP racecheck_wgmma_fp8: nothing found in 1 s, and not finished
+SKIP synccheck_wgmma_int4: no CUDA device
 ok memcheck_mma
+ok memcheck_wgmma_blocks
+ok memcheck_wgmma_fp8
+ok memcheck_wgmma_int4
 ok racecheck_mma
+ok racecheck_wgmma_bf16
+ok racecheck_wgmma_int4
+ok synccheck_wgmma_bf16
+ok synccheck_wgmma_blocks
+ok synccheck_wgmma_fp8
 WANT
     diff -Z "$work/got" "$work/want"
 }
