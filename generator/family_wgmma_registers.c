@@ -13,7 +13,8 @@ uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     if (s->input_load == LOAD_BY_BOXES) {
         return s->schedule == SHARED ? 40 : scales ? 32 : 24; /* dealing out depth divides */
     }
-    uint32_t beside = scales ? 2 + (s->cluster > 1 ? 1 : 0) + (s->step_bytes > WGMMA_ATOM_BYTES ? 1 : 0) : 0;
+    bool deep = s->step_bytes > WGMMA_ATOM_BYTES && s->tile_m > 64;
+    uint32_t beside = scales ? 2 + (s->cluster > 1 ? 1 : 0) + (deep ? 1 : 0) : 0;
     many += s->producers == 4 && passes + beside > 16 ? 12 : 0; /* no register is left to compute an address in */
     many += scales ? 3 : 0;
     return 45 + passes + many + (s->cluster > 1 ? 2 : 0) + (s->schedule == SHARED ? 1 : 0);
@@ -100,7 +101,7 @@ static uint32_t heights_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     if (bytes && has_column_values(desc)) {
         return s->tile_m > 192 ? 26 : odd || s->tile_m >= 144 ? 16 : 5;
     }
-    if (bytes && odd && s->tile_m < 112) {
+    if (bytes && s->tile_m == 80) {
         return wgmma_blocks_m(s) > 2 ? 7 : 2;
     }
     return bytes && s->tile_m == 112 ? 14 : odd ? 2 + (has_column_values(desc) ? 1 : 0) : 0;
@@ -149,8 +150,8 @@ uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, w
     }
     need += mj_op_is_gemm2(desc->op) ? row_slots(s) - 1 : 0; /* where each is stored */
     need += s->producers == 4 && s->input_load == LOAD_BY_GATHER ? 1 : 0;
-    bool scales_sums = wgmma_element_bytes(desc) == 1 && desc->op == MJ_OP_GEMM1 && s->orientation == TOKENS_ARE_M;
-    uint32_t scheduled = s->schedule == IN_TURNS ? 4 : s->schedule == SHARED ? 12 + (scales_sums ? 14 : 0) : 0;
+    bool of_codes = wgmma_element_bytes(desc) == 1 && desc->op == MJ_OP_GEMM1 && s->orientation == TOKENS_ARE_M;
+    uint32_t scheduled = s->schedule == IN_TURNS ? 4 : s->schedule == SHARED ? 12 + (of_codes ? 14 : 0) : 0;
     return need + heights_need(desc, s) + activation_need(desc) + codes_need(desc, s) + combine_need(desc, s) +
            wgmma_decode_need(desc, s) + scheduled;
 }

@@ -31,12 +31,12 @@ STANDIN
 chmod +x "$work/bin/compute-sanitizer"
 
 words_are_read() {
-    PATH=$work/bin:$PATH tests/gpu/sanitizer.sh "$build" 1 | sort >"$work/got"
+    PATH=$work/bin:$PATH tests/gpu/sanitizer.sh "$build" 4 | sort >"$work/got"
     cat >"$work/want" <<'WANT'
 FAIL memcheck_wgmma_bf16: code 99: ========= Invalid __global__ write of size 4 ========= ERROR SUMMARY: 1 error
 FAIL racecheck_wgmma_blocks: code 0: ========= ERROR SUMMARY: 0 errors
 FAIL synccheck_mma: code 0: ========= ERROR SUMMARY: 0 errors
-SKIP racecheck_wgmma_fp8: nothing found in 1 s, and not finished
+SKIP racecheck_wgmma_fp8: nothing found in 4 s, and not finished
 SKIP synccheck_wgmma_int4: no CUDA device
 ok memcheck_mma
 ok memcheck_wgmma_blocks

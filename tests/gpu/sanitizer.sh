@@ -1,5 +1,5 @@
 #!/bin/bash
-# sanitizer.sh BUILD [SECONDS]: a handful of mma and of wgmma kernels (bf16, fp8; each way to load, to schedule and to share) under
+# sanitizer.sh BUILD [SECONDS]: a handful of mma and of wgmma kernels (by scheme; each way to load, to schedule and to share) under
 # compute-sanitizer's memcheck, racecheck and synccheck, all at a time, each for SECONDS (240) at most. Skips where the tool is
 # absent or cannot watch the device. What ran longer than SECONDS is a SKIP too: it has found nothing so far. BUILD/tests/ keeps the logs.
 set -u
