@@ -101,10 +101,13 @@ static uint32_t heights_need(const mj_kernel_desc *desc, const wgmma_shape *s)
     if (bytes && has_column_values(desc)) {
         return s->tile_m > 192 ? 26 : odd || s->tile_m >= 144 ? 16 : 5;
     }
-    if (bytes && s->tile_m == 80) {
-        return wgmma_blocks_m(s) > 2 ? 7 : 2;
+    if (bytes && s->tile_m == 112) {
+        return 14;
     }
-    return bytes && s->tile_m == 112 ? 14 : odd ? 2 + (has_column_values(desc) ? 1 : 0) : 0;
+    if (bytes && s->tile_m == 80 && wgmma_blocks_m(s) > 2) {
+        return 7;
+    }
+    return odd ? 2 + (has_column_values(desc) ? 1 : 0) : 0;
 }
 
 /* Products of a step that are added alone, and what adding them takes. Those of gate and up have scales of their own; where they have

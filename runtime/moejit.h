@@ -337,9 +337,9 @@ MJ_API mj_status mj_plan_prepare_workspace(mj_plan *plan, void *workspace, void 
 MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream, mj_error *error);
 
 /* One op of the layer on the same arguments, as mj_plan_run would launch it: MJ_OP_TABLES .. MJ_OP_COMBINE. Ops before
- * it must have run on this workspace. A GEMM behind quantise1 or behind another GEMM may read its weights, their scales, a static input
- * scale and what tables wrote while the kernel ahead of it on the stream still runs: no kernel right ahead of it may write these. An op
- * that the scheme does without launches nothing, nor does one that stands in
+ * it must have run on this workspace. A GEMM behind quantise1 or behind another GEMM may read its weights, their
+ * scales, a static input scale and what tables wrote while the kernel ahead of it on the stream still runs: no kernel
+ * right ahead of it may write these. An op that the scheme does without launches nothing, nor does one that stands in
  * for others where the plan has no row of it for M. The others are launched also where it has. For profilers and
  * benchmarks. Statuses as mj_plan_run.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *stream, mj_error *error);

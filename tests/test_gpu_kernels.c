@@ -293,61 +293,30 @@ TEST(handful_of_mma_configs_cuda)
 #define STEPS_INT4    "E=4,topk=2,H=576,N=320,gated=1,act=silu,bias=1,scheme=int4_w4a16_g64_zp,layout=default"
 #define STEPS_HALF4   "E=5,topk=2,H=512,N=640,gated=0,act=relu2,bias=0,scheme=int4_w4a16_fp16,layout=default"
 
-TEST(wgmma_configs_of_bf16_cuda)
-{
-    static const sampling samplings[] = {{STEPS_BF16, "wgmma", 12, true, NULL}};
-    NEED_GPU();
-    NEED_FAMILY("wgmma");
-    verify_samplings(GPU, samplings, 1, 60);
-}
+#define OF_WGMMA(name, least, ...) \
+    TEST(name) \
+    { \
+        static const sampling samplings[] = {__VA_ARGS__}; \
+        NEED_GPU(); \
+        NEED_FAMILY("wgmma"); \
+        verify_samplings(GPU, samplings, sizeof samplings / sizeof *samplings, least); \
+    }
 
-TEST(wgmma_configs_of_other_16_bits_cuda)
-{
-    static const sampling samplings[] = {{STEPS_FP16, "wgmma", 6, false, NULL}, {PACKED_BF16, "wgmma", 8, true, WAYS}};
-    NEED_GPU();
-    NEED_FAMILY("wgmma");
-    verify_samplings(GPU, samplings, 2, 40);
-}
-
-TEST(wgmma_configs_of_fp8_cuda)
-{
-    static const sampling samplings[] = {{STEPS_TENSOR, "wgmma", 8, false, NULL},
-                                         {STEPS_CHANNEL, "wgmma", 8, false, NULL}};
-    NEED_GPU();
-    NEED_FAMILY("wgmma");
-    verify_samplings(GPU, samplings, 2, 50);
-}
-
-TEST(wgmma_configs_of_blocks_cuda)
-{
-    static const sampling samplings[] = {{STEPS_BLOCK, "wgmma", 8, true, NULL}, {PACKED_BLOCK, "wgmma", 8, true, WAYS}};
-    NEED_GPU();
-    NEED_FAMILY("wgmma");
-    verify_samplings(GPU, samplings, 2, 100);
-}
-
-TEST(wgmma_configs_of_int4_cuda)
-{
-    static const sampling samplings[] = {{STEPS_INT4, "wgmma", 8, true, NULL}, {STEPS_HALF4, "wgmma", 8, false, NULL}};
-    NEED_GPU();
-    NEED_FAMILY("wgmma");
-    verify_samplings(GPU, samplings, 2, 50);
-}
+OF_WGMMA(wgmma_configs_of_bf16_cuda, 60, {STEPS_BF16, "wgmma", 12, true, NULL})
+OF_WGMMA(wgmma_configs_of_other_16_bits_cuda, 40, {STEPS_FP16, "wgmma", 6, false, NULL},
+         {PACKED_BF16, "wgmma", 8, true, WAYS})
+OF_WGMMA(wgmma_configs_of_fp8_cuda, 50, {STEPS_TENSOR, "wgmma", 8, false, NULL},
+         {STEPS_CHANNEL, "wgmma", 8, false, NULL})
+OF_WGMMA(wgmma_configs_of_blocks_cuda, 100, {STEPS_BLOCK, "wgmma", 8, true, NULL},
+         {PACKED_BLOCK, "wgmma", 8, true, WAYS})
+OF_WGMMA(wgmma_configs_of_int4_cuda, 50, {STEPS_INT4, "wgmma", 8, true, NULL}, {STEPS_HALF4, "wgmma", 8, false, NULL})
 
 /* Few, but each way to load, to schedule and to share: tests/gpu/sanitizer.sh runs these cases under compute-sanitizer, all at a
  * time. */
-#define HANDFUL_OF_WGMMA(name, layer, least) \
-    TEST(handful_of_wgmma_##name##_cuda) \
-    { \
-        static const sampling samplings[] = {{layer, "wgmma", 0, true, WAYS}}; \
-        NEED_GPU(); \
-        NEED_FAMILY("wgmma"); \
-        verify_samplings(GPU, samplings, 1, least); \
-    }
-HANDFUL_OF_WGMMA(bf16, STEPS_BF16, 10)
-HANDFUL_OF_WGMMA(fp8, STEPS_CHANNEL, 10)
-HANDFUL_OF_WGMMA(blocks, STEPS_BLOCK, 10)
-HANDFUL_OF_WGMMA(int4, STEPS_INT4, 5)
+OF_WGMMA(handful_of_wgmma_bf16_cuda, 10, {STEPS_BF16, "wgmma", 0, true, WAYS})
+OF_WGMMA(handful_of_wgmma_fp8_cuda, 10, {STEPS_CHANNEL, "wgmma", 0, true, WAYS})
+OF_WGMMA(handful_of_wgmma_blocks_cuda, 10, {STEPS_BLOCK, "wgmma", 0, true, WAYS})
+OF_WGMMA(handful_of_wgmma_int4_cuda, 5, {STEPS_INT4, "wgmma", 0, true, WAYS})
 
 /* What the GPU's cases do, with the scale layouts of fp8, on any machine. */
 #define SMALL_BLOCK "E=3,topk=2,H=128,N=128,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=default"

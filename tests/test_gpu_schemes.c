@@ -2,9 +2,7 @@
  * routing than the one before, nothing waited for between them. A kernel that reads what a kernel ahead still writes (kernels of sm_90a
  * start early) gives rows of the other routing. */
 #define _GNU_SOURCE
-#include "device_fixture.h"
-#include "plan.h"
-#include "scheme_layer.h"
+#include "plan_fixture.h"
 
 enum { ROUTINGS = 2, RUNS = 12, ARRAYS_MAX = 24 };
 
@@ -45,26 +43,23 @@ static uint64_t y_bytes(const layer *l)
     return (uint64_t)l->token_count * l->problem.hidden * 2;
 }
 
-/* ids[r]: of routing r. */
+/* ids[r]: of routing r. y is NaN: what is not written is seen. */
 static void place_layer(placed *p, const layer *l, int32_t *const ids[ROUTINGS])
 {
-    const mj_layer host = arguments(l);
-    uint64_t pairs = (uint64_t)l->token_count * l->problem.top_k, bytes[2][OPERAND_KINDS] = {{0}};
-    for (int g = 0; g < 2; g++) {
-        mj_operands o;
-        CHECK_STATUS(mj_operands_describe(l->scheme, &l->problem, g ? MJ_OP_GEMM2 : MJ_OP_GEMM1, 1, &o, NULL), MJ_OK);
-        bytes[g][0] = o.weights.bytes;
-        bytes[g][1] = o.weight_scales.bytes;
-    }
-    mj_layer run = host;
-    run.x = place(p, host.x, y_bytes(l));
-    run.weights1 = place(p, host.weights1, bytes[0][0]);
-    run.weights2 = place(p, host.weights2, bytes[1][0]);
-    run.weight_scales1 = place(p, host.weight_scales1, bytes[0][1]);
-    run.weight_scales2 = place(p, host.weight_scales2, bytes[1][1]);
-    run.input_scale1 = place(p, host.input_scale1, sizeof(float));
-    run.input_scale2 = place(p, host.input_scale2, sizeof(float));
-    run.topk_weights = place(p, host.topk_weights, pairs * sizeof(float));
+    mj_layer run = arguments(l);
+    mj_operands first, second;
+    uint64_t pairs = (uint64_t)l->token_count * l->problem.top_k;
+    CHECK_STATUS(mj_operands_describe(l->scheme, &l->problem, MJ_OP_GEMM1, 1, &first, NULL), MJ_OK);
+    CHECK_STATUS(mj_operands_describe(l->scheme, &l->problem, MJ_OP_GEMM2, 1, &second, NULL), MJ_OK);
+    run.x = place(p, run.x, y_bytes(l));
+    run.weights1 = place(p, run.weights1, first.weights.bytes);
+    run.weights2 = place(p, run.weights2, second.weights.bytes);
+    run.weight_scales1 = place(p, run.weight_scales1, first.weight_scales.bytes);
+    run.weight_scales2 = place(p, run.weight_scales2, second.weight_scales.bytes);
+    run.input_scale1 = place(p, run.input_scale1, sizeof(float));
+    run.input_scale2 = place(p, run.input_scale2, sizeof(float));
+    run.topk_weights = place(p, run.topk_weights, pairs * sizeof(float));
+    memset(l->y, 0xff, y_bytes(l));
     for (int r = 0; r < ROUTINGS; r++) {
         p->run[r] = run;
         p->run[r].topk_ids = place(p, ids[r], pairs * sizeof(int32_t));
@@ -101,8 +96,8 @@ static void check_layers(mj_device *device, const char *problem)
     uint32_t pairs = l.token_count * l.problem.top_k;
     int32_t *ids[ROUTINGS] = {l.ids, memory(pairs * sizeof(int32_t))};
     for (uint32_t i = 0; i < pairs; i++) { /* every row moves to another expert, and there are fewer of them */
-        ids[1][i] = i / l.problem.top_k % 3 == 0 ? -1 : (int32_t)((l.problem.expert_count - 1 - (uint32_t)l.ids[i]));
-        ids[1][i] = l.ids[i] < 0 ? -1 : ids[1][i];
+        bool absent = l.ids[i] < 0 || i / l.problem.top_k % 3 == 0;
+        ids[1][i] = absent ? -1 : (int32_t)l.problem.expert_count - 1 - l.ids[i];
     }
     CHECK_STATUS(mj_plan_create(device, &l.problem, &options, &plan, &error), MJ_OK);
     CHECK_STATUS(mj_stream_create(device, &stream, &error), MJ_OK);
@@ -139,15 +134,10 @@ ON_EACH(layers_follow_their_routing)
 
 int main(int argc, char **argv)
 {
-    CHECK_BEGIN(argc, argv);
-    temp_folder_make();
-    if (mj_spec_load(NULL, &spec, NULL, NULL) != MJ_OK) {
-        printf("FAIL set_up: no spec\n");
+    if (!open_layers(argc, argv)) {
         return 1;
     }
     RUN(layers_follow_their_routing_cpu);
     RUN(layers_follow_their_routing_cuda);
-    mj_spec_free(spec);
-    temp_folder_remove();
-    return CHECK_END();
+    return close_layers();
 }
