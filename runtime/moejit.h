@@ -333,13 +333,17 @@ MJ_API mj_status mj_plan_prepare_workspace(mj_plan *plan, void *workspace, void 
  * Nothing is launched on MJ_ERR_ARGUMENT (a null or misaligned pointer, a bias or scales where none belong, weights
  * in another layout) and
  * MJ_ERR_CAPACITY (M > max_tokens). MJ_ERR_DEVICE, MJ_ERR_DEVICE_LOST: a launch was refused; y is undefined.
+ * From sm_90 on kernels are dependent launches (CUDA C++ Programming Guide, "Programmatic Dependent Launch"): they wait
+ * for what is ahead by themselves. A kernel of yours that is launched so behind a layer must wait, too, before it reads
+ * y or writes what the layer reads; any other is over, or begins, as ever.
  * Host cost: below 5 microseconds per kernel beside the driver's.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream, mj_error *error);
 
 /* One op of the layer on the same arguments, as mj_plan_run would launch it: MJ_OP_TABLES .. MJ_OP_COMBINE. Ops before
- * it must have run on this workspace. A GEMM behind quantise1 or behind another GEMM may read its weights, their
- * scales, a static input scale and what tables wrote while the kernel ahead of it on the stream still runs: no kernel
- * right ahead of it may write these. An op that the scheme does without launches nothing, nor does one that stands in
+ * it must have run on this workspace. A GEMM behind another kernel of the layer than tables may read its weights, their
+ * scales, a static input scale and what tables wrote while the kernels ahead of it on the stream still run: what writes
+ * these must be over before the first kernel of the layer begins, but for tables, which is over when the kernel behind
+ * it begins to read. An op that the scheme does without launches nothing, nor does one that stands in
  * for others where the plan has no row of it for M. The others are launched also where it has. For profilers and
  * benchmarks. Statuses as mj_plan_run.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *stream, mj_error *error);

@@ -15,7 +15,7 @@ return {
     threads_block_max = 1024,
     threads_sm_max = 1536,
     blocks_sm_max = 24,
-    features = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix", "mma_e4m3", "mma_e2m1", "tma", "cluster" },
+    features = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix", "mma_e4m3", "mma_e2m1", "tma", "cluster", "dependent_launch" },
     families = { "mma", "reference", "simple" },
     typical_device = "GeForce RTX 5090",
     typical = {

@@ -15,7 +15,7 @@ return {
     threads_block_max = 1024,
     threads_sm_max = 2048,
     blocks_sm_max = 32,
-    features = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix", "mma_e4m3", "tma", "cluster", "wgmma", "setmaxnreg" },
+    features = { "mma_bf16", "mma_f16", "cp_async", "ldmatrix", "mma_e4m3", "tma", "cluster", "dependent_launch", "wgmma", "setmaxnreg" },
     families = { "wgmma", "mma", "reference", "simple" },
     typical_device = "H200",
     typical = {

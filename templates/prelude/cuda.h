@@ -29,6 +29,17 @@ MJ_FN mj_i32 mj_warp() { return (mj_i32)(threadIdx.x / MJ_WARP_SIZE); }
 MJ_FN void mj_block_sync() { __syncthreads(); }
 MJ_FN void mj_warp_sync() { __syncwarp(); }
 MJ_FN void mj_fence_device() { __threadfence(); }
+#if __CUDA_ARCH__ >= 900
+MJ_FN void mj_wait_prior_grid() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+MJ_FN void mj_launch_dependents() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+MJ_FN void mj_follow_prior_grid()
+{
+    mj_wait_prior_grid();
+    mj_launch_dependents();
+}
+#else
+MJ_FN void mj_follow_prior_grid() {}
+#endif
 
 MJ_FN char *mj_smem()
 {

@@ -265,7 +265,3 @@ MJ_FN void mj_ld_shared_f32x2(float *v, mj_saddr from)
     asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v[0]), "=f"(v[1]) : "r"(from) : "memory");
 }
 MJ_FN void mj_st_shared_f32(mj_saddr to, float v) { asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(v) : "memory"); }
-
-/* ---- Dependent launches ---- */
-MJ_FN void mj_wait_prior_grid() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
-MJ_FN void mj_launch_dependents() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }

@@ -42,6 +42,7 @@ MJ_FN void mj_warp_sync()
     __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "wavefront");
 }
 MJ_FN void mj_fence_device() { __builtin_amdgcn_fence(__ATOMIC_SEQ_CST, "agent"); }
+MJ_FN void mj_follow_prior_grid() {}
 
 #define MJ_LDS __attribute__((address_space(3)))
 #if MJ_SMEM_BYTES > 0

@@ -144,6 +144,7 @@ MJ_FN mj_i32 mj_popc(mj_mask x) { return __builtin_popcountll(x); }
 MJ_FN mj_i32 mj_ffs0(mj_mask x) { return __builtin_ctzll(x); }
 MJ_FN mj_i32 mj_atomic_add_i32(mj_i32 *p, mj_i32 v) { return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL); }
 MJ_FN void mj_fence_device(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+MJ_FN void mj_follow_prior_grid(void) {}
 
 #if MJ_BLOCK_THREADS == 1
 
