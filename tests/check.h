@@ -64,12 +64,16 @@ static inline const char *check_build_dir(void)
     return path;
 }
 
-/* What a developer's own shell says about moejit is not to change what a test finds; MOEJIT_NVRTC names a tool and stays. */
+/* What a developer's own shell says about moejit is not to change what a test finds; MOEJIT_NVRTC names a tool and stays.
+ * MOEJIT_TEST_DATA_DIR: other templates, which gpu/sanitizer.sh makes. */
 static inline void check_enter_build(void)
 {
     static const char *const names[] = {"MOEJIT_CACHE_DIR", "MOEJIT_STORE_DIR", "MOEJIT_DATA_DIR", "MOEJIT_CC"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         unsetenv(names[i]);
+    }
+    if (getenv("MOEJIT_TEST_DATA_DIR")) {
+        setenv("MOEJIT_DATA_DIR", getenv("MOEJIT_TEST_DATA_DIR"), 1);
     }
     if (chdir(check_build_dir()) != 0) {
         perror(check_build_dir());
