@@ -76,6 +76,62 @@ TEST(source_and_manifest_agree)
     }
 }
 
+/* A kernel that may start while the one ahead runs waits for it, and lets the next one start; an arch without such launches, and what
+ * is no op of a layer, start in their turn. */
+TEST(dependent_launches_wait)
+{
+    static const mj_op of_layer[] = {MJ_OP_TABLES, MJ_OP_QUANTISE1, MJ_OP_ACTIVATION, MJ_OP_QUANTISE2, MJ_OP_COMBINE};
+    static const mj_op others[] = {MJ_OP_FILL, MJ_OP_COMPARE, MJ_OP_STREAM};
+    static const char problem[] = "E=8,topk=2,H=512,N=256,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=default";
+    enum { OF_LAYER = sizeof of_layer / sizeof *of_layer, OTHERS = sizeof others / sizeof *others };
+    for (int i = 0; i < 2 * OF_LAYER + OTHERS; i++) {
+        bool layer = i < 2 * OF_LAYER, hopper = i < OF_LAYER || !layer;
+        mj_op op = layer ? of_layer[i % OF_LAYER] : others[i - 2 * OF_LAYER];
+        fixture f;
+        mj_kernel_source source;
+        CHECK(fixture_kernel(&f, problem, hopper ? "sm_90a" : "sm_80", "simple", op, NULL));
+        CHECK_STATUS(mj_generate(fixture_spec, &f.desc, NULL, &source, NULL), MJ_OK);
+        const char *entry = strstr(source.text + source.body_offset, "MJ_ENTRY(");
+        CHECK_INT(source.manifest.dependent_launch, layer && hopper);
+        CHECK_INT(strstr(entry, "{\n    mj_follow_prior_grid();\n") == strchr(entry, '{'), layer); /* its first act */
+        mj_kernel_source_free(&source);
+    }
+}
+
+/* gemm1 of bf16 stands right behind tables and waits; where another kernel lies between, weights come at once and input rows wait. */
+TEST(weights_that_need_not_wait)
+{
+    static const struct {
+        const char *scheme;
+        mj_op op;
+        const char *config;
+        bool early;
+    } rows[] = {{"bf16", MJ_OP_GEMM1, "input_load=1", false},
+                {"bf16", MJ_OP_GEMM1, "input_load=2", true}, /* a first pass sorts the rows */
+                {"bf16", MJ_OP_GEMM2, "input_load=1", true},
+                {"fp8_w8a8_block", MJ_OP_GEMM1, "input_load=1", true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f;
+        mj_kernel_source source;
+        char problem[160];
+        snprintf(problem, sizeof problem, "E=8,topk=2,H=512,N=256,gated=1,act=silu,bias=0,scheme=%s,layout=default",
+                 rows[i].scheme);
+        CHECK(fixture_kernel(&f, problem, "sm_90a", "wgmma", rows[i].op, rows[i].config));
+        CHECK_STATUS(mj_generate(fixture_spec, &f.desc, NULL, &source, NULL), MJ_OK);
+        const char *body = source.text + source.body_offset,
+                   *input = strstr(body, "mj_produce_input(const mj_args *args");
+        snprintf(problem, sizeof problem, "MJ_ENTRY(%s)\n", source.manifest.symbol);
+        const char *entry = strstr(body, problem);
+        CHECK(source.manifest.dependent_launch);
+        CHECK(input && entry);
+        CHECK_INT(strstr(entry, "mj_follow_prior_grid();") == NULL, rows[i].early);
+        CHECK_INT(strstr(entry, "mj_launch_dependents();") != NULL, rows[i].early);
+        const char *wait = strstr(input, "mj_wait_prior_grid();");
+        CHECK_INT(wait != NULL && wait < strstr(input, "\n}\n"), rows[i].early);
+        mj_kernel_source_free(&source);
+    }
+}
+
 TEST(body_does_not_depend_on_the_prelude)
 {
     for (int i = 0; i < KERNEL_COUNT; i++) {
@@ -230,6 +286,8 @@ int main(int argc, char **argv)
     }
     CHECK_BEGIN(argc, argv);
     RUN(source_and_manifest_agree);
+    RUN(dependent_launches_wait);
+    RUN(weights_that_need_not_wait);
     RUN(body_does_not_depend_on_the_prelude);
     RUN(symbols_differ);
     RUN(another_process_writes_the_same);
