@@ -68,8 +68,9 @@ static inline bool wgmma_sorts(const mj_kernel_desc *desc, const wgmma_shape *s)
     return mj_op_is_gemm1(desc->op) && s->input_load == LOAD_BY_BOXES;
 }
 
-/* Weights need not wait for the kernel ahead: in a layer it runs between the one that wrote the offsets and this one. It is an earlier
- * GEMM, the first pass that sorts rows, or quantise1. */
+/* Weights need not wait for the kernel ahead: in a layer it stands between tables, which wrote the offsets, and this one. It is an earlier
+ * GEMM, activation, a quantise, or the first pass that sorts rows. Whatever stands right behind tables lets the next kernel start behind
+ * its own wait, or is no dependent launch: then offsets and pairs are there when this one begins. */
 static inline bool wgmma_early(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     return mj_op_is_gemm2(desc->op) || wgmma_sorts(desc, s) || mj_scheme_quantises(desc->scheme);

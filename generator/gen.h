@@ -13,7 +13,7 @@
 #include "moejit_types.h"
 
 /* Part of every cache and store key. Raise it when generated text changes for an unchanged input. */
-#define MJ_GENERATOR_VERSION 8
+#define MJ_GENERATOR_VERSION 9
 
 /* ---- Growing string (strbuf.c). A failed append sets `failed`; check once at the end. ---- */
 typedef struct mj_strbuf {
@@ -406,7 +406,7 @@ typedef struct mj_manifest {
     uint32_t partial_block_bytes; /* of partials for each block of the grid, behind those of pairs */
     uint32_t counters_per_block;  /* likewise; 0: none */
     uint32_t counters_per_token;  /* behind these; 0: none */
-    bool dependent_launch;        /* may start while the kernel ahead drains: it waits for that kernel's results by itself */
+    bool dependent_launch;        /* may start while the kernel ahead runs: it waits for that kernel by itself */
     bool first_pass; /* every launch runs "<symbol>_first" ahead of it, with the same block and arguments */
     mj_grid_rule first_grid;
     uint32_t pair_scratch_bytes; /* of partials for each of the M * top_k pairs */

@@ -333,17 +333,21 @@ MJ_API mj_status mj_plan_prepare_workspace(mj_plan *plan, void *workspace, void 
  * Nothing is launched on MJ_ERR_ARGUMENT (a null or misaligned pointer, a bias or scales where none belong, weights
  * in another layout) and
  * MJ_ERR_CAPACITY (M > max_tokens). MJ_ERR_DEVICE, MJ_ERR_DEVICE_LOST: a launch was refused; y is undefined.
- * From sm_90 on kernels are dependent launches (CUDA C++ Programming Guide, "Programmatic Dependent Launch"): they wait
- * for what is ahead by themselves. A kernel of yours that is launched so behind a layer must wait, too, before it reads
- * y or writes what the layer reads; any other is over, or begins, as ever.
+ * From sm_90 on most kernels are dependent launches (CUDA C++ Programming Guide, "Programmatic Dependent Launch"): each
+ * waits by itself for the one right ahead, and lets the next one start before it has ended. So a kernel of yours that
+ * is launched in this way, ahead of a layer or behind it, must wait in each of its blocks (griddepcontrol.wait,
+ * cudaGridDependencySynchronize), whatever it touches, and before that touch nothing that a layer reads or writes: who
+ * comes behind it waits for it alone. Kernels that are launched as ever begin when the layer is over, and the other
+ * way round.
  * Host cost: below 5 microseconds per kernel beside the driver's.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream, mj_error *error);
 
 /* One op of the layer on the same arguments, as mj_plan_run would launch it: MJ_OP_TABLES .. MJ_OP_COMBINE. Ops before
- * it must have run on this workspace. A GEMM behind another kernel of the layer than tables may read its weights, their
- * scales, a static input scale and what tables wrote while the kernels ahead of it on the stream still run: what writes
- * these must be over before the first kernel of the layer begins, but for tables, which is over when the kernel behind
- * it begins to read. An op that the scheme does without launches nothing, nor does one that stands in
+ * it must have run on this workspace. A GEMM that does not stand right behind tables may read its weights, their scales
+ * and zero points, a static input scale, top-k weights and what tables wrote while the kernels ahead of it on the
+ * stream still run. So whatever writes these must be over before the first kernel of the layer begins, and between
+ * tables and such a GEMM (gemm2, or gemm1 of a scheme that quantises) another kernel of the layer must run, as it does
+ * in mj_plan_run. An op that the scheme does without launches nothing, nor does one that stands in
  * for others where the plan has no row of it for M. The others are launched also where it has. For profilers and
  * benchmarks. Statuses as mj_plan_run.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *stream, mj_error *error);

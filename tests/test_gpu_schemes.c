@@ -1,6 +1,6 @@
-/* Whole layers of fp8 schemes through plans, on the cpu and on cuda:0: one after another on a stream, in one workspace, each with another
- * routing than the one before, nothing waited for between them. A kernel that reads what a kernel ahead still writes (kernels of sm_90a
- * start early) gives rows of the other routing. */
+/* Whole layers of several schemes through plans, on the cpu and on cuda:0: one after another on a stream, in one workspace, each with
+ * another routing than the one before, nothing waited for between them. A kernel that reads what a kernel ahead still writes (kernels of
+ * sm_90a start early) gives rows of the other routing. */
 #define _GNU_SOURCE
 #include "plan_fixture.h"
 
@@ -83,7 +83,7 @@ static void check_routing(placed *p, layer *l, int32_t *ids, const mj_layer *run
     }
 }
 
-static void check_layers(mj_device *device, const char *problem)
+static void check_layers(mj_device *device, const char *problem, uint32_t token_count)
 {
     layer l;
     placed p = {.device = device};
@@ -91,13 +91,13 @@ static void check_layers(mj_device *device, const char *problem)
     void *stream = NULL;
     mj_error error = {0};
     mj_plan_options options = {.max_tokens = TOKENS_MAX, .flags = MJ_PLAN_IGNORE_STORE};
-    if (!layer_open(&l, problem, TOKENS_MAX)) {
+    if (!layer_open(&l, problem, token_count)) {
         return;
     }
     uint32_t pairs = l.token_count * l.problem.top_k;
     int32_t *ids[ROUTINGS] = {l.ids, memory(pairs * sizeof(int32_t))};
     for (uint32_t i = 0; i < pairs; i++) { /* every row moves to another expert, and there are fewer of them */
-        bool absent = l.ids[i] < 0 || i / l.problem.top_k % 3 == 0;
+        bool absent = l.ids[i] < 0 || i / l.problem.top_k % 3 == 2;
         ids[1][i] = absent ? -1 : (int32_t)l.problem.expert_count - 1 - l.ids[i];
     }
     CHECK_STATUS(mj_plan_create(device, &l.problem, &options, &plan, &error), MJ_OK);
@@ -119,7 +119,8 @@ static void check_layers(mj_device *device, const char *problem)
 
 static void layers_follow_their_routing(const char *id)
 {
-    static const char *const schemes[] = {"fp8_w8a8", "fp8_w8a8_channel", "fp8_w8a8_block"};
+    static const char *const schemes[] = {"bf16", "fp8_w8a8", "fp8_w8a8_channel", "fp8_w8a8_block", "int4_w4a16"};
+    static const uint32_t tokens[] = {1, 5, TOKENS_MAX};
     device_fixture f;
     if (!open_fixture(&f, id, "store")) {
         return;
@@ -127,7 +128,9 @@ static void layers_follow_their_routing(const char *id)
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
         char problem[200];
         snprintf(problem, sizeof problem, "E=6,topk=2,H=512,N=256,scheme=%s", schemes[i]);
-        check_layers(f.device, problem);
+        for (size_t j = 0; j < sizeof tokens / sizeof *tokens; j++) {
+            check_layers(f.device, problem, tokens[j]);
+        }
     }
     close_fixture(&f);
 }
