@@ -14,19 +14,18 @@ enum {
 typedef struct op_row {
     mj_grid_rule grid; /* factor 0: one per expert */
     uint32_t pointer_align_bytes;
-    bool of_layer; /* its template begins with mj_follow_prior_grid */
 } op_row;
 
 /* ORDER OP */
 static const op_row ops[] = {
-    [MJ_OP_TABLES] = {{.unit = MJ_GRID_ONE, .per_block = 1, .factor = 0}, 4, true},
-    [MJ_OP_QUANTISE1] = {{.unit = MJ_GRID_TOKENS, .per_block = 1, .factor = 1}, 16, true},
-    [MJ_OP_ACTIVATION] = {{.unit = MJ_GRID_PAIRS, .per_block = 1, .factor = 1}, 16, true},
-    [MJ_OP_QUANTISE2] = {{.unit = MJ_GRID_PAIRS, .per_block = 1, .factor = 1}, 16, true},
-    [MJ_OP_COMBINE] = {{.unit = MJ_GRID_TOKENS, .per_block = 1, .factor = 1}, 16, true},
-    [MJ_OP_FILL] = {{.unit = MJ_GRID_WORKERS, .per_block = 1, .factor = WORKER_BLOCKS}, 4, false},
-    [MJ_OP_COMPARE] = {{.unit = MJ_GRID_ROWS, .per_block = 1, .factor = 1}, 4, false},
-    [MJ_OP_STREAM] = {{.unit = MJ_GRID_WORKERS, .per_block = 1, .factor = WORKER_BLOCKS}, 16, false},
+    [MJ_OP_TABLES] = {{.unit = MJ_GRID_ONE, .per_block = 1, .factor = 0}, 4},
+    [MJ_OP_QUANTISE1] = {{.unit = MJ_GRID_TOKENS, .per_block = 1, .factor = 1}, 16},
+    [MJ_OP_ACTIVATION] = {{.unit = MJ_GRID_PAIRS, .per_block = 1, .factor = 1}, 16},
+    [MJ_OP_QUANTISE2] = {{.unit = MJ_GRID_PAIRS, .per_block = 1, .factor = 1}, 16},
+    [MJ_OP_COMBINE] = {{.unit = MJ_GRID_TOKENS, .per_block = 1, .factor = 1}, 16},
+    [MJ_OP_FILL] = {{.unit = MJ_GRID_WORKERS, .per_block = 1, .factor = WORKER_BLOCKS}, 4},
+    [MJ_OP_COMPARE] = {{.unit = MJ_GRID_ROWS, .per_block = 1, .factor = 1}, 4},
+    [MJ_OP_STREAM] = {{.unit = MJ_GRID_WORKERS, .per_block = 1, .factor = WORKER_BLOCKS}, 16},
 };
 
 static bool uses_shared_memory(mj_op op)
@@ -56,7 +55,8 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     }
     out->tile_m = out->tile_n = out->n_tiles = out->split_k = 1;
     out->pointer_align_bytes = ops[desc->op].pointer_align_bytes;
-    out->dependent_launch = ops[desc->op].of_layer && mj_list_has(&desc->arch->features, "dependent_launch");
+    bool of_layer = desc->op <= MJ_OP_COMBINE; /* its template begins with mj_follow_prior_grid */
+    out->dependent_launch = of_layer && mj_list_has(&desc->arch->features, "dependent_launch");
     mj_derived_occupancy(out, desc->arch);
     return MJ_OK;
 }

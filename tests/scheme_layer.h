@@ -131,6 +131,7 @@ static inline void make_truth(layer *l)
 {
     const mj_problem *p = &l->problem;
     const char *io = l->scheme->io_format;
+    memset(l->want, 0, (size_t)l->token_count * p->hidden * sizeof *l->want);
     uint64_t pairs = (uint64_t)l->token_count * p->top_k, n1 = mj_problem_gemm(p, MJ_OP_GEMM1).n;
     int32_t *offsets = memory((p->expert_count + 1) * sizeof *offsets), *sorted = memory(pairs * sizeof *sorted);
     char *codes = memory((pairs + l->token_count) * (p->hidden + p->intermediate)), *inner = memory(pairs * n1 * 2);

@@ -6,8 +6,10 @@
 
 enum { ROUTINGS = 2, RUNS = 12, ARRAYS_MAX = 24 };
 
-/* Of a row's norm. Where an op rounds once less than the host codes differ, by 2 to 5 %; a row of the other routing is off by all of it. */
-#define ERROR_MOST 0.1
+/* Of a row's norm. On a GPU an op may stand in for two and round once less than the host: codes differ, by 2 to 5 %. A row of the other
+ * routing is off by all of it. */
+#define ERROR_MOST_CPU  0.02
+#define ERROR_MOST_CUDA 0.1
 
 typedef struct placed { /* a layer's arrays on a device */
     mj_device *device;
@@ -75,12 +77,12 @@ static void check_routing(placed *p, layer *l, int32_t *ids, const mj_layer *run
     mj_error error = {0};
     int32_t *own = l->ids;
     CHECK_STATUS(mj_memory_download(p->device, l->y, run->y, y_bytes(l), &error), MJ_OK);
-    memset(l->want, 0, (size_t)l->token_count * l->problem.hidden * sizeof *l->want);
     l->ids = ids;
     make_truth(l);
     l->ids = own;
+    bool on_cpu = strcmp(mj_device_get_info(p->device)->id, "cpu") == 0;
     double worst = worst_error(l);
-    if (!(worst <= ERROR_MOST)) {
+    if (!(worst <= (on_cpu ? ERROR_MOST_CPU : ERROR_MOST_CUDA))) {
         check_fail(__FILE__, __LINE__, "%s: error %g", problem, worst);
     }
 }
