@@ -451,13 +451,18 @@ def units(options):
                     yield routing, tokens, mode, name, case
 
 
+def weights_of(made, name, case, mode, device):
+    """Those of a layer and a mode, made once."""
+    if (name, mode) not in made:
+        torch.manual_seed(0)
+        made[name, mode] = Weights(case, mode, device.torch_device)
+    return made[name, mode]
+
+
 def run_unit(moejit, device, ceilings, options, weights, key, case, known):
     """The two rows of a unit."""
     name, mode, routing, tokens = key
-    if (name, mode) not in weights:
-        torch.manual_seed(0)
-        weights[name, mode] = Weights(case, mode, device.torch_device)
-    unit = Unit(moejit, device, case, mode, routing, tokens, weights[name, mode])
+    unit = Unit(moejit, device, case, mode, routing, tokens, weights_of(weights, name, case, mode, device))
     try:
         for gemm in (1, 2):
             row = dict(case=name, mode=mode, routing=routing, tokens=tokens, device=device.describe())
