@@ -24,7 +24,7 @@ all_lanes() { # templates in $lanes: each lane arrives, at each block
         s/, mj_lane());/, block);/
     }' "$lanes/templates/wgmma_produce.tmpl"
     sed -i 's/\(MJ_SMEM_EMPTY.*MJ_CLUSTER \* MJ_GROUPS \* 4\))/\1 * MJ_WARP_SIZE)/' "$lanes/templates/wgmma.tmpl"
-    if ! grep -q 'block < MJ_CLUSTER; block++' "$lanes/templates/wgmma_produce.tmpl" ||
+    if sed -n '/^MJ_FN void mj_release/,/^}/p' "$lanes/templates/wgmma_produce.tmpl" | grep -q mj_lane || # a lane is left out: a hang
         ! grep -q 'MJ_GROUPS \* 4 \* MJ_WARP_SIZE' "$lanes/templates/wgmma.tmpl"; then
         echo "FAIL racecheck: the templates give stages back in another way than this script expects"
         exit 1
