@@ -169,6 +169,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"element_bytes", wgmma_element_bytes(desc)},
         {"sorts", wgmma_sorts(desc, s)},
         {"early", wgmma_early(desc, s)},
+        {"counted_pairs", wgmma_counted_pairs(desc, s)},
         {"lanes_copy", s->input_load == LOAD_BY_GATHER || wgmma_scales_steps(desc)},
         {"gated_tile", wgmma_parts(desc) == 2},
         {"regroups", regroups(desc)},

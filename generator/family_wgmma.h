@@ -76,6 +76,13 @@ static inline bool wgmma_early(const mj_kernel_desc *desc, const wgmma_shape *s)
     return mj_op_is_gemm2(desc->op) || wgmma_sorts(desc, s) || mj_scheme_quantises(desc->scheme);
 }
 
+/* Others stand right behind the kernel that sorts pairs. Up to so many pairs blocks count experts' rows from the ids, which are older, and
+ * only input rows wait: a thread of the smallest block looks at eight. 0: it need not. */
+static inline uint32_t wgmma_counted_pairs(const mj_kernel_desc *desc, const wgmma_shape *s)
+{
+    return wgmma_early(desc, s) ? 0 : 1024;
+}
+
 /* Weight rows of an output column: 2 are gate and up, which a tile then has in turns of 8. */
 static inline uint32_t wgmma_parts(const mj_kernel_desc *desc)
 {

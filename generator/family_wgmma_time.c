@@ -9,16 +9,17 @@
  * over whole spaces of 60 such cells. memory_share and l2_gain were held near what earlier timings said: these tell them from other
  * constants too little. */
 static const struct {
-    double fixed_us, early_gain_us; /* launch, offsets, first bytes, drain; saved where weights do not wait */
-    double latency_us, flow_gain;   /* as family_mma.c */
-    double memory_share, l2_gain;   /* of the bandwidth given; of L2 over memory */
-    double matrix_gain;             /* of a full pipe over the vendor's product, whose power limit it does not meet */
-    double gather_us;               /* 16-byte chunk of a lane */
-    double decode_us;               /* of 1000 codes */
-    double decode_warp_us;          /* of a warp and 64 elements of the depth */
-    double step_loss;               /* of a step's parts but the longest: products, reads of L2, gathering */
-    double scale_wait_us;           /* of a step that is scaled: its scales and products are waited for */
-    double scale_sum_us;            /* per sum of a lane, all consumers' together: they share the schedulers */
+    double fixed_us;                       /* launch, offsets, first bytes, drain */
+    double early_gain_us, counted_gain_us; /* saved where weights do not wait; where they do not as pairs are few */
+    double latency_us, flow_gain;          /* as family_mma.c */
+    double memory_share, l2_gain;          /* of the bandwidth given; of L2 over memory */
+    double matrix_gain;       /* of a full pipe over the vendor's product, whose power limit it does not meet */
+    double gather_us;         /* 16-byte chunk of a lane */
+    double decode_us;         /* of 1000 codes */
+    double decode_warp_us;    /* of a warp and 64 elements of the depth */
+    double step_loss;         /* of a step's parts but the longest: products, reads of L2, gathering */
+    double scale_wait_us;     /* of a step that is scaled: its scales and products are waited for */
+    double scale_sum_us;      /* per sum of a lane, all consumers' together: they share the schedulers */
     double scale_row_us;      /* per row and warpgroup, where rows run along a lane's sums: scales are read for each */
     double tile_us, store_us; /* of a tile; of 1000 outputs */
     double act_us;            /* of 1000 activations of a warpgroup */
@@ -31,6 +32,7 @@ static const struct {
 } model = {
     .fixed_us = 3.48,
     .early_gain_us = 3.29,
+    .counted_gain_us = 2,
     .latency_us = 1.54,
     .flow_gain = 1.45,
     .memory_share = 0.972,
@@ -197,6 +199,8 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
     double us = device->launch_us + model.fixed_us + most(memory, tiles) + model.overlap_loss * least(memory, tiles);
     if (wgmma_early(desc, &s)) {
         us -= model.early_gain_us;
+    } else if ((uint64_t)load->token_count * desc->problem->top_k <= wgmma_counted_pairs(desc, &s)) {
+        us -= model.counted_gain_us;
     }
     if (wgmma_sorts(desc, &s)) {
         us += model.first_pass_us + 2 * load->row_count * d->pair_scratch_bytes / w.memory_rate;

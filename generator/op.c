@@ -16,6 +16,13 @@ typedef struct op_row {
             MJ_ARG_COUNTERS, MJ_ARG_TOKEN_COUNT \
     }
 
+#define GEMM1_ARGS \
+    { \
+        MJ_ARG_INPUT, MJ_ARG_WEIGHTS, MJ_ARG_BIAS, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS, \
+            MJ_ARG_TOPK_IDS, MJ_ARG_TOPK_WEIGHTS, MJ_ARG_WEIGHT_SCALES, MJ_ARG_WEIGHT_ZEROS, MJ_ARG_INPUT_SCALES, \
+            MJ_ARG_PARTIALS, MJ_ARG_COUNTERS, MJ_ARG_TOKEN_COUNT \
+    }
+
 /* Dynamic scales are written through input_scales, static ones read. */
 #define QUANTISE_ARGS \
     { \
@@ -26,8 +33,8 @@ static const op_row rows[] = {
     /* ORDER OP */
     {"tables", 4, {MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS, MJ_ARG_TOPK_IDS, MJ_ARG_TOKEN_COUNT}},
     {"quantise1", 5, QUANTISE_ARGS},
-    {"gemm1", 13, GEMM_ARGS},
-    {"gemm1_act", 13, GEMM_ARGS},
+    {"gemm1", 14, GEMM1_ARGS},
+    {"gemm1_act", 14, GEMM1_ARGS},
     {"gemm1_quantise",
      14,
      {MJ_ARG_INPUT, MJ_ARG_WEIGHTS, MJ_ARG_BIAS, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS,
