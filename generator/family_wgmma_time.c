@@ -6,18 +6,20 @@
 /* ---- Time ----
  * One launch is the larger of two flows (memory; the multiprocessors' tiles) and a share of the smaller. Fitted to 3100 timings of an
  * H200 (Mixtral-8x7B TP2, DeepSeek-V3 TP8, Qwen3-30B-A3B; bf16, fp8 by tensor and in blocks; 1 to 4096 tokens), then to 11,000 of sweeps
- * over whole spaces of 60 such cells. memory_share and l2_gain were held near what earlier timings said: these tell them from other
- * constants too little. */
+ * over whole spaces of 60 such cells, stage_loss, step_turn_us, tail_loss and latency_us to 15,000 of 87. memory_share and l2_gain were
+ * held near what earlier timings said: these tell them from other constants too little. Timings are of launches in a row; in a layer
+ * counting saves less than there (2 us), so counted_gain_us is what leaves the layers' best in front. */
 static const struct {
-    double fixed_us;                       /* launch, offsets, first bytes, drain */
-    double early_gain_us, counted_gain_us; /* saved where weights do not wait; where they do not as pairs are few */
-    double latency_us, flow_gain;          /* as family_mma.c */
-    double memory_share, l2_gain;          /* of the bandwidth given; of L2 over memory */
+    double fixed_us;                          /* launch, offsets, first bytes, drain */
+    double early_gain_us, counted_gain_us;    /* saved where weights do not wait; where they do not as pairs are few */
+    double latency_us, flow_gain, stage_loss; /* as family_mma.c */
+    double memory_share, l2_gain;             /* of the bandwidth given; of L2 over memory */
     double matrix_gain;       /* of a full pipe over the vendor's product, whose power limit it does not meet */
     double gather_us;         /* 16-byte chunk of a lane */
     double decode_us;         /* of 1000 codes */
     double decode_warp_us;    /* of a warp and 64 elements of the depth */
     double step_loss;         /* of a step's parts but the longest: products, reads of L2, gathering */
+    double step_turn_us;      /* of a step, whatever it holds: its barriers */
     double scale_wait_us;     /* of a step that is scaled: its scales and products are waited for */
     double scale_sum_us;      /* per sum of a lane, all consumers' together: they share the schedulers */
     double scale_row_us;      /* per row and warpgroup, where rows run along a lane's sums: scales are read for each */
@@ -25,6 +27,7 @@ static const struct {
     double act_us;            /* of 1000 activations of a warpgroup */
     double combine_us;   /* of a tile whose rows are counted: four ways to L2 and back; guessed, no timing was there */
     double turn_share;   /* of the last turn's idle slots that is lost */
+    double tail_loss;    /* of the bandwidth, for one turn of several: in the last not every block loads */
     double overlap_loss; /* of the smaller flow */
     double cluster_loss; /* of a tile */
     double first_pass_us;
@@ -32,9 +35,10 @@ static const struct {
 } model = {
     .fixed_us = 3.48,
     .early_gain_us = 3.29,
-    .counted_gain_us = 2,
-    .latency_us = 1.54,
+    .counted_gain_us = 1.6,
+    .latency_us = 1.3,
     .flow_gain = 1.45,
+    .stage_loss = 1.5,
     .memory_share = 0.972,
     .l2_gain = 3,
     .matrix_gain = 1.42,
@@ -42,6 +46,7 @@ static const struct {
     .decode_us = 0.015,
     .decode_warp_us = 0.0096,
     .step_loss = 0.5,
+    .step_turn_us = 0.001,
     .scale_wait_us = 0.07,
     .scale_sum_us = 0.000845,
     .scale_row_us = 0.0011,
@@ -50,6 +55,7 @@ static const struct {
     .act_us = 0.783,
     .combine_us = 2.5,
     .turn_share = 0.9,
+    .tail_loss = 0.1,
     .overlap_loss = 0.13,
     .cluster_loss = 0.03,
     .first_pass_us = 1.65,
@@ -98,9 +104,10 @@ static double memory_us(const mj_kernel_desc *desc, const mj_derived *d, const w
     double bytes =
         weights * w->weight_bytes + input_rows * gemm.k * w->element_bytes + load->row_count * gemm.out_n * 2;
     double step_bytes = (double)s->tile_m * s->step_bytes + s->tile_n * (double)wgmma_weight_bytes(desc, s);
-    double in_flight = (s->stages - 1.0) * step_bytes * least(s->blocks_per_sm, w->parts / w->sms);
+    double in_flight = (s->stages - model.stage_loss) * step_bytes * least(s->blocks_per_sm, w->parts / w->sms);
     double share = in_flight / (in_flight + w->memory_rate / w->sms * model.latency_us);
-    return bytes / (w->memory_rate * least(1, share * model.flow_gain));
+    double tail = w->tiles > w->slots ? model.tail_loss * w->slots / w->tiles : 0;
+    return bytes / (w->memory_rate * least(1, share * model.flow_gain)) * (1 + tail);
 }
 
 static double groups_of(const wgmma_shape *s) /* warpgroups that share a tile */
@@ -197,6 +204,7 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
     double memory = memory_us(desc, d, &s, &w, device, load), tiles = tiles_us(desc, &s, &w, device);
     memory += mj_op_combines(desc->op) ? model.combine_us : 0; /* of the last tile */
     double us = device->launch_us + model.fixed_us + most(memory, tiles) + model.overlap_loss * least(memory, tiles);
+    us += model.step_turn_us * w.steps * most(1, w.tiles / w.slots);
     if (wgmma_early(desc, &s)) {
         us -= model.early_gain_us;
     } else if ((uint64_t)load->token_count * desc->problem->top_k <= wgmma_counted_pairs(desc, &s)) {

