@@ -213,8 +213,8 @@ static const struct {
     double split_us, split_part_us;        /* of joining the parts of a tile, and of each part */
     double overlap_loss;                   /* share of the smaller flow that is not hidden */
     double stage_loss;                     /* stages that copy nothing at a time */
-    /* Beside wgmma: the first of its list came out 1 to 10 % slower than expected, wgmma's up to 8 % faster (16 cells of 1 to 64 tokens,
-     * where the best of both are even). */
+    /* Beside wgmma, whose best is as fast: the first of its list came out 1 to 10 % slower than expected, wgmma's up to 8 % faster (16
+     * cells of 1 to 64 tokens; with more rows wgmma is ahead anyway). */
     double chosen_loss;
 } model = {
     .latency_us = 1.256,

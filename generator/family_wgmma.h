@@ -77,7 +77,7 @@ static inline bool wgmma_early(const mj_kernel_desc *desc, const wgmma_shape *s)
 }
 
 /* Others stand right behind the kernel that sorts pairs. Up to so many pairs blocks count experts' rows from the ids, which are older, and
- * only input rows wait: a thread of the smallest block looks at eight. 0: it need not. */
+ * only input rows wait: a thread of the smallest block looks at six. 0: it need not. */
 static inline uint32_t wgmma_counted_pairs(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     return wgmma_early(desc, s) ? 0 : 1024;

@@ -7,8 +7,8 @@
  * One launch is the larger of two flows (memory; the multiprocessors' tiles) and a share of the smaller. Fitted to 3100 timings of an
  * H200 (Mixtral-8x7B TP2, DeepSeek-V3 TP8, Qwen3-30B-A3B; bf16, fp8 by tensor and in blocks; 1 to 4096 tokens), then to 11,000 of sweeps
  * over whole spaces of 60 such cells, stage_loss, step_turn_us, tail_loss and latency_us to 15,000 of 87. memory_share and l2_gain were
- * held near what earlier timings said: these tell them from other constants too little. Timings are of launches in a row; in a layer
- * counting saves less than there (2 us), so counted_gain_us is what leaves the layers' best in front. */
+ * held near what earlier timings said: these tell them from other constants too little. Timings are of launches in a row. There counting
+ * saves 2 us, in a layer less: counted_gain_us is what leaves the layers' best in front. */
 static const struct {
     double fixed_us;                          /* launch, offsets, first bytes, drain */
     double early_gain_us, counted_gain_us;    /* saved where weights do not wait; where they do not as pairs are few */
@@ -25,9 +25,10 @@ static const struct {
     double scale_row_us;      /* per row and warpgroup, where rows run along a lane's sums: scales are read for each */
     double tile_us, store_us; /* of a tile; of 1000 outputs */
     double act_us;            /* of 1000 activations of a warpgroup */
-    double combine_us;   /* of a tile whose rows are counted: four ways to L2 and back; guessed, no timing was there */
-    double turn_share;   /* of the last turn's idle slots that is lost */
-    double tail_loss;    /* of the bandwidth, for one turn of several: in the last not every block loads */
+    double combine_us; /* of a tile whose rows are counted: four ways to L2 and back; guessed, no timing was there */
+    double turn_share; /* of the last turn's idle slots that is lost */
+    double
+        tail_loss; /* of the bandwidth, for one turn of several: the last does not load with every block, or is shared */
     double overlap_loss; /* of the smaller flow */
     double cluster_loss; /* of a tile */
     double first_pass_us;

@@ -9,7 +9,7 @@ typedef struct op_row {
     mj_arg args[14]; /* ascending: the order of the argument struct */
 } op_row;
 
-#define GEMM_ARGS \
+#define GEMM2_ARGS \
     { \
         MJ_ARG_INPUT, MJ_ARG_WEIGHTS, MJ_ARG_BIAS, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS, \
             MJ_ARG_TOPK_WEIGHTS, MJ_ARG_WEIGHT_SCALES, MJ_ARG_WEIGHT_ZEROS, MJ_ARG_INPUT_SCALES, MJ_ARG_PARTIALS, \
@@ -42,7 +42,7 @@ static const op_row rows[] = {
       MJ_ARG_PARTIALS, MJ_ARG_COUNTERS, MJ_ARG_TOKEN_COUNT}},
     {"activation", 4, {MJ_ARG_INPUT, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_TOKEN_COUNT}},
     {"quantise2", 5, QUANTISE_ARGS},
-    {"gemm2", 13, GEMM_ARGS},
+    {"gemm2", 13, GEMM2_ARGS},
     {"gemm2_combine",
      14,
      {MJ_ARG_INPUT, MJ_ARG_WEIGHTS, MJ_ARG_BIAS, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS,

@@ -343,11 +343,11 @@ MJ_API mj_status mj_plan_prepare_workspace(mj_plan *plan, void *workspace, void 
 MJ_API mj_status mj_plan_run(mj_plan *plan, const mj_layer *layer, void *stream, mj_error *error);
 
 /* One op of the layer on the same arguments, as mj_plan_run would launch it: MJ_OP_TABLES .. MJ_OP_COMBINE. Ops before
- * it must have run on this workspace. A GEMM may read its weights, their scales and zero points, a static input scale,
- * top-k ids and weights, and, where it does not stand right behind tables, what tables wrote, while the kernels ahead of
- * it on the stream still run. So whatever writes these must be over before the first kernel of the layer begins, and
- * between tables and gemm2, or gemm1 of a scheme that quantises, another kernel of the layer must run, as it does
- * in mj_plan_run. An op that the scheme does without launches nothing, nor does one that stands in
+ * it must have run on this workspace. A GEMM may read its weights, their scales and zero points, a static input scale
+ * and top-k ids and weights while the kernels ahead of it on the stream still run: whatever writes these must be over
+ * before the first kernel of the layer begins. The same holds of what tables wrote for a GEMM that does not stand right
+ * behind tables: between it and gemm2, or gemm1 of a scheme that quantises, another kernel of the layer must run, as in
+ * mj_plan_run. An op that the scheme does without launches nothing, nor does one that stands in
  * for others where the plan has no row of it for M. The others are launched also where it has. For profilers and
  * benchmarks. Statuses as mj_plan_run.  [sync: no (cpu: yes) | alloc: no | gpu: yes] */
 MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, void *stream, mj_error *error);

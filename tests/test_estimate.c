@@ -158,7 +158,7 @@ TEST(shared_tiles_rank_behind_unless_they_gain_much)
     CHECK_INT(param(best, "schedule"), 3); /* 4 to 8 tiles of 128 steps */
 }
 
-/* The first of wgmma's list took 0.97 to 0.88 of the time that mma's first took (an H200, 16 and 64 tokens). */
+/* The first of wgmma's list took 0.99 to 0.88 of the time that mma's first took (an H200, 16 and 64 tokens). */
 TEST(few_rows_take_wgmma_where_it_is)
 {
     static const uint32_t tokens[] = {16, 64};
@@ -172,7 +172,7 @@ TEST(few_rows_take_wgmma_where_it_is)
     }
 }
 
-/* 241 and 212 us: the last turn of the larger tiles leaves most blocks without weights to load. */
+/* 212 and 241 us: the last turn of the larger tiles leaves most blocks without weights to load. */
 TEST(a_last_turn_loads_with_few_blocks)
 {
 #define FEW "orientation=2,input_load=1,consumers=1,schedule=1,producers=2,cluster=1,group_m=1"

@@ -251,7 +251,7 @@ static void verify_samplings(const char *id, const sampling *samplings, size_t c
     printf("# %s: %u configs verified\n", id, (unsigned)seen.verified);
     CHECK(right);
     CHECK(seen.verified >= least);
-    if (!getenv("MOEJIT_TEST_DATA_DIR")) { /* of templates for a tool a few more may spill */
+    if (!getenv("MOEJIT_TEST_DATA_DIR")) { /* templates made for a tool may spill where ours do not */
         CHECK(seen.refused * 1000 <=
               seen.verified); /* legal, yet it spills: none of a sample, a few of the whole space */
     }

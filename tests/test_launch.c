@@ -67,8 +67,8 @@ TEST(launches_with_packed_arguments)
 
 TEST(bad_pointers_never_launch)
 {
-    static const mj_arg needed[] = {MJ_ARG_INPUT, MJ_ARG_WEIGHTS, MJ_ARG_OUTPUT, MJ_ARG_EXPERT_OFFSETS,
-                                    MJ_ARG_SORTED_PAIRS};
+    static const mj_arg needed[] = {MJ_ARG_INPUT,          MJ_ARG_WEIGHTS,      MJ_ARG_OUTPUT,
+                                    MJ_ARG_EXPERT_OFFSETS, MJ_ARG_SORTED_PAIRS, MJ_ARG_TOPK_IDS};
     setup s;
     mj_error error;
     set_up(&s, MJ_OP_GEMM1);

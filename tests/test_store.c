@@ -331,7 +331,7 @@ TEST(wrong_values_are_named)
         {"rows/16/uniform/gemm1/family", "\"reference\""},
         {"rows/16/uniform/gemm1/config", "{\"tile_m\":1,\"stages\":4}"},
         {"rows/16/uniform/gemm1/config", "{}"},
-        {"rows/16/uniform/gemm1/manifest/op", "\"gemm2\""},
+        {"rows/16/uniform/gemm1/manifest/op", "\"gemm1_act\""},
         {"rows/16/uniform/gemm1/manifest/problem",
          "\"E=4/4,topk=2,H=4096,N=7168,gated=1,act=silu,bias=0,scheme=bf16,layout=default\""},
         {"rows/16/uniform/gemm1/seed", "\"18446744073709551616\""},
