@@ -251,10 +251,8 @@ static void verify_samplings(const char *id, const sampling *samplings, size_t c
     printf("# %s: %u configs verified\n", id, (unsigned)seen.verified);
     CHECK(right);
     CHECK(seen.verified >= least);
-    if (!getenv("MOEJIT_TEST_DATA_DIR")) { /* templates made for a tool may spill where ours do not */
-        CHECK(seen.refused * 1000 <=
-              seen.verified); /* legal, yet it spills: none of a sample, a few of the whole space */
-    }
+    /* Legal, yet it spills: none of a sample, a few of the whole space; more where templates were made for a tool. */
+    CHECK(seen.refused * (getenv("MOEJIT_TEST_DATA_DIR") ? 10 : 1000) <= seen.verified);
 }
 
 /* N of deployed layers that powers of two do not divide, as columns and as depth, and sizes below one tile. */
