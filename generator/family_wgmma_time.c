@@ -25,10 +25,9 @@ static const struct {
     double scale_row_us;      /* per row and warpgroup, where rows run along a lane's sums: scales are read for each */
     double tile_us, store_us; /* of a tile; of 1000 outputs */
     double act_us;            /* of 1000 activations of a warpgroup */
-    double combine_us; /* of a tile whose rows are counted: four ways to L2 and back; guessed, no timing was there */
-    double turn_share; /* of the last turn's idle slots that is lost */
-    double
-        tail_loss; /* of the bandwidth, for one turn of several: the last does not load with every block, or is shared */
+    double combine_us;   /* of a tile whose rows are counted: four ways to L2 and back; guessed, no timing was there */
+    double turn_share;   /* of the last turn's idle slots that is lost */
+    double tail_loss;    /* of the bandwidth, for one turn of several: the last is not full, or is shared */
     double overlap_loss; /* of the smaller flow */
     double cluster_loss; /* of a tile */
     double first_pass_us;
