@@ -2,6 +2,10 @@
 #include "checked.h"
 #include "family.h"
 
+#include <string.h>
+
+#define TABLES_ID_US 0.09 /* of a thread, for an id; 11 us for 32768 by 256 threads of an H200 */
+
 enum {
     WORKER_BLOCKS = 8,    /* per multiprocessor, for ops that walk an array */
     WARP_SMEM_BYTES = 16, /* four counts or sums per warp */
@@ -9,6 +13,9 @@ enum {
     SMEM_ALIGN = 128,
     REGISTERS = 32,
     ELEMENT_BYTES = 2,
+    STATIC_RUN = 128,    /* values of a row that are quantised together where all have one scale */
+    RUN_CHUNKS = 2,      /* eights of values that a thread takes of a run, so that finding a scale costs little of it */
+    LONG_RUN_CHUNKS = 4, /* of longer runs than a warp can take so, the whole block takes one */
 };
 
 typedef struct op_row {
@@ -33,6 +40,62 @@ static bool uses_shared_memory(mj_op op)
     return op == MJ_OP_TABLES || op == MJ_OP_COMPARE || op == MJ_OP_QUANTISE1 || op == MJ_OP_QUANTISE2;
 }
 
+/* How kernels that treat rows share them: row_runs.tmpl. */
+typedef struct row_split {
+    uint32_t run, row_runs;
+    uint32_t team, chunks; /* threads of a run, and how many times each of them takes eight values of it */
+    uint32_t block_rows, row_blocks;
+} row_split;
+
+static uint32_t row_columns(const mj_kernel_desc *desc)
+{
+    const mj_problem *p = desc->problem;
+    return desc->op == MJ_OP_COMBINE || desc->op == MJ_OP_QUANTISE1 ? p->hidden : p->intermediate;
+}
+
+/* Values that must be seen together; `columns` or less where any will do. */
+static uint32_t run_values(const mj_kernel_desc *desc, uint32_t columns, uint32_t warp)
+{
+    const mj_scheme *scheme = desc->scheme;
+    if (!mj_op_is_quantise(desc->op)) {
+        return warp == 1 ? columns : 8; /* a core takes a row */
+    }
+    return strcmp(scheme->input_scale_kind, "token") == 0   ? columns
+           : strcmp(scheme->input_scale_kind, "group") == 0 ? scheme->input_group_k
+                                                            : STATIC_RUN;
+}
+
+static row_split split_rows(const mj_kernel_desc *desc, uint32_t threads, uint32_t warp)
+{
+    uint32_t columns = row_columns(desc);
+    row_split s = {.run = run_values(desc, columns, warp), .team = 1};
+    uint32_t eights = (uint32_t)mj_ceil_div(s.run < columns ? s.run : columns, 8);
+    while (s.team * RUN_CHUNKS < eights && s.team < warp && s.team < threads) {
+        s.team *= 2;
+    }
+    if (s.team * LONG_RUN_CHUNKS < eights) {
+        s.team = threads;
+    }
+    s.row_runs = (uint32_t)mj_ceil_div(columns, s.run);
+    s.chunks = (uint32_t)mj_ceil_div(eights, s.team);
+    s.row_blocks = (uint32_t)mj_ceil_div(s.row_runs, threads / s.team);
+    s.block_rows = s.row_blocks > 1 ? 1 : threads / s.team / s.row_runs;
+    return s;
+}
+
+static void derive_rows(const mj_kernel_desc *desc, uint32_t warp, mj_derived *out)
+{
+    row_split s = split_rows(desc, out->block_threads, warp);
+    out->grid.per_block = s.block_rows;
+    out->grid.factor = s.row_blocks;
+    mj_derived_var(out, "run", s.run);
+    mj_derived_var(out, "row_runs", s.row_runs);
+    mj_derived_var(out, "team", s.team);
+    mj_derived_var(out, "chunks", s.chunks);
+    mj_derived_var(out, "block_rows", s.block_rows);
+    mj_derived_var(out, "row_blocks", s.row_blocks);
+}
+
 static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *error)
 {
     const mj_tunable_slot slots[] = {{"threads", &out->block_threads}};
@@ -43,7 +106,8 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     if ((unsigned)desc->op >= sizeof ops / sizeof ops[0] || mj_op_is_gemm(desc->op)) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "family simple has no %s", mj_op_name(desc->op));
     }
-    uint32_t warps = (uint32_t)mj_ceil_div(out->block_threads, desc->arch->warp_size ? desc->arch->warp_size : 1);
+    uint32_t warp = desc->arch->warp_size ? desc->arch->warp_size : 1;
+    uint32_t warps = (uint32_t)mj_ceil_div(out->block_threads, warp);
     out->smem_bytes = (warps * WARP_SMEM_BYTES + SMEM_SPARE_BYTES + SMEM_ALIGN - 1) / SMEM_ALIGN * SMEM_ALIGN;
     if (!uses_shared_memory(desc->op)) {
         out->smem_bytes = 0;
@@ -53,6 +117,9 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     if (out->grid.factor == 0) {
         out->grid.factor = desc->problem->expert_count;
     }
+    if (ops[desc->op].grid.unit == MJ_GRID_TOKENS || ops[desc->op].grid.unit == MJ_GRID_PAIRS) {
+        derive_rows(desc, warp, out);
+    }
     out->tile_m = out->tile_n = out->n_tiles = out->split_k = 1;
     out->pointer_align_bytes = ops[desc->op].pointer_align_bytes;
     bool of_layer = desc->op <= MJ_OP_COMBINE; /* its template begins with mj_follow_prior_grid */
@@ -61,14 +128,11 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     return MJ_OK;
 }
 
-/* Bytes that the op reads and writes; every expert's block of `tables` reads all ids. */
+/* Bytes that the op reads and writes, but for `tables`. */
 static double bytes_moved(const mj_kernel_desc *desc, const mj_load *load)
 {
     const mj_problem *p = desc->problem;
     double pairs = (double)load->token_count * p->top_k, gates = p->gated ? 2 : 1;
-    if (desc->op == MJ_OP_TABLES) {
-        return pairs * 8.0 * p->expert_count;
-    }
     if (desc->op == MJ_OP_ACTIVATION) {
         return load->row_count * (gates + 1) * p->intermediate * ELEMENT_BYTES;
     }
@@ -86,7 +150,11 @@ static double estimate_us(const mj_kernel_desc *desc, const mj_derived *derived,
 {
     double per_thread = 0.002 * (double)derived->block_threads / 256.0; /* bigger blocks start a little later */
     double preferred = derived->block_threads == 256 || desc->arch->warp_size == 1 ? 0.0 : 0.05;
-    return shape->launch_us + 1.5 + preferred + per_thread + bytes_moved(desc, load) / (shape->memory_gbps * 1e3);
+    double work_us = bytes_moved(desc, load) / (shape->memory_gbps * 1e3);
+    if (desc->op == MJ_OP_TABLES) { /* every block reads all ids, twice, from L2: waiting, not bytes, is what it does */
+        work_us = TABLES_ID_US * load->token_count * desc->problem->top_k / derived->block_threads;
+    }
+    return shape->launch_us + 1.5 + preferred + per_thread + work_us;
 }
 
 const mj_family mj_family_simple = {.name = "simple", .derive = derive, .estimate_us = estimate_us};

@@ -98,14 +98,15 @@ static bool rowwise_case(run *r, const routing_case *c)
     return right;
 }
 
-/* Values of every size, a row of zeros, a NaN, an infinity, values that saturate a static scale. */
+/* Values of every size, rows of zeros and near the ends of the floats' range, a NaN, an infinity, what saturates a static scale. */
 static buffer quantise_input(run *r, uint64_t rows, uint32_t k)
 {
     const char *io = r->desc->scheme->io_format;
     buffer input = buffer_random(io, rows * k, 8, 3.0f);
     for (uint64_t i = 0; i < rows * k; i++) {
-        double scale = ldexp(1, (int)(i / 40 % 12) - 8);
-        mj_ref_store(io, input.data, i, i / k == 1 ? 0 : mj_ref_load(io, input.data, i) * scale);
+        uint64_t row = i / k;
+        double scale = ldexp(1, (int)(i / 40 % 12) - 8 + (row == 4 ? 118 : row == 5 ? -126 : 0));
+        mj_ref_store(io, input.data, i, row == 1 ? 0 : mj_ref_load(io, input.data, i) * scale);
     }
     if (rows > 2) {
         mj_ref_store(io, input.data, 2 * (uint64_t)k + k / 2, (double)NAN);

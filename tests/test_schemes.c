@@ -123,6 +123,22 @@ TEST(rows_are_quantised)
         expect_right(scheme->name, "E=5,topk=2,H=232,N=101", "cpu", "simple", MJ_OP_QUANTISE1, "threads=1");
         expect_right(scheme->name, "E=5,topk=2,H=640,N=64", "sm_90a", "simple", MJ_OP_QUANTISE1, "threads=64");
         expect_right(scheme->name, "E=5,topk=2,H=64,N=131", "gfx942", "simple", MJ_OP_QUANTISE2, "threads=128");
+        expect_right(scheme->name, "E=5,topk=2,H=2184,N=64", "sm_90a", "simple", MJ_OP_QUANTISE1, "threads=64");
+        expect_right(scheme->name, "E=5,topk=2,H=64,N=4168", "sm_90a", "simple", MJ_OP_QUANTISE2, "threads=64");
+    }
+}
+
+/* Rows longer than a block takes, rows that share one, and columns that fill no eight. */
+TEST(rows_are_activated_and_combined)
+{
+    const char *problems[] = {"E=5,topk=2,H=1240,N=1240", "E=5,topk=3,H=40,N=72",
+                              "E=5,topk=3,H=1235,N=1235,act=gelu,gated=0"};
+    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {
+        expect_right("bf16", problems[i], "sm_90a", "simple", MJ_OP_ACTIVATION, "threads=64");
+        expect_right("bf16", problems[i], "sm_90a", "simple", MJ_OP_COMBINE, "threads=64");
+        expect_right("fp16", problems[i], "gfx942", "simple", MJ_OP_COMBINE, "threads=128");
+        expect_right("fp16", problems[i], "cpu", "simple", MJ_OP_ACTIVATION, "threads=1");
+        expect_right("bf16", problems[i], "cpu", "simple", MJ_OP_COMBINE, "threads=1");
     }
 }
 
@@ -212,14 +228,30 @@ static const struct mutant {
     {"zero_of_the_next_column", "int4_w4a16_zp", "reference", MJ_OP_GEMM1, "slots[run % 8]", "slots[(run + 1) % 8]"},
     {"unsigned_nibbles", "int4_w4a16", "reference", MJ_OP_GEMM1, "(mj_i32)code + (-8)", "(mj_i32)code"},
     {"fnuz_read_as_ocp", "fp8_w8a8_fnuz", "reference", MJ_OP_GEMM1, "(119u << 23)", "(120u << 23)"},
-    {"largest_of_one_warp", "fp8_w8a8_channel", "simple", MJ_OP_QUANTISE1, "i < MJ_WARPS; i++", "i < 1; i++"},
+    {"largest_of_one_warp", "fp8_w8a8_channel", "simple", MJ_OP_QUANTISE1, "i < MJ_TEAM / MJ_WARP_SIZE; i++",
+     "i < 1; i++"},
     {"no_barrier_before_the_largest", "fp8_w8a8_channel", "simple", MJ_OP_QUANTISE1, "    mj_block_sync();\n    for",
      "    for"},
+    {"largest_of_half_a_team", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE1, "MJ_WARP_SIZE) / 2; mask",
+     "MJ_WARP_SIZE) / 4; mask"},
+    {"largest_of_two_teams", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE1, "MJ_WARP_SIZE) / 2; mask",
+     "MJ_WARP_SIZE); mask"},
+    {"block_of_the_row_forgotten", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE1, "mj_block() % MJ_ROW_BLOCKS *", "0 *"},
+    {"rows_beyond_the_last", "fp8_w8a8", "simple", MJ_OP_QUANTISE2, "&& row < rows)", ")"},
+    {"quotient_only_corrected", "fp8_w8a8", "simple", MJ_OP_QUANTISE1, "by->reciprocal, q);", "by->reciprocal, 0.0f);"},
+    {"zero_without_its_sign", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE1, "-mj_fma(q, by->scale, -value)",
+     "mj_fma(-q, by->scale, value)"},
+    {"tiny_scale_where_it_is", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE2, "mj_fabs(scale) < 0x1p-64f",
+     "scale < 0.0f"},
+    {"huge_scale_where_it_is", "fp8_w8a8_channel", "simple", MJ_OP_QUANTISE2, "by.scale = by.scale > 0x1p100f",
+     "by.scale = by.scale < 0.0f"},
     {"rounded_down", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE1, "magnitude + 0x7ffffu + ", "magnitude + 0u * "},
-    {"group_of_the_row_before", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE2, "[row * MJ_GROUPS + group] = scale",
-     "[row * MJ_GROUPS + (group + 1) % MJ_GROUPS] = scale"},
-    {"static_scale_multiplied", "fp8_w8a8", "simple", MJ_OP_QUANTISE1, "values[i] / scale", "values[i] * scale"},
-    {"rows_of_other_ranks", "fp8_w8a8", "simple", MJ_OP_QUANTISE2, "row >= A.expert_offsets[MJ_EXPERTS]", "row < 0"},
+    {"group_of_the_row_before", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE2,
+     "run.row * MJ_ROW_RUNS + run.index] = scale", "run.row * MJ_ROW_RUNS + (run.index + 1) % MJ_ROW_RUNS] = scale"},
+    {"static_scale_multiplied", "fp8_w8a8", "simple", MJ_OP_QUANTISE1, "by.scale = scale * by.move;",
+     "by.scale = 2 * scale;"},
+    {"rows_of_other_ranks", "fp8_w8a8", "simple", MJ_OP_QUANTISE2, "(A.expert_offsets[MJ_EXPERTS])",
+     "(A.token_count * 2)"},
 };
 
 TEST(mutants_are_caught)
@@ -227,7 +259,8 @@ TEST(mutants_are_caught)
     for (size_t i = 0; i < sizeof mutants / sizeof mutants[0]; i += CHECK_SANITIZED ? 4 : 1) {
         const struct mutant *m = &mutants[i];
         char problem[200], why[300] = "";
-        snprintf(problem, sizeof problem, "E=5,topk=2,H=264,N=136,scheme=%s", m->scheme);
+        bool gemm = mj_op_is_gemm(m->op); /* rows of a quantise are longer than a block's registers are for */
+        snprintf(problem, sizeof problem, "E=5,topk=2,H=%s,N=136,scheme=%s", gemm ? "264" : "2184", m->scheme);
         host_result result = run_kernel(problem, "sm_90a", m->family, m->op, "threads=64", m->from, m->to, why);
         if (result == HOST_RIGHT || result == HOST_BROKEN || result == HOST_NO_COMPILE) {
             check_fail(__FILE__, __LINE__, "%s: %s: %s", m->name, host_result_name(result), why);
@@ -245,6 +278,7 @@ int main(int argc, char **argv)
     RUN(described_formats_are_decoded_from_their_file_alone);
     RUN(lanes_of_a_warp_decode_alike);
     RUN(rows_are_quantised);
+    RUN(rows_are_activated_and_combined);
     RUN(fp8_codes_are_the_nearest);
     RUN(mutants_are_caught);
     mj_spec_free(fixture_spec);

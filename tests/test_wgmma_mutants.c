@@ -213,7 +213,7 @@ static const mutant mutants[] = {
     {"other_experts_rows_written", CODES_ROWS, 1, "out_row < tile->row_end", "out_row <= tile->row_end"},
     {"slab_not_waited_for", CODES_ROWS, 1, "mj_warp_sync();\n            for (mj_i32 i = lane", "for (mj_i32 i = lane"},
     {"rows_of_another_warp", CODES_ROWS, 1, "mj_warp() % 4 * 16 + i;", "mj_warp() % 4 * 8 + i;"},
-    {"values_not_divided", CODES_ROWS, 1, "values[i] = values[i] / scale;", "values[i] = values[i] * scale;"},
+    {"values_not_divided", CODES_ROWS, 1, "values[i] = mj_quotient(values[i], &by);", "values[i] = values[i] * scale;"},
     {"arrivals_not_reset", COMBINE, 1, "*counter = 0; /* for the next launch */", ""},
     {"arrivals_of_all_warpgroups", COMBINE, 1, "MJ_SLICES + warp / MJ_STORE_WARPS;", "MJ_SLICES;"},
     {"arrivals_of_all_column_tiles", COMBINE_ROWS, 1, "tile->column_tile * MJ_SLICES +", "0 * MJ_SLICES +"},

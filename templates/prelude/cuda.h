@@ -109,10 +109,15 @@ MJ_FN mj_u32 mj_pack_f16(float lo, float hi)
 }
 #if __CUDA_ARCH__ >= 890
 #define MJ_HAS_CVT_E4M3 /* float8.tmpl; older chips convert in integers */
-MJ_FN mj_u16 mj_cvt_e4m3x2(float lo, float hi)
+MJ_FN mj_u32 mj_cvt_e4m3x4(const float v[4])
 {
-    mj_u16 r;
-    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(r) : "f"(hi), "f"(lo));
+    mj_u32 r; /* put together in PTX: from C it takes three instructions */
+    asm("{.reg .b16 lo, hi;\n\t"
+        "cvt.rn.satfinite.e4m3x2.f32 lo, %2, %1;\n\t"
+        "cvt.rn.satfinite.e4m3x2.f32 hi, %4, %3;\n\t"
+        "mov.b32 %0, {lo, hi};}"
+        : "=r"(r)
+        : "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]));
     return r;
 }
 #endif
@@ -131,4 +136,7 @@ MJ_FN float mj_tanh(float x) { return tanhf(x); }
 MJ_FN float mj_erf(float x) { return erff(x); }
 MJ_FN float mj_sqrt(float x) { return sqrtf(x); }
 MJ_FN float mj_fabs(float x) { return fabsf(x); }
+MJ_FN float mj_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+MJ_FN float mj_fmin(float a, float b) { return fminf(a, b); }
+MJ_FN float mj_fmax(float a, float b) { return fmaxf(a, b); }
 MJ_FN mj_i32 mj_isnan(float x) { return x != x; }

@@ -118,4 +118,7 @@ MJ_FN float mj_tanh(float x) { return tanhf(x); }
 MJ_FN float mj_erf(float x) { return erff(x); }
 MJ_FN float mj_sqrt(float x) { return sqrtf(x); }
 MJ_FN float mj_fabs(float x) { return fabsf(x); }
+MJ_FN float mj_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+MJ_FN float mj_fmin(float a, float b) { return fminf(a, b); }
+MJ_FN float mj_fmax(float a, float b) { return fmaxf(a, b); }
 MJ_FN mj_i32 mj_isnan(float x) { return x != x; }
