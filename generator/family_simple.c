@@ -15,7 +15,7 @@ enum {
     ELEMENT_BYTES = 2,
     STATIC_RUN = 128,    /* values of a row that are quantised together where all have one scale */
     RUN_CHUNKS = 2,      /* eights of values that a thread takes of a run, so that finding a scale costs little of it */
-    LONG_RUN_CHUNKS = 4, /* of longer runs than a warp can take so, the whole block takes one */
+    LONG_RUN_CHUNKS = 4, /* a run of which a warp's threads would take more eights than that is the whole block's */
 };
 
 typedef struct op_row {
@@ -23,7 +23,7 @@ typedef struct op_row {
     uint32_t pointer_align_bytes;
 } op_row;
 
-/* ORDER OP */
+/* ORDER OP. Ops on tokens and pairs share rows by split_rows, which sets the rest of their rule. */
 static const op_row ops[] = {
     [MJ_OP_TABLES] = {{.unit = MJ_GRID_ONE, .per_block = 1, .factor = 0}, 4},
     [MJ_OP_QUANTISE1] = {{.unit = MJ_GRID_TOKENS, .per_block = 1, .factor = 1}, 16},
@@ -53,7 +53,7 @@ static uint32_t row_columns(const mj_kernel_desc *desc)
     return desc->op == MJ_OP_COMBINE || desc->op == MJ_OP_QUANTISE1 ? p->hidden : p->intermediate;
 }
 
-/* Values that must be seen together; `columns` or less where any will do. */
+/* Values that are seen together, of a row that may have fewer. */
 static uint32_t run_values(const mj_kernel_desc *desc, uint32_t columns, uint32_t warp)
 {
     const mj_scheme *scheme = desc->scheme;
@@ -152,7 +152,8 @@ static double estimate_us(const mj_kernel_desc *desc, const mj_derived *derived,
     double preferred = derived->block_threads == 256 || desc->arch->warp_size == 1 ? 0.0 : 0.05;
     double work_us = bytes_moved(desc, load) / (shape->memory_gbps * 1e3);
     if (desc->op == MJ_OP_TABLES) { /* every block reads all ids, twice, from L2: waiting, not bytes, is what it does */
-        work_us = TABLES_ID_US * load->token_count * desc->problem->top_k / derived->block_threads;
+        uint64_t pairs = (uint64_t)load->token_count * desc->problem->top_k;
+        work_us = TABLES_ID_US * (double)mj_ceil_div(pairs, derived->block_threads);
     }
     return shape->launch_us + 1.5 + preferred + per_thread + work_us;
 }

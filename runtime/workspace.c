@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+enum { PAIRS_MAX = INT32_MAX - 8192 }; /* kernels count pairs in 32 bits, up to a block's share past the last */
+
 mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest, uint32_t token_count,
                             uint32_t sm_count, mj_error *error)
 {
@@ -59,10 +61,10 @@ mj_status mj_workspace_place(mj_workspace *workspace, const mj_problem *problem,
     uint64_t pairs = (uint64_t)max_tokens * problem->top_k;
     uint64_t gates = problem->gated ? 2 : 1;
     uint64_t end = 0;
-    if (pairs > INT32_MAX) {
+    if (pairs > PAIRS_MAX) {
         return mj_fail(error, MJ_ERR_CAPACITY,
                        "max_tokens %" PRIu32 " times top-k %" PRIu32 " is more than %d token-expert pairs", max_tokens,
-                       problem->top_k, INT32_MAX);
+                       problem->top_k, PAIRS_MAX);
     }
     bool fits = place(&end, &workspace->counters, workspace->counter_bytes, 1, 1) &&
                 place(&end, &workspace->expert_offsets, (uint64_t)problem->expert_count + 1, sizeof(int32_t), 1) &&

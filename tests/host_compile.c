@@ -47,8 +47,9 @@ host_result host_compile(const char *text, char *library, size_t bytes)
     if (!out || fputs(host_head, out) < 0 || fputs(text, out) < 0 || fclose(out) != 0) {
         return HOST_BROKEN;
     }
-    snprintf(command, sizeof command, "cc -std=gnu11 -Og -w -shared -fPIC -o '%s' -x c - -lm <'%s' 2>/dev/null",
-             library, source);
+    const char *flags = getenv("MOEJIT_TEST_HOST_FLAGS");
+    snprintf(command, sizeof command, "cc -std=gnu11 %s -w -shared -fPIC -o '%s' -x c - -lm <'%s' 2>/dev/null",
+             flags ? flags : "-Og", library, source);
     int code = system(command);
     unlink(source);
     return code == 0 ? HOST_RIGHT : HOST_NO_COMPILE;

@@ -128,6 +128,16 @@ TEST(rows_are_quantised)
     }
 }
 
+/* As the cpu backend compiles them: what a compiler makes of fused sums must not change a code. */
+TEST(rows_are_quantised_the_same_when_optimised)
+{
+    setenv("MOEJIT_TEST_HOST_FLAGS", "-O3 -march=native -fno-math-errno", 1);
+    expect_right("fp8_w8a8", "E=5,topk=2,H=232,N=101", "cpu", "simple", MJ_OP_QUANTISE2, "threads=1");
+    expect_right("fp8_w8a8_channel", "E=5,topk=2,H=232,N=101", "cpu", "simple", MJ_OP_QUANTISE2, "threads=1");
+    expect_right("fp8_w8a8_block", "E=5,topk=2,H=232,N=136", "cpu", "simple", MJ_OP_QUANTISE2, "threads=1");
+    unsetenv("MOEJIT_TEST_HOST_FLAGS");
+}
+
 /* Rows longer than a block takes, rows that share one, and columns that fill no eight. */
 TEST(rows_are_activated_and_combined)
 {
@@ -238,9 +248,10 @@ static const struct mutant {
      "MJ_WARP_SIZE); mask"},
     {"block_of_the_row_forgotten", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE1, "mj_block() % MJ_ROW_BLOCKS *", "0 *"},
     {"rows_beyond_the_last", "fp8_w8a8", "simple", MJ_OP_QUANTISE2, "&& row < rows)", ")"},
-    {"quotient_only_corrected", "fp8_w8a8", "simple", MJ_OP_QUANTISE1, "by->reciprocal, q);", "by->reciprocal, 0.0f);"},
-    {"zero_without_its_sign", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE1, "-mj_fma(q, by->scale, -value)",
-     "mj_fma(-q, by->scale, value)"},
+    {"quotient_only_corrected", "fp8_w8a8", "simple", MJ_OP_QUANTISE1, "-by->reciprocal, q);",
+     "-by->reciprocal, 0.0f);"},
+    {"zero_without_its_sign", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE1,
+     "mj_fma(q, by->scale, -value), -by->reciprocal", "mj_fma(-q, by->scale, value), by->reciprocal"},
     {"tiny_scale_where_it_is", "fp8_w8a8_block", "simple", MJ_OP_QUANTISE2, "mj_fabs(scale) < 0x1p-64f",
      "scale < 0.0f"},
     {"huge_scale_where_it_is", "fp8_w8a8_channel", "simple", MJ_OP_QUANTISE2, "by.scale = by.scale > 0x1p100f",
@@ -278,6 +289,7 @@ int main(int argc, char **argv)
     RUN(described_formats_are_decoded_from_their_file_alone);
     RUN(lanes_of_a_warp_decode_alike);
     RUN(rows_are_quantised);
+    RUN(rows_are_quantised_the_same_when_optimised);
     RUN(rows_are_activated_and_combined);
     RUN(fp8_codes_are_the_nearest);
     RUN(mutants_are_caught);
