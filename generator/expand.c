@@ -180,7 +180,7 @@ static mj_status unknown_variable(expander *x, const source_file *file, uint32_t
     return status;
 }
 
-static mj_status look_up(expander *x, const source_file *file, uint32_t line, span name, const char **value)
+static mj_status look_up_name(expander *x, const source_file *file, uint32_t line, span name, const char **value)
 {
     for (uint32_t i = 0; i < x->local_count; i++) {
         if (span_is(name, x->locals[i].name)) {
@@ -197,6 +197,29 @@ static mj_status look_up(expander *x, const source_file *file, uint32_t line, sp
     }
     char copy[64];
     return unknown_variable(x, file, line, copy_span(name, copy, sizeof copy));
+}
+
+/* name, or name[i]: the variable "name_3" where i is 3. */
+static mj_status look_up(expander *x, const source_file *file, uint32_t line, span name, const char **value)
+{
+    const char *open = memchr(name.text, '[', name.bytes), *index = NULL;
+    if (!open) {
+        return look_up_name(x, file, line, name, value);
+    }
+    size_t base = (size_t)(open - name.text), rest = name.bytes - base;
+    if (base == 0 || rest < 3 || memchr(open, ']', rest) != name.text + name.bytes - 1) {
+        return FAIL(x, file, line, "%s%s", "an index wants name[i]", "");
+    }
+    mj_status status = look_up_name(x, file, line, (span){open + 1, rest - 2}, &index);
+    if (status != MJ_OK) {
+        return status;
+    }
+    char text[2 * MJ_NAME_MAX];
+    int bytes = snprintf(text, sizeof text, "%.*s_%s", (int)base, name.text, index);
+    if (bytes < 0 || (size_t)bytes >= sizeof text) {
+        return FAIL(x, file, line, "%s%s", "an indexed name is too long", "");
+    }
+    return look_up_name(x, file, line, (span){text, (size_t)bytes}, value);
 }
 
 /* ---- Output ---- */
@@ -243,7 +266,7 @@ static mj_status write_text(expander *x, const source_file *file, uint32_t numbe
             continue;
         }
         size_t end = i + 2;
-        while (end < line.bytes && is_name_char(line.text[end])) {
+        while (end < line.bytes && (is_name_char(line.text[end]) || line.text[end] == '[' || line.text[end] == ']')) {
             end++;
         }
         if (end == line.bytes || line.text[end] != '}' || end == i + 2) {

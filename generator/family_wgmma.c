@@ -152,7 +152,8 @@ static mj_status read_shape(const mj_kernel_desc *desc, wgmma_shape *out, mj_err
 static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const layout *l, mj_derived *out)
 {
     wgmma_step_parts parts = wgmma_parts_of_step(desc, s, out->block_threads);
-    uint32_t consumer = 0, producer = 0, last = parts.columns / 2 - 1;
+    uint32_t consumer = 0, producer = 0, last = parts.columns / 2 - 1, height[WGMMA_HEIGHTS_MAX];
+    uint32_t heights = wgmma_heights(desc, s, parts.columns, height);
     wgmma_split_registers(desc, s, &consumer, &producer);
     const struct {
         const char *name;
@@ -179,6 +180,8 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"weight_box_rows", s->tile_n / wgmma_most(wgmma_cluster_rows(s), 1)},
         {"cluster_rows", wgmma_cluster_rows(s)},
         {"wgmma_n", parts.columns},
+        {"heights", heights},
+        {"even_rows", heights > 1},
         {"wgmma_last", last},
         {"wgmma_a", last + 1},
         {"wgmma_b", last + 2},
@@ -197,6 +200,16 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
     };
     for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {
         mj_derived_var(out, vars[i].name, vars[i].value);
+    }
+    static const char *const names[WGMMA_HEIGHTS_MAX][2] = {
+        {"height_0", "height_last_0"},
+        {"height_1", "height_last_1"},
+        {"height_2", "height_last_2"},
+        {"height_3", "height_last_3"},
+    };
+    for (uint32_t i = 0; i < heights; i++) {
+        mj_derived_var(out, names[i][0], height[i]);
+        mj_derived_var(out, names[i][1], height[i] / 2 - 1); /* the last sum of a thread */
     }
 }
 

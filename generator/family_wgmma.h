@@ -164,6 +164,14 @@ uint64_t wgmma_scale_bytes(const mj_kernel_desc *desc, const wgmma_shape *s);
 bool wgmma_scale_of_run(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit);
 bool wgmma_scale_of_columns(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit);
 
+/* ---- family_wgmma_heights.c: how much of wgmma's N is computed ---- */
+enum { WGMMA_HEIGHTS_MAX = 4 };
+/* Returns how many there are, ascending; the last is `columns`, all that a part of a step has. */
+uint32_t wgmma_heights(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t columns,
+                       uint32_t heights[WGMMA_HEIGHTS_MAX]);
+/* Of tiles in which on average so many rows exist. */
+double wgmma_computed_rows(const mj_kernel_desc *desc, const wgmma_shape *s, double rows);
+
 /* Expected time of a launch (family_wgmma_time.c). */
 double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *derived, const mj_device_shape *device,
                          const mj_load *load);

@@ -78,6 +78,7 @@ typedef struct work {               /* of one launch */
     double parts;                   /* pieces of work that blocks can take: tiles, or units of their depth */
     double steps, element_bytes, memory_rate, tile_outputs;
     double weight_bytes; /* of a weight in memory, with its scales if it is decoded */
+    double rows;         /* of a tile that are computed */
 } work;
 
 /* How often an expert's weights come from memory. Its row tiles find them in L2 if they are small, or if blocks at work on the same
@@ -119,8 +120,8 @@ static double groups_of(const wgmma_shape *s) /* warpgroups that share a tile */
 static double scaled_step_us(const wgmma_shape *s, const work *w)
 {
     double runs = s->step_bytes / (double)WGMMA_ATOM_BYTES;
-    double sums = (double)s->tile_m * s->tile_n / 128;
-    double rows = s->orientation == WEIGHTS_ARE_M ? s->tile_m * groups_of(s) : 0;
+    double sums = w->rows * s->tile_n / 128;
+    double rows = s->orientation == WEIGHTS_ARE_M ? w->rows * groups_of(s) : 0;
     return runs * (model.scale_wait_us + w->busy * (model.scale_sum_us * sums + model.scale_row_us * rows));
 }
 
@@ -137,7 +138,7 @@ static double step_us(const mj_kernel_desc *desc, const wgmma_shape *s, const wo
 {
     double peak = device->matrix_tflops * 1e6 / w->sms * model.matrix_gain * (w->element_bytes == 1 ? 2 : 1);
     double depth = s->step_bytes / w->element_bytes;
-    double multiply = w->busy * 2.0 * s->tile_m * s->tile_n * depth / peak;
+    double multiply = w->busy * 2.0 * w->rows * s->tile_n * depth / peak;
     if (wgmma_decodes(desc)) {
         multiply = most(multiply, w->busy * decode_step_us(s));
     }
@@ -198,6 +199,7 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
               .weight_bytes = weight_bytes(desc),
               .memory_rate = device->memory_gbps * 1e3 * model.memory_share,
               .tile_outputs = (double)s.tile_m * s.tile_n / wgmma_parts(desc)};
+    w.rows = wgmma_computed_rows(desc, &s, load->row_count / most(mj_load_row_tiles(load, d->tile_m), 1));
     w.slots = w.sms * s.blocks_per_sm;
     w.parts = w.tiles * (s.schedule == SHARED ? most(d->k_tiles_per_split / UNIT_STEPS, 1) : 1);
     w.busy = least(s.blocks_per_sm, most(w.parts / w.sms, 1));

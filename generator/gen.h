@@ -13,7 +13,7 @@
 #include "moejit_types.h"
 
 /* Part of every cache and store key. Raise it when generated text changes for an unchanged input. */
-#define MJ_GENERATOR_VERSION 11
+#define MJ_GENERATOR_VERSION 12
 
 /* ---- Growing string (strbuf.c). A failed append sets `failed`; check once at the end. ---- */
 typedef struct mj_strbuf {
@@ -444,7 +444,7 @@ mj_status mj_tensor_map_check(const mj_tensor_map_rule *rule, mj_error *error);
 void mj_manifest_pack_args(const mj_manifest *manifest, const mj_arg_value values[MJ_ARG_COUNT], void *out);
 
 /* ---- Families (family.c, family_*.c): what C must know of a template ---- */
-#define MJ_DERIVED_VARS_MAX 40
+#define MJ_DERIVED_VARS_MAX 48
 typedef struct mj_derived { /* computed once on the host, emitted, static_asserted in the source */
     uint32_t block_threads;
     uint32_t smem_bytes;

@@ -8,7 +8,8 @@
 static mj_files *files;
 
 static const mj_template_var usual[] = {
-    {"symbol", "kernel", true}, {"tile", "16", true}, {"zero", "0", true}, {"kind", "silu", true}, {"three", "3", true},
+    {"symbol", "kernel", true}, {"tile", "16", true},  {"zero", "0", true},   {"kind", "silu", true},
+    {"three", "3", true},       {"size_0", "1", true}, {"size_1", "2", true},
 };
 enum { USUAL_COUNT = sizeof usual / sizeof usual[0] };
 
@@ -36,6 +37,9 @@ TEST(what_each_construct_writes)
         {"@repeat i three\n@{i}\\\n@end\nx\n", "#line 2 \"t.tmpl\"\n0\\\n1\\\n2\\\nx\n"},
         {"@repeat i zero\n@{i}\n@end\nx\n", "#line 4 \"t.tmpl\"\nx\n"},
         {"@repeat i 2\n@repeat j 2\n@{i}@{j}\\\n@end\n@end\n", "#line 3 \"t.tmpl\"\n00\\\n01\\\n10\\\n11\\\n"},
+        {"@repeat i 2\n@repeat j size[i]\n@{size[i]}.@{j}\\\n@end\n@end\n",
+         "#line 3 \"t.tmpl\"\n1.0\\\n2.0\\\n2.1\\\n"},
+        {"@repeat i 2\n@if size[i] == 2\n@{i}\n@end\n@end\n", "#line 3 \"t.tmpl\"\n1\n"},
         {"@include \"templates/inner.tmpl\"\nx\n",
          "#line 1 \"templates/inner.tmpl\"\ninner 16\n#line 2 \"t.tmpl\"\nx\n"},
         {"@if zero\n@include \"templates/inner.tmpl\"\n@end\nx\n", "#line 4 \"t.tmpl\"\nx\n"},
@@ -81,6 +85,13 @@ TEST(mistakes_have_file_and_line)
         {"@repeat i- 2\n@end\n", "\"i-\" is no name"},
         {"@repeat i 2\n@{i}\n", "t.tmpl:1: @repeat without @end"},
         {"@repeat i 2\n@end\n@{i}\n", "t.tmpl:3: unknown variable \"i\""},
+        {"@{size[i]}\n", "t.tmpl:1: unknown variable \"i\""},
+        {"@{size[three]}\n", "t.tmpl:1: unknown variable \"size_3\""},
+        {"@{size[]}\n", "t.tmpl:1: an index wants name[i]"},
+        {"@{size[three}\n", "t.tmpl:1: an index wants name[i]"},
+        {"@{[three]}\n", "t.tmpl:1: an index wants name[i]"},
+        {"@{size[three]s}\n", "t.tmpl:1: an index wants name[i]"},
+        {"@repeat j size[three]]\n@end\n", "t.tmpl:1: an index wants name[i]"},
         {"@include templates/inner.tmpl\n", "t.tmpl:1: @include wants one name in quotes"},
         {"@include \"templates/none.tmpl\"\n", "t.tmpl:1: @include: "},
         {"@include \"templates/loop.tmpl\"\n", "templates/loop.tmpl:1: templates/loop.tmpl includes itself"},

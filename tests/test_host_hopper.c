@@ -14,17 +14,18 @@
     X(PARTS) \
     X(FIVE) \
     X(FIVE_PARTS) \
-    X(FIVE_AS_TWO) X(GATHER) X(GATHER_NO_FENCE) X(GATHER_WRITER_FENCE_TOO_EARLY) X(GATHER_READ_EARLY) X(STORE) \
-        X(STORE_READER_FENCE) X(STORE_UNTIL_READ) X(STORE_NO_FENCE) X(STORE_OVERWRITTEN) X(STORE_NO_WAIT) \
-            X(STORE_MISALIGNED) X(MATRICES) X(NO_INIT) X(INIT_TWICE) X(NO_INIT_FENCE) X(BARRIER_OVERWRITTEN) \
-                X(NOT_A_MAP) X(EXPECT_LESS) X(EXPECT_MORE) X(ARRIVE_TWICE) X(BOX_MISALIGNED) X(BOX_TWICE) X(BOX_LEFT) \
-                    X(NO_POLICY) X(PRODUCER_DOES_NOT_WAIT) X(PRODUCER_PARITY) X(CONSUMER_PARITY) X(PARITY_TWO) \
+    X(FIVE_AS_TWO) \
+    X(GATHER) X(GATHER_NO_FENCE) X(GATHER_WRITER_FENCE_TOO_EARLY) X(GATHER_READ_EARLY) X(STORE) X(STORE_READER_FENCE) \
+        X(STORE_UNTIL_READ) X(STORE_NO_FENCE) X(STORE_OVERWRITTEN) X(STORE_NO_WAIT) X(STORE_MISALIGNED) X(MATRICES) \
+            X(NO_INIT) X(INIT_TWICE) X(NO_INIT_FENCE) X(BARRIER_OVERWRITTEN) X(NOT_A_MAP) X(EXPECT_LESS) \
+                X(EXPECT_MORE) X(ARRIVE_TWICE) X(BOX_MISALIGNED) X(BOX_TWICE) X(BOX_LEFT) X(NO_POLICY) \
+                    X(PRODUCER_DOES_NOT_WAIT) X(PRODUCER_PARITY) X(CONSUMER_PARITY) X(PARITY_TWO) \
                         X(ROWS_OFF_THE_PATTERN) X(DEPTH_BEYOND_THE_ROW) X(NO_SWIZZLE) X(OTHER_OPERANDS) X(OTHER_SUMS) \
-                            X(SUMS_OVERLAP) X(NO_WGMMA_FENCE) X(NO_LATER_WGMMA_FENCE) X(NO_COMMIT) X(WAIT_TOO_SHORT) \
-                                X(RELEASED_EARLY) X(SUMS_WRITTEN) X(SUMS_READ) X(REGISTERS) X(REGISTERS_WRITTEN) \
-                                    X(REGISTERS_NO_FENCE) X(PAIRS) X(NAMED_COUNTS_DIFFER) \
-                                    X(NAMED_HALF_WARPS) X(NAMED_TOO_FEW) X(NAMED_BAD) X(BARRIER_AND_BLOCK) \
-                                        X(PHASE_MISSED)
+                            X(OTHER_COLUMNS) X(UNKNOWN_COLUMNS) X(SUMS_OVERLAP) X(NO_WGMMA_FENCE) \
+                                X(NO_LATER_WGMMA_FENCE) X(NO_COMMIT) X(WAIT_TOO_SHORT) X(RELEASED_EARLY) \
+                                    X(SUMS_WRITTEN) X(SUMS_READ) X(REGISTERS) X(REGISTERS_WRITTEN) \
+                                        X(REGISTERS_NO_FENCE) X(PAIRS) X(NAMED_COUNTS_DIFFER) X(NAMED_HALF_WARPS) \
+                                            X(NAMED_TOO_FEW) X(NAMED_BAD) X(BARRIER_AND_BLOCK) X(PHASE_MISSED)
 #define AS_ENUM(name) name,
 #define AS_TEXT(name) #name ", "
 typedef enum mode { MODES(AS_ENUM) MODE_COUNT } mode;
@@ -94,19 +95,24 @@ static bool read_kernel(mj_strbuf *to)
 /* A library of the kernel for one width and format; "" after a failure, which is reported. */
 static void build(uint32_t n, const format *f, char *library, size_t library_bytes)
 {
-    char width[16];
+    char width[16], half[16];
     const char *prelude = NULL;
     size_t prelude_bytes = 0;
     mj_error error = {0};
     mj_strbuf text = {0};
     snprintf(width, sizeof width, "%u", n);
-    const mj_template_var vars[] = {{"wgmma_n", width, true}, {"wgmma_type", f->name, true}};
+    snprintf(half, sizeof half, "%u", n / 2);
+    const mj_template_var vars[] = {{"wgmma_n", width, true},
+                                    {"heights", "2", true},
+                                    {"height_0", half, true},
+                                    {"height_1", width, true},
+                                    {"wgmma_type", f->name, true}};
     uint32_t smem = 2 * (BLOCK_ROWS + n) * 128 + BLOCK_ROWS * 128 + 64;
     mj_strbuf_addf(&text, "#define MJ_BLOCK_THREADS 160\n#define MJ_WARP_SIZE 32\n#define MJ_SMEM_BYTES %u\n", smem);
     mj_files *files = mj_spec_files(fixture_spec);
     if (mj_files_get(files, "templates/prelude/host.h", &prelude, &prelude_bytes, &error) == MJ_OK) {
         mj_strbuf_add(&text, prelude, prelude_bytes);
-        mj_expand(files, "templates/prelude/host_hopper.h", vars, 2, &text, &error);
+        mj_expand(files, "templates/prelude/host_hopper.h", vars, sizeof vars / sizeof vars[0], &text, &error);
     }
     mj_strbuf_addf(&text,
                    "#define N %u\n#define TYPE_BYTES %u\nenum { %s MODE_COUNT };\n#line 1 \"hopper_kernel.txt\"\n", n,
@@ -291,8 +297,9 @@ TEST(pairs_of_numbers)
         memcpy(a, numbers, sizeof numbers);
         build(8, formats[i], library, sizeof library);
         CHECK(encode_map(c, C_ROWS, C_COLUMNS, 2, BLOCK_ROWS, 128, args.maps[0]));
-        CHECK_INT(host_call(library, "kernel", &args, 1, 2 * (BLOCK_ROWS + 8) * 128 + BLOCK_ROWS * 128 + 64, 3, why, 300),
-                  HOST_RIGHT);
+        CHECK_INT(
+            host_call(library, "kernel", &args, 1, 2 * (BLOCK_ROWS + 8) * 128 + BLOCK_ROWS * 128 + 64, 3, why, 300),
+            HOST_RIGHT);
         for (int j = 0; j < 256; j++) {
             double third = mj_ref_load(name, numbers, 32 + (uint64_t)j % 2);
             int difference = j / 2 % 16 - j / 2 / 16;
@@ -383,6 +390,8 @@ static const struct mistake {
     {NO_SWIZZLE, "no swizzle, or bits set", NULL, 128, false},
     {OTHER_OPERANDS, "lanes of a warpgroup give different operands", NULL, 128, false},
     {OTHER_SUMS, "lanes of a warpgroup give different sums", NULL, 128, false},
+    {OTHER_COLUMNS, "lanes of a warpgroup give different operands", NULL, 128, false},
+    {UNKNOWN_COLUMNS, "columns are none of the heights", NULL, 128, false},
     {SUMS_OVERLAP, "the sums overlap", NULL, 128, false},
     {NO_WGMMA_FENCE, "mj_wgmma_fence() is missing", NULL, 128, false},
     {NO_LATER_WGMMA_FENCE, "mj_wgmma_fence() is missing", NULL, 64, false},

@@ -221,6 +221,33 @@ static const mutant_base bases[] = {
      MJ_OP_GEMM2_COMBINE,
      "tile_m=40,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
+    {"heights_gather", "E=5,topk=4,H=264,N=60,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=64,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,producers=4,cluster=1,group_m=1,"
+     "blocks_per_sm=1"},
+    {"heights_of_a_cluster", "E=5,topk=2,H=248,N=264,scheme=fp16", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=96,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,producers=2,cluster=2,group_m=1,"
+     "blocks_per_sm=1"},
+    {"heights_in_turns", "E=5,topk=3,H=136,N=528,bias=1,scheme=fp8_w8a8_channel", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=80,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=2,schedule=2,producers=2,cluster=1,"
+     "group_m=8,blocks_per_sm=1"},
+    {"heights_shared", "E=5,topk=3,H=776,N=60", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=64,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=3,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"heights_of_blocks", "E=5,topk=4,H=560,N=120,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=80,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"heights_of_two_rows_of_blocks", "E=5,topk=3,H=232,N=624,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM2,
+     "tile_m=64,tile_n=256,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"heights_activated", "E=5,topk=3,H=264,N=104,act=gelu_tanh", "sm_90a", "wgmma", MJ_OP_GEMM1_ACT,
+     "tile_m=80,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"heights_of_codes", "E=5,topk=3,H=528,N=120,scheme=fp8_w8a8,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1_QUANTISE,
+     "tile_m=64,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=2,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"heights_combined", "E=5,topk=3,H=136,N=264,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
+     "tile_m=64,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=2,schedule=2,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
     {"many_experts", "E=70,topk=2,H=72,N=36", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=8,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=1,"
      "blocks_per_sm=2"},

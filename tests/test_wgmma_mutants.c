@@ -22,6 +22,7 @@ typedef enum base_id {
     COMBINE,
     COMBINE_ROWS,
     COMBINE_SHARED,
+    HEIGHTS,
     BASE_COUNT
 } base_id;
 
@@ -86,6 +87,9 @@ static const mutant_base bases[BASE_COUNT] = {
     [COMBINE_SHARED] = {"combine_shared", "E=5,topk=2,H=136,N=712", "sm_90a", "wgmma", MJ_OP_GEMM2_COMBINE,
                         "tile_m=16,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=3,"
                         "producers=2,cluster=1,group_m=1,blocks_per_sm=2"},
+    [HEIGHTS] = {"heights", "E=5,topk=3,H=248,N=264", "sm_90a", "wgmma", MJ_OP_GEMM2,
+                 "tile_m=96,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,"
+                 "cluster=2,group_m=1,blocks_per_sm=1"},
 };
 
 static const mutant mutants[] = {
@@ -139,8 +143,8 @@ static const mutant mutants[] = {
     {"counts_of_one_token_each", GATHER, 1, "A.token_count * MJ_TOP_K, few", "A.token_count, few"},
     {"tiles_rounded_down", SORTED, 2, "(first[j + 1] - first[j] + MJ_TILE_M - 1) / MJ_TILE_M",
      "(first[j + 1] - first[j]) / MJ_TILE_M"},
-    {"tile_of_an_expert_repeated", GATHER, 1, "+ (tile->row_tile - begin) * MJ_TILE_M;", ";"},
-    {"neighbours_take_the_same_rows", CLUSTER, 1, "found ? mj_cluster_rank() * MJ_ROWS : 0;", "0;"},
+    {"tile_of_an_expert_repeated", GATHER, 1, "+ (tile->row_tile - begin) * rows;", ";"},
+    {"neighbours_take_the_same_rows", CLUSTER, 1, "tile->row_first += mj_cluster_rank() * rows;", ""},
     {"neighbours_not_waited_for", CLUSTER, 1, "MJ_CLUSTER * MJ_GROUPS * 4", "MJ_GROUPS * 4"},
     {"skipped_tile_keeps_its_stages", CLUSTER, 1, "mj_release(shared, ring->stage);", ""},
     {"neighbours_take_the_same_columns", COLUMNS, 1, "tile->column_tile * MJ_CLUSTER_COLUMNS + mj_cluster_rank()",
@@ -241,6 +245,12 @@ static const mutant mutants[] = {
     {"stored_before_all_have_staged", SORTED, 1, "            mj_staged_sync();\n            mj_store_staged",
      "            mj_store_staged"},
     {"chunks_of_another_warp", SORTED, 1, "chunk = mj_warp() % MJ_STORE_WARPS * 2 +", "chunk = mj_warp() % 2 * 2 +"},
+    {"height_below_the_rows", HEIGHTS, 1, "rows <= 72) {", "rows <= 88) {"},
+    {"sums_of_other_columns", HEIGHTS, 1, "sum + m * MJ_PART_REGS, mj_descriptor(",
+     "sum + m * columns / 2, mj_descriptor("},
+    {"even_rows_rounded_down", HEIGHTS, 1, "(table[expert] - begin) + 1;", "(table[expert] - begin);"},
+    {"neighbours_rows_rounded_down", HEIGHTS, 1, "(tile->row_end - tile->row_first + MJ_CLUSTER - 1) / MJ_CLUSTER;",
+     "(tile->row_end - tile->row_first) / MJ_CLUSTER;"},
     {"scales_of_the_first_steps", SHARED_ROWS, 1, "ring.stage * MJ_SCALE_BYTES, at);",
      "ring.stage * MJ_SCALE_BYTES, step);"},
 };

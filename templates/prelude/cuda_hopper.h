@@ -140,21 +140,22 @@ MJ_FN void mj_fence_accumulators(float *d, mj_i32 count)
         asm volatile("" : "+f"(d[i])::"memory");
     }
 }
-MJ_FN void mj_wgmma(float *d, mj_u64 a, mj_u64 b, mj_i32 accumulate)
+@repeat h heights
+MJ_FN void mj_wgmma_@{h}(float *d, mj_u64 a, mj_u64 b, mj_i32 accumulate)
 {
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %@{wgmma_p}, 0;\n"
 @if wgmma_type == e4m3
-                 "wgmma.mma_async.sync.aligned.m64n@{wgmma_n}k32.f32.e4m3.e4m3 {"
+                 "wgmma.mma_async.sync.aligned.m64n@{height[h]}k32.f32.e4m3.e4m3 {"
 @else
-                 "wgmma.mma_async.sync.aligned.m64n@{wgmma_n}k16.f32.@{wgmma_type}.@{wgmma_type} {"
+                 "wgmma.mma_async.sync.aligned.m64n@{height[h]}k16.f32.@{wgmma_type}.@{wgmma_type} {"
 @end
-@repeat i wgmma_last
+@repeat i height_last[h]
                  "%@{i}, "
 @end
 @if wgmma_type == e4m3
-                 "%@{wgmma_last}}, %@{wgmma_a}, %@{wgmma_b}, p, 1, 1;\n}"
+                 "%@{height_last[h]}}, %@{wgmma_a}, %@{wgmma_b}, p, 1, 1;\n}"
 @else
-                 "%@{wgmma_last}}, %@{wgmma_a}, %@{wgmma_b}, p, 1, 1, 0, 0;\n}"
+                 "%@{height_last[h]}}, %@{wgmma_a}, %@{wgmma_b}, p, 1, 1, 0, 0;\n}"
 @end
                  :
 @repeat i wgmma_last
@@ -162,6 +163,16 @@ MJ_FN void mj_wgmma(float *d, mj_u64 a, mj_u64 b, mj_i32 accumulate)
 @end
                  "+f"(d[@{wgmma_last}])
                  : "l"(a), "l"(b), "r"(accumulate));
+}
+@end
+/* As many columns as one of the heights. The registers of the others are operands too, so that all stay where they are. */
+MJ_FN void mj_wgmma(float *d, mj_u64 a, mj_u64 b, mj_i32 columns, mj_i32 accumulate)
+{
+@repeat h heights
+    if (columns == @{height[h]}) {
+        mj_wgmma_@{h}(d, a, b, accumulate);
+    }
+@end
 }
 @if a_registers
 MJ_FN void mj_wgmma_ra(float *d, const mj_u32 *a, mj_u64 b, mj_i32 accumulate)

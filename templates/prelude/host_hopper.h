@@ -87,7 +87,7 @@ typedef struct mj_hopper_store {
 typedef struct mj_hopper_op { /* one wgmma */
     mj_u64 a, b;
     mj_i32 in_registers; /* A; else `a` describes it */
-    mj_i32 accumulate, set, lanes;
+    mj_i32 columns, accumulate, set, lanes;
     mj_u32 time; /* when all lanes had issued it */
 } mj_hopper_op;
 typedef struct mj_hopper_set { /* accumulators in use: 64 x N, and where each lane keeps its part */

@@ -152,7 +152,7 @@ MJ_HOST_FN void mj_hopper_check_fragments(const mj_hopper_group *g, mj_i32 threa
 }
 
 /* A in registers where `fragment` is not NULL. */
-MJ_HOST_FN void mj_hopper_issue(float *d, mj_u64 a, const mj_u32 *fragment, mj_u64 b, mj_i32 accumulate)
+MJ_HOST_FN void mj_hopper_issue(float *d, mj_u64 a, const mj_u32 *fragment, mj_u64 b, mj_i32 columns, mj_i32 accumulate)
 {
     mj_hopper_lane *me = mj_hopper_me();
     mj_i32 group = mj_warpgroup(), thread = mj_thread() % 128;
@@ -167,10 +167,12 @@ MJ_HOST_FN void mj_hopper_issue(float *d, mj_u64 a, const mj_u32 *fragment, mj_u
         *op = (mj_hopper_op){.a = a,
                              .b = b,
                              .in_registers = fragment != NULL,
+                             .columns = columns,
                              .accumulate = accumulate != 0,
                              .set = pending < 0 ? mj_hopper_free_set(g) : pending};
     }
-    if (op->a != a || op->b != b || op->accumulate != (accumulate != 0) || op->in_registers != (fragment != NULL)) {
+    if (op->a != a || op->b != b || op->columns != columns || op->accumulate != (accumulate != 0) ||
+        op->in_registers != (fragment != NULL)) {
         mj_hopper_fault("wgmma: lanes of a warpgroup give different operands");
     }
     mj_hopper_set *set = &g->sets[op->set];
@@ -187,10 +189,20 @@ MJ_HOST_FN void mj_hopper_issue(float *d, mj_u64 a, const mj_u32 *fragment, mj_u
         if (!fragment) {
             mj_hopper_check_operand(a, 64, group);
         }
-        mj_hopper_check_operand(b, MJ_HOPPER_N, group);
+        mj_hopper_check_operand(b, columns, group);
     }
 }
-MJ_FN void mj_wgmma(float *d, mj_u64 a, mj_u64 b, mj_i32 accumulate) { mj_hopper_issue(d, a, NULL, b, accumulate); }
+MJ_FN void mj_wgmma(float *d, mj_u64 a, mj_u64 b, mj_i32 columns, mj_i32 accumulate)
+{
+    mj_i32 known = 0;
+@repeat h heights
+    known |= columns == @{height[h]};
+@end
+    if (!known) {
+        mj_hopper_fault("wgmma: %d columns are none of the heights", (int)columns);
+    }
+    mj_hopper_issue(d, a, NULL, b, columns, accumulate);
+}
 
 MJ_FN float mj_hopper_decode_e4m3(mj_u32 v)
 {
@@ -218,7 +230,7 @@ MJ_HOST_FN void mj_hopper_load_row(const mj_hopper_operand *o, mj_i32 row, mj_u3
 }
 
 @if wgmma_type != e4m3
-MJ_FN void mj_wgmma_ra(float *d, const mj_u32 *a, mj_u64 b, mj_i32 accumulate) { mj_hopper_issue(d, 0, a, b, accumulate); }
+MJ_FN void mj_wgmma_ra(float *d, const mj_u32 *a, mj_u64 b, mj_i32 accumulate) { mj_hopper_issue(d, 0, a, b, MJ_HOPPER_N, accumulate); }
 
 /* PTX ISA, "Register Fragments for wgmma.mma_async", A of .m64k16: register i of lane l of warp w has row 16 w + l/4, + 8 for odd i,
  * and columns 2 (l%4) and + 1, + 8 from i = 2 on. */
@@ -256,7 +268,7 @@ MJ_HOST_FN void mj_hopper_execute(mj_hopper_group *g, const mj_hopper_op *op)
 {
     mj_hopper *s = mj_hopper_state();
     float *sums = g->sets[op->set].value;
-    mj_hopper_operand b = mj_hopper_decode(op->b, MJ_HOPPER_N);
+    mj_hopper_operand b = mj_hopper_decode(op->b, op->columns);
     if (!op->in_registers) {
         mj_hopper_operand a = mj_hopper_decode(op->a, 64);
         for (mj_i32 row = 0; row < 64; row++) {
@@ -268,13 +280,13 @@ MJ_HOST_FN void mj_hopper_execute(mj_hopper_group *g, const mj_hopper_op *op)
         mj_hopper_load_fragments(&g->fragments[g->executed % MJ_HOPPER_OPS], s->a);
     }
 @end
-    for (mj_i32 row = 0; row < MJ_HOPPER_N; row++) {
+    for (mj_i32 row = 0; row < op->columns; row++) {
         mj_hopper_load_row(&b, row, op->time, &s->b[0][row], MJ_HOPPER_N);
     }
     if (!op->accumulate) {
         memset(sums, 0, 64 * MJ_HOPPER_N * sizeof(*sums));
     }
-    for (mj_i32 column = 0; column < MJ_HOPPER_N; column += 8) { /* 4 rows x 8 columns at a time */
+    for (mj_i32 column = 0; column < op->columns; column += 8) { /* 4 rows x 8 columns at a time */
         for (mj_i32 row = 0; row < 64; row += 4) {
             float *c = sums + row * MJ_HOPPER_N + column;
             MJ_HOPPER_ROWS4(MJ_HOPPER_READ)
