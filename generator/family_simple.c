@@ -1,8 +1,7 @@
 /* family_simple.c: tables, activation, combine, and the tuner's helpers: one template per op, one tunable. */
 #include "checked.h"
 #include "family.h"
-
-#include <string.h>
+#include "scheme_words.h"
 
 #define TABLES_ID_US 0.09 /* of a thread, for an id; 11 us for 32768 by 256 threads of an H200 */
 
@@ -60,9 +59,8 @@ static uint32_t run_values(const mj_kernel_desc *desc, uint32_t columns, uint32_
     if (!mj_op_is_quantise(desc->op)) {
         return warp == 1 ? columns : 8; /* a core takes a row */
     }
-    return strcmp(scheme->input_scale_kind, "token") == 0   ? columns
-           : strcmp(scheme->input_scale_kind, "group") == 0 ? scheme->input_group_k
-                                                            : STATIC_RUN;
+    uint32_t scales = mj_scheme_scales_per_row(scheme, columns);
+    return scales == 0 ? STATIC_RUN : scales == 1 ? columns : scheme->input_group_k;
 }
 
 static row_split split_rows(const mj_kernel_desc *desc, uint32_t threads, uint32_t warp)
@@ -128,7 +126,7 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     return MJ_OK;
 }
 
-/* Bytes that the op reads and writes, but for `tables`. */
+/* Bytes that an op on rows reads and writes. */
 static double bytes_moved(const mj_kernel_desc *desc, const mj_load *load)
 {
     const mj_problem *p = desc->problem;
@@ -145,17 +143,23 @@ static double bytes_moved(const mj_kernel_desc *desc, const mj_load *load)
     return (pairs + load->token_count) * p->hidden * ELEMENT_BYTES;
 }
 
+static double work_us(const mj_kernel_desc *desc, const mj_derived *derived, const mj_device_shape *shape,
+                      const mj_load *load)
+{
+    if (desc->op != MJ_OP_TABLES) {
+        return bytes_moved(desc, load) / (shape->memory_gbps * 1e3);
+    }
+    /* Every block reads all ids, twice, from L2: waiting, not bytes, is what it does. */
+    uint64_t pairs = (uint64_t)load->token_count * desc->problem->top_k;
+    return TABLES_ID_US * (double)mj_ceil_div(pairs, derived->block_threads);
+}
+
 static double estimate_us(const mj_kernel_desc *desc, const mj_derived *derived, const mj_device_shape *shape,
                           const mj_load *load)
 {
     double per_thread = 0.002 * (double)derived->block_threads / 256.0; /* bigger blocks start a little later */
     double preferred = derived->block_threads == 256 || desc->arch->warp_size == 1 ? 0.0 : 0.05;
-    double work_us = bytes_moved(desc, load) / (shape->memory_gbps * 1e3);
-    if (desc->op == MJ_OP_TABLES) { /* every block reads all ids, twice, from L2: waiting, not bytes, is what it does */
-        uint64_t pairs = (uint64_t)load->token_count * desc->problem->top_k;
-        work_us = TABLES_ID_US * (double)mj_ceil_div(pairs, derived->block_threads);
-    }
-    return shape->launch_us + 1.5 + preferred + per_thread + work_us;
+    return shape->launch_us + 1.5 + preferred + per_thread + work_us(desc, derived, shape, load);
 }
 
 const mj_family mj_family_simple = {.name = "simple", .derive = derive, .estimate_us = estimate_us};
