@@ -9,11 +9,11 @@ enum { DEPTH_BYTES_MIN = 512 };
 static const uint32_t height_eighths[WGMMA_HEIGHTS_MAX] = {4, 6, 7, 8};
 
 /* Whether a tile has more than one: of fewer rows loading is what takes time, of little depth storing; decoded weights take the same
- * time for any. */
+ * time for any. Where blocks share the depth, ptxas would serialise the instructions (C7514). */
 static bool has_heights(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     uint64_t depth_bytes = (uint64_t)mj_problem_gemm(desc->problem, desc->op).k * wgmma_element_bytes(desc);
-    bool tall = s->orientation == WEIGHTS_ARE_M && s->tile_m >= 64;
+    bool tall = s->orientation == WEIGHTS_ARE_M && s->tile_m >= 64 && s->schedule != SHARED;
     return tall && depth_bytes >= DEPTH_BYTES_MIN && !wgmma_decodes(desc);
 }
 
