@@ -13,8 +13,8 @@ static const uint32_t height_eighths[WGMMA_HEIGHTS_MAX] = {4, 6, 7, 8};
 static bool has_heights(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
     uint64_t depth_bytes = (uint64_t)mj_problem_gemm(desc->problem, desc->op).k * wgmma_element_bytes(desc);
-    bool tall = s->orientation == WEIGHTS_ARE_M && s->tile_m >= 64 && s->schedule != SHARED;
-    return tall && depth_bytes >= DEPTH_BYTES_MIN && !wgmma_decodes(desc);
+    bool tall = s->orientation == WEIGHTS_ARE_M && s->tile_m >= 64;
+    return tall && s->schedule != SHARED && depth_bytes >= DEPTH_BYTES_MIN && !wgmma_decodes(desc);
 }
 
 uint32_t wgmma_heights(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t columns,

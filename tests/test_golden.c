@@ -285,6 +285,30 @@ TEST(sources_compile_for_their_arch)
     }
 }
 
+/* Tall tiles have several wgmma instructions, unless blocks share the depth: ptxas would serialise them. */
+TEST(tall_tiles_that_share_the_depth_compile)
+{
+    static const char *const configs[] = {"tile_m=64,tile_n=128,consumers=2", "tile_m=64,tile_n=192,consumers=1",
+                                          "tile_m=128,tile_n=64,consumers=1"};
+    if (!nvrtc) {
+        SKIP("no NVRTC");
+    }
+    for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
+        fixture f;
+        mj_kernel_source source;
+        mj_error error = {0};
+        char config[256];
+        snprintf(config, sizeof config,
+                 "%s,orientation=2,input_load=2,step_bytes=128,schedule=3,producers=4,cluster=1,cluster_of=1,group_m=1,"
+                 "blocks_per_sm=1",
+                 configs[i]);
+        CHECK(fixture_kernel(&f, "E=8,topk=2,H=4096,N=7168", "sm_90a", "wgmma", MJ_OP_GEMM1, config));
+        CHECK_STATUS(mj_generate(fixture_spec, &f.desc, NULL, &source, &error), MJ_OK);
+        compiles(configs[i], &source);
+        mj_kernel_source_free(&source);
+    }
+}
+
 /* Of the instructions that this family is there for none is lost on the way. */
 TEST(wgmma_kernels_hold_its_instructions)
 {
@@ -472,6 +496,7 @@ int main(int argc, char **argv)
     RUN(commands_recreate_the_sources);
     RUN(sources_run_under_the_host_prelude);
     RUN(sources_compile_for_their_arch);
+    RUN(tall_tiles_that_share_the_depth_compile);
     RUN(wgmma_kernels_hold_its_instructions);
     RUN(random_legal_configs_do_not_spill);
     mj_nvrtc_close(nvrtc);

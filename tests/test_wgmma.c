@@ -230,6 +230,9 @@ static const mutant_base bases[] = {
     {"heights_in_turns", "E=5,topk=3,H=136,N=528,bias=1,scheme=fp8_w8a8_channel", "sm_90a", "wgmma", MJ_OP_GEMM2,
      "tile_m=80,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=2,schedule=2,producers=2,cluster=1,"
      "group_m=8,blocks_per_sm=1"},
+    {"tall_shared", "E=5,topk=3,H=776,N=60", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=64,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=3,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
     {"heights_of_blocks", "E=5,topk=4,H=560,N=120,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=80,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
