@@ -48,6 +48,11 @@ static mj_status call(mj_session *s, mj_json *request, double seconds, mj_contes
                       mj_error *error)
 {
     mj_error local = {0};
+    *reply = NULL;
+    if (s->stop) { /* asked by a callback since the last request: an answer that comes at once would go past it */
+        mj_json_free(request);
+        return mj_session_interrupted(error);
+    }
     mj_status status = mj_link_call(&s->link, request, seconds, reply, &local);
     if (s->link.message[0]) {
         bool go_on = mj_session_report(s, NULL, NULL, s->link.message);
