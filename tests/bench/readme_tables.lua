@@ -1,10 +1,11 @@
--- readme_tables.lua: the README's tables of results, made from the committed raw JSON.
---   lua5.4 tests/bench/readme_tables.lua           rewrites README.md
---   lua5.4 tests/bench/readme_tables.lua --check   fails where README.md is not what the JSON says
--- A table stands between two lines of the README:  <!-- table: NAME.json -->  and  <!-- end -->
+-- readme_tables.lua: the tables of results in README.md and tests/bench/results/README.md, made from the committed raw JSON.
+--   lua5.4 tests/bench/readme_tables.lua           rewrites both
+--   lua5.4 tests/bench/readme_tables.lua --check   fails where one is not what the JSON says
+-- A table stands between two lines:  <!-- table: NAME.json -->  or  <!-- summary: NAME.json -->  and  <!-- end -->
+-- `table` has every row with all that was measured; `summary` a line per layer, op and format, or per batch size of a tune.
 -- NAME.json lies in tests/bench/results/: the output of `moejit tune|bench --json`, or of tests/bench/peers.py.
 
-local tables = {}
+local tables = { pages = { "README.md", "tests/bench/results/README.md" } }
 
 -- ---- JSON, read only ----
 local escapes = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
@@ -147,51 +148,138 @@ local function peers_table(data, out)
     end
 end
 
-function tables.make(name)
+-- ---- Summaries: lines by columns, in the order of the file ----
+local function grid()
+    return { lines = {}, columns = {}, cells = {} }
+end
+
+local function put(g, line, column, text)
+    if not g.cells[line] then
+        g.cells[line] = {}
+        g.lines[#g.lines + 1] = line
+    end
+    if not g.columns[column] then
+        g.columns[column] = true
+        g.columns[#g.columns + 1] = column
+    end
+    g.cells[line][column] = text
+end
+
+local function print_grid(g, head, rule, out)
+    out[#out + 1] = ""
+    out[#out + 1] = "| " .. head .. " | " .. table.concat(g.columns, " | ") .. " |"
+    out[#out + 1] = "|" .. rule .. "|" .. string.rep("--:|", #g.columns)
+    for _, line in ipairs(g.lines) do
+        local cells = {}
+        for i, column in ipairs(g.columns) do cells[i] = g.cells[line][column] or "-" end
+        out[#out + 1] = "| " .. line .. " | " .. table.concat(cells, " | ") .. " |"
+    end
+end
+
+-- "bf16 1.106, fp8 1.165": how far ahead of the best peer, as geometric means in the order of the file.
+local function means_text(rows)
+    local sums, texts = {}, {}
+    for _, row in ipairs(rows) do
+        local sum = sums[row.mode]
+        if not sum then
+            sum = { mode = row.mode, logs = 0, count = 0 }
+            sums[row.mode], sums[#sums + 1] = sum, sum
+        end
+        sum.logs, sum.count = sum.logs - math.log(row.over_peer), sum.count + 1
+    end
+    for i, sum in ipairs(sums) do texts[i] = string.format("%s %.3f", sum.mode, math.exp(sum.logs / sum.count)) end
+    return table.concat(texts, ", ")
+end
+
+local function peers_summary(data, out)
+    local g, worst = grid(), data.rows[1]
+    for _, row in ipairs(data.rows) do
+        put(g, row.case .. " | gemm" .. math.tointeger(row.gemm) .. " | " .. row.mode, tostring(math.tointeger(row.tokens)),
+            string.format("%s (%.2f)", number(row.moejit_us, 1), 1 / row.over_peer))
+        if row.over_peer > worst.over_peer then worst = row end
+    end
+    out[#out + 1] = string.format("`python3 tests/bench/peers.py`, %s, torch %s, Triton %s. us of a launch by batch size, and in " ..
+        "brackets the best peer's time over it; geometric means: %s; the lowest: %.3f.", data.device, data.torch, data.triton,
+        means_text(data.rows), 1 / worst.over_peer)
+    print_grid(g, "layer | op | format", "---|---|---", out)
+end
+
+local function tune_summary(data, out)
+    local g, families = grid(), {}
+    for _, row in ipairs(data.rows) do
+        put(g, tostring(math.tointeger(row.tokens)), row.op,
+            string.format("%s (%s)", number(row.time_us_median, 1), number(row.roofline * 100, 0)))
+        if not families[row.family] then
+            families[row.family] = true
+            families[#families + 1] = "`" .. row.family .. "`"
+        end
+    end
+    out[#out + 1] = string.format("`%s`, %s, %s, %s: %d rows in %.0f s, served by %s. us of a launch, and in brackets percent of roofline.",
+        data.command, data.device.name, data.device.driver, data.device.compiler, #data.rows, data.seconds,
+        table.concat(families, ", "))
+    print_grid(g, "M", "--:", out)
+end
+
+local makers = { table = { peers = peers_table, tune = tune_table }, summary = { peers = peers_summary, tune = tune_summary } }
+
+function tables.make(form, name)
     local data = tables.read_json("tests/bench/results/" .. name)
     local out = {}
-    if data.torch then
-        peers_table(data, out)
-    else
-        tune_table(data, out)
-    end
+    makers[form][data.torch and "peers" or "tune"](data, out)
     return out
 end
 
--- The README's lines with every table made anew, and the number of tables.
-function tables.rewrite(lines)
-    local out, count, inside = {}, 0, false
-    for _, line in ipairs(lines) do
-        local name = line:match("^<!%-%- table: (%S+) %-%->$")
-        if line == "<!-- end -->" then inside = false end
-        if not inside then out[#out + 1] = line end
-        if name then
-            count, inside = count + 1, true
-            for _, made in ipairs(tables.make(name)) do out[#out + 1] = made end
-        end
-    end
-    if inside then error("README.md: a table without <!-- end -->") end
-    return out, count
-end
-
-function tables.read_readme()
+-- ---- Pages ----
+function tables.read_page(path)
     local lines = {}
-    for line in io.lines("README.md") do lines[#lines + 1] = line end
+    for line in io.lines(path) do lines[#lines + 1] = line end
     return lines
 end
 
-if arg and arg[0] and arg[0]:find("readme_tables%.lua$") then
-    local old = tables.read_readme()
-    local new, count = tables.rewrite(old)
-    local same = table.concat(old, "\n") == table.concat(new, "\n")
-    if arg[1] == "--check" then
-        print(same and "up to date" or "README.md differs from the raw JSON: lua5.4 tests/bench/readme_tables.lua")
-        os.exit(same)
+-- A page's lines with every table made anew, and the number of tables.
+function tables.rewrite(lines)
+    local out, count, inside = {}, 0, false
+    for _, line in ipairs(lines) do
+        local form, name = line:match("^<!%-%- (%l+): (%S+%.json) %-%->$")
+        if line == "<!-- end -->" then inside = false end
+        if not inside then out[#out + 1] = line end
+        if form then
+            count, inside = count + 1, true
+            for _, made in ipairs(tables.make(form, name)) do out[#out + 1] = made end
+        end
     end
-    local file = assert(io.open("README.md", "w"))
-    file:write(table.concat(new, "\n"), "\n")
-    file:close()
-    print(count .. " tables")
+    if inside then error("a table without <!-- end -->") end
+    return out, count
+end
+
+-- The pages that are not what the raw JSON says, and the number of tables; with `write` they are rewritten.
+function tables.update(write)
+    local stale, count = {}, 0
+    for _, path in ipairs(tables.pages) do
+        local old = tables.read_page(path)
+        local new, made = tables.rewrite(old)
+        count = count + made
+        if table.concat(old, "\n") ~= table.concat(new, "\n") then
+            stale[#stale + 1] = path
+            if write then
+                local file = assert(io.open(path, "w"))
+                file:write(table.concat(new, "\n"), "\n")
+                file:close()
+            end
+        end
+    end
+    return stale, count
+end
+
+function tables.stale_text(stale)
+    return table.concat(stale, ", ") .. " differs from the raw JSON: lua5.4 tests/bench/readme_tables.lua"
+end
+
+if arg and arg[0] and arg[0]:find("readme_tables%.lua$") then
+    local check = arg[1] == "--check"
+    local stale, count = tables.update(not check)
+    print(check and #stale > 0 and tables.stale_text(stale) or count .. " tables")
+    os.exit(not check or #stale == 0)
 end
 
 return tables

@@ -126,7 +126,7 @@ part_quickstart() {
     local words=
     [ -e build ] || ln -s "$(realpath --relative-to=. "$build")" build
     [ "$device" != cpu ] || words="--batch 1 --model granite-3.0-1b-a400m --tp 1 --budget 60 --mem 512M"
-    # A store of its own: as on a fresh machine, and every row of README's table says what was tried.
+    # A store of its own: as on a fresh machine, and every row of the table says what was tried.
     # shellcheck disable=SC2086
     XDG_DATA_HOME=$state/quickstart XDG_STATE_HOME=$state/quickstart \
         timeout -k 10 -s INT "$(least 40 200)" ./quickstart.sh --device "$device" --json -q $words \
