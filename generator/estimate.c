@@ -15,7 +15,6 @@
 /* ---- The load of a routing ---- */
 
 enum { IO_BYTES = 2 };
-enum { TILE_ROWS_COUNT = sizeof mj_load_tile_rows / sizeof mj_load_tile_rows[0] };
 
 /* Expected tiles of an expert with a mean of `rows`, when each of `tokens` tokens picks it with the same chance. Averages over the
  * spread (normal, nine points as likely as each other) so that a mean of one row and a half is not taken for two tiles of a row. */
@@ -48,14 +47,14 @@ static void fill_load(const mj_problem *p, uint32_t token_count, const double *e
         rows = rows < tokens ? rows : tokens;
         load->row_count += rows;
         load->active_experts += 1 - pow(1 - rows / tokens, tokens);
-        for (int i = 0; i < TILE_ROWS_COUNT; i++) {
+        for (int i = 0; i < MJ_LOAD_TILES; i++) {
             load->row_tiles[i] += expected_tiles(rows, tokens, mj_load_tile_rows[i]);
         }
         if (!expert_rows) { /* all alike: once is enough */
             double count = p->expert_count;
             load->row_count *= count;
             load->active_experts *= count;
-            for (int i = 0; i < TILE_ROWS_COUNT; i++) {
+            for (int i = 0; i < MJ_LOAD_TILES; i++) {
                 load->row_tiles[i] *= count;
             }
             break;

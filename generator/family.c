@@ -97,13 +97,13 @@ void mj_derived_occupancy(mj_derived *derived, const mj_arch *arch)
     derived->blocks_per_sm = blocks;
 }
 
-const uint32_t mj_load_tile_rows[] = {8,   16,  24,  32,  40,  48,  64,  80,  96,  112,
-                                      128, 144, 160, 176, 192, 208, 256, 320, 384, 512};
+const uint32_t mj_load_tile_rows[MJ_LOAD_TILES] = {8,   16,  24,  32,  40,  48,  64,  80,  96,  112, 128, 144,
+                                                   160, 176, 192, 208, 224, 256, 288, 320, 352, 384, 416, 512};
 
 double mj_load_row_tiles(const mj_load *load, uint32_t tile_rows)
 {
-    uint32_t slot = 0, last = sizeof mj_load_tile_rows / sizeof mj_load_tile_rows[0] - 1;
-    while (slot < last && mj_load_tile_rows[slot] < tile_rows) {
+    uint32_t slot = 0;
+    while (slot + 1 < MJ_LOAD_TILES && mj_load_tile_rows[slot] < tile_rows) {
         slot++;
     }
     return load->row_tiles[slot];

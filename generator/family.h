@@ -14,14 +14,16 @@ typedef struct mj_family_rule {
 } mj_family_rule;
 
 /* The routing an estimate is for. */
+enum { MJ_LOAD_TILES = 24 };
 typedef struct mj_load {
     uint32_t token_count;
     double row_count; /* pairs of local experts */
     double active_experts;
-    double row_tiles[20]; /* sum over experts of ceil(rows / tile), for tiles of mj_load_tile_rows[] rows */
-    double input_rows;    /* distinct rows that gemm1 reads */
+    double row_tiles[MJ_LOAD_TILES]; /* sum over experts of ceil(rows / tile), for tiles of mj_load_tile_rows[] rows */
+    double input_rows;               /* distinct rows that gemm1 reads */
 } mj_load;
-extern const uint32_t mj_load_tile_rows[20];
+/* All that the spaces' tiles, and the pairs of them in a cluster, can have (test_estimate); others count as the next. */
+extern const uint32_t mj_load_tile_rows[MJ_LOAD_TILES];
 double mj_load_row_tiles(const mj_load *load, uint32_t tile_rows);
 
 typedef struct mj_family {

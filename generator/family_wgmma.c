@@ -434,6 +434,13 @@ static bool cluster_of_boxes(const mj_kernel_desc *desc, const mj_derived *deriv
                    limit);
 }
 
+/* Each has a named barrier of its own (mj_warpgroup_sync, wgmma_store.tmpl). */
+static bool consumers_known(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
+{
+    (void)desc;
+    return at_most(wgmma_shape_of(derived).consumers, 2, measured, limit);
+}
+
 static bool turns_of_two(const mj_kernel_desc *desc, const mj_derived *derived, double *measured, double *limit)
 {
     (void)desc;
@@ -552,6 +559,7 @@ static const mj_family_rule rules[] = {
     {"cluster_size", "blocks of a cluster", cluster_size},
     {"cluster_of_boxes", "what a cluster shares: weights, or input rows (2) where they come in boxes",
      cluster_of_boxes},
+    {"consumers_known", "warpgroups that multiply", consumers_known},
     {"turns_of_two", "warpgroups that take turns", turns_of_two},
     {"shared_alone", "blocks of a cluster where blocks share tiles: each goes its own way", shared_alone},
     {"shared_depth", "units of four steps in the depth of a tile that blocks share: one cannot be shared",

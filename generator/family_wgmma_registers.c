@@ -28,7 +28,7 @@ typedef struct register_split {
 static const register_split register_splits[] = {
     {1, LOAD_BY_BOXES, 240, 24},  {1, LOAD_BY_BOXES, 240, 40}, {1, LOAD_BY_GATHER, 232, 96},
     {2, LOAD_BY_BOXES, 240, 24},  {2, LOAD_BY_BOXES, 232, 40}, {2, LOAD_BY_GATHER, 224, 56},
-    {2, LOAD_BY_GATHER, 216, 72}, {3, LOAD_BY_BOXES, 160, 32}, {3, LOAD_BY_GATHER, 152, 56},
+    {2, LOAD_BY_GATHER, 216, 72},
 };
 
 /* Of those for the shape the first that gives producers what they need, else the last. */

@@ -191,15 +191,16 @@ double wgmma_estimate_us(const mj_kernel_desc *desc, const mj_derived *d, const 
                          const mj_load *load)
 {
     wgmma_shape s = wgmma_shape_of(d);
+    double row_tiles =
+        most(mj_load_row_tiles(load, d->tile_m), 1); /* of a cluster's blocks together; 1: no row, or few */
     work w = {.sms = most(device->sm_count, 1),
-              .tiles =
-                  mj_load_row_tiles(load, d->tile_m) * ceil((double)d->n_tiles / wgmma_cluster_columns(&s)) * s.cluster,
+              .tiles = row_tiles * ceil((double)d->n_tiles / wgmma_cluster_columns(&s)) * s.cluster,
               .steps = d->k_tiles_per_split,
               .element_bytes = wgmma_element_bytes(desc),
               .weight_bytes = weight_bytes(desc),
               .memory_rate = device->memory_gbps * 1e3 * model.memory_share,
               .tile_outputs = (double)s.tile_m * s.tile_n / wgmma_parts(desc)};
-    w.rows = wgmma_computed_rows(desc, &s, load->row_count / most(mj_load_row_tiles(load, d->tile_m), 1));
+    w.rows = wgmma_computed_rows(desc, &s, load->row_count / (row_tiles * wgmma_cluster_rows(&s)));
     w.slots = w.sms * s.blocks_per_sm;
     w.parts = w.tiles * (s.schedule == SHARED ? most(d->k_tiles_per_split / UNIT_STEPS, 1) : 1);
     w.busy = least(s.blocks_per_sm, most(w.parts / w.sms, 1));

@@ -91,7 +91,7 @@ static void fill_numbers(const mj_scheme *s, mj_gemm_shape shape, mj_scheme_word
 {
     const mj_scheme_number numbers[] = {
         {"plain", mj_scheme_is_plain(s)},
-        {"weight_first", s->decode_count ? (int64_t)s->decode[0] : 0},
+        {"weight_first", decodes_by_step(s) ? (int64_t)s->decode[0] : 0},
         {"weight_bits", s->weight_bits},
         {"word_bits", s->packing.word_bits},
         {"per_word", s->packing.per_word},

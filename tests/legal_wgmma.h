@@ -269,6 +269,11 @@ static void shares_gathered_outside(fixture *f)
     cluster_inside(f);
     set(f, "cluster_of", 2);
 }
+static void three_consumers_outside(fixture *f)
+{
+    set(f, "tile_n", 192);
+    set(f, "consumers", 3);
+}
 static void turns_inside(fixture *f)
 {
     groups_inside(f);

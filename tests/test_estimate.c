@@ -1,4 +1,6 @@
 /* Estimates: sane orders, not times; the work of a GEMM. */
+#include "enumerate.h"
+#include "family.h"
 #include "gen_fixture.h"
 #include "ranking.h"
 
@@ -321,6 +323,68 @@ TEST(a_ranking_may_be_asked_again)
     }
 }
 
+static bool height_is_counted(void *user, const mj_kernel_desc *desc, const mj_derived *derived)
+{
+    uint32_t *unknown = user;
+    for (int i = 0; i < MJ_LOAD_TILES; i++) {
+        if (mj_load_tile_rows[i] == derived->tile_m) {
+            return true;
+        }
+    }
+    (void)desc;
+    *unknown = derived->tile_m;
+    return false;
+}
+
+/* A height that is not in the table would be counted as the next: up to a fifth too few tiles. */
+TEST(every_tile_height_is_counted)
+{
+    static const char *const families[][2] = {
+        {"wgmma", "sm_90a"}, {"mma", "sm_80"}, {"mfma", "gfx942"}, {"wmma", "gfx1100"}};
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        fixture f;
+        uint32_t unknown = 0;
+        CHECK(fixture_kernel(&f, mixtral, families[i][1], families[i][0], MJ_OP_GEMM1, ""));
+        CHECK_STATUS(mj_space_walk(&f.desc, height_is_counted, &unknown, NULL, NULL), MJ_OK);
+        CHECK_INT(unknown, 0);
+    }
+}
+
+/* Two row tiles of a cluster share an expert's rows as two alone do: each computes what it holds, not what both hold. */
+TEST(rows_of_a_pair_are_those_of_two)
+{
+#define TALL \
+    "tile_m=160,tile_n=256,orientation=2,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,group_m=1," \
+    "blocks_per_sm=1"
+    fixture f;
+    CHECK(fixture_kernel(&f, mixtral, "sm_90a", "wgmma", MJ_OP_GEMM1, TALL ",cluster=1,cluster_of=1"));
+    double alone_us = mj_estimate_us(&f.desc, &f.arch.typical, 4096, NULL);
+    CHECK(fixture_kernel(&f, mixtral, "sm_90a", "wgmma", MJ_OP_GEMM1, TALL ",cluster=2,cluster_of=1"));
+    double pair_us = mj_estimate_us(&f.desc, &f.arch.typical, 4096, NULL);
+    if (pair_us > 1.05 * alone_us) {
+        check_fail(__FILE__, __LINE__, "%g us in pairs, %g alone", pair_us, alone_us);
+    }
+#undef TALL
+}
+
+/* An expert-parallel rank may get no row at all. */
+TEST(no_row_has_a_time)
+{
+    fixture f;
+    const double none[8] = {0};
+    static const char *const schedules[] = {"schedule=1", "schedule=3"};
+    for (size_t i = 0; i < sizeof schedules / sizeof schedules[0]; i++) {
+        char config[256];
+        snprintf(config, sizeof config,
+                 "tile_m=16,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,%s,"
+                 "producers=2,cluster=1,cluster_of=1,group_m=1,blocks_per_sm=2",
+                 schedules[i]);
+        CHECK(fixture_kernel(&f, mixtral, "sm_90a", "wgmma", MJ_OP_GEMM1, config));
+        double us = mj_estimate_us(&f.desc, &f.arch.typical, 64, none);
+        CHECK(us > 0 && us < 100);
+    }
+}
+
 TEST(skew_costs_tiles)
 {
     fixture f;
@@ -458,6 +522,9 @@ int main(int argc, char **argv)
     RUN(every_arch_has_every_op);
     RUN(reference_only_when_nothing_else_is_legal);
     RUN(a_ranking_may_be_asked_again);
+    RUN(every_tile_height_is_counted);
+    RUN(rows_of_a_pair_are_those_of_two);
+    RUN(no_row_has_a_time);
     RUN(skew_costs_tiles);
     RUN(ranking_is_fast);
     RUN(work_of_a_gemm);

@@ -364,6 +364,7 @@ static const edge edges[] = {
     {"choices", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, boxes_inside, choices_outside},
     {"choices", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, tokens_are_rows, orientation_outside},
     {"choices", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, turns_inside, schedule_outside},
+    {"consumers_known", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, groups_inside, three_consumers_outside},
     {"turns_of_two", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, turns_inside, turns_outside},
     {"shared_alone", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, shared_inside, shared_in_cluster_outside},
     {"shared_depth", "wgmma", MJ_OP_GEMM1, "sm_90a", good_wgmma, shared_inside, shared_outside},
