@@ -193,7 +193,7 @@ enum {                               /* mj_plan_options.flags */
 };
 
 typedef struct mj_plan_options { /* all zeros: the defaults */
-    uint32_t max_tokens;         /* capacity; 0: 4096. max_tokens * top_k < 2^31 */
+    uint32_t max_tokens;         /* capacity; 0: 4096. max_tokens * top_k < 2^31, each GEMM's input at most 32 GiB */
     uint32_t flags;
     const char *routing; /* which column of the store: "uniform" (NULL), "balanced", "zipf1", "zipf2",
                                  "hot16"; not there: "uniform", and the row's reason says so */

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 enum { PAIRS_MAX = INT32_MAX - 8192 }; /* kernels count pairs in 32 bits, up to a block's share past the last */
+enum { CHUNK_BYTES = 16 };             /* and so the chunks of a GEMM's input */
 
 mj_status mj_workspace_need(mj_workspace *workspace, const mj_manifest *manifest, uint32_t token_count,
                             uint32_t sm_count, mj_error *error)
@@ -56,6 +57,12 @@ static bool place_quantised(uint64_t *end, mj_workspace *workspace, int index, u
             place(end, &workspace->quantised[index].scales, rows, scales, sizeof(float)));
 }
 
+static bool chunks_count(uint64_t rows, uint64_t columns)
+{
+    uint64_t chunks = (columns * MJ_IO_BYTES + CHUNK_BYTES - 1) / CHUNK_BYTES;
+    return rows <= INT32_MAX / chunks;
+}
+
 mj_status mj_workspace_place(mj_workspace *workspace, const mj_problem *problem, uint32_t max_tokens, mj_error *error)
 {
     uint64_t pairs = (uint64_t)max_tokens * problem->top_k;
@@ -65,6 +72,10 @@ mj_status mj_workspace_place(mj_workspace *workspace, const mj_problem *problem,
         return mj_fail(error, MJ_ERR_CAPACITY,
                        "max_tokens %" PRIu32 " times top-k %" PRIu32 " is more than %d token-expert pairs", max_tokens,
                        problem->top_k, PAIRS_MAX);
+    }
+    if (!chunks_count(max_tokens, problem->hidden) || !chunks_count(pairs, problem->intermediate)) {
+        return mj_fail(error, MJ_ERR_CAPACITY, "max_tokens %" PRIu32 ": a GEMM's input is larger than 32 GiB",
+                       max_tokens);
     }
     bool fits = place(&end, &workspace->counters, workspace->counter_bytes, 1, 1) &&
                 place(&end, &workspace->expert_offsets, (uint64_t)problem->expert_count + 1, sizeof(int32_t), 1) &&

@@ -260,6 +260,13 @@ TEST(workspace_overflows_are_refused)
     mj_problem problem = small;
     mj_workspace w = {0};
     CHECK_STATUS(mj_workspace_place(&w, &problem, UINT32_MAX, NULL), MJ_ERR_CAPACITY); /* pair index */
+    problem = (mj_problem){.expert_count = 8, .top_k = 2, .hidden = 4096, .intermediate = 14336, .gated = true};
+    CHECK_STATUS(mj_workspace_place(&w, &problem, 599000, NULL), MJ_OK);
+    CHECK_STATUS(mj_workspace_place(&w, &problem, 600000, NULL), MJ_ERR_CAPACITY); /* 2^31 chunks of gemm2's input */
+    problem = (mj_problem){.expert_count = 8, .top_k = 1, .hidden = 65536, .intermediate = 8, .gated = true};
+    CHECK_STATUS(mj_workspace_place(&w, &problem, 262000, NULL), MJ_OK);
+    CHECK_STATUS(mj_workspace_place(&w, &problem, 263000, NULL), MJ_ERR_CAPACITY); /* of gemm1's */
+    problem = small;
     problem.hidden = UINT32_MAX;
     problem.intermediate = UINT32_MAX;
     CHECK_STATUS(mj_workspace_place(&w, &problem, INT32_MAX / 2, NULL), MJ_ERR_CAPACITY); /* bytes */

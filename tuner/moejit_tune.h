@@ -76,7 +76,7 @@ typedef struct
     double default_us; /* the default's time in the same final interleaved measurement */
     double floor_us, bytes, operations;
     double
-        padded_operations; /* with every expert's rows rounded up to the config's tile; 0: not known (a row of the store) */
+        padded_operations; /* with every expert's rows rounded up to the config's tile, and so at most; 0: not known (of the store) */
     double
         row_error; /* largest ||got - ref|| / ||ref|| of one row when its output was compared; < 0: not in this call */
     mj_candidate_result against; /* of options->against, timed in the same rounds; family empty: none */

@@ -1,4 +1,5 @@
-/* padding.h: a grouped GEMM computes whole tiles: what that adds to the rows that there are. */
+/* padding.h: a grouped GEMM computes whole tiles: what that adds to the rows that there are. An upper bound: tall tiles of `wgmma` whose
+ * tokens are the instruction's N take the narrowest of four heights that holds their rows. */
 #ifndef MOEJIT_PADDING_H
 #define MOEJIT_PADDING_H
 
