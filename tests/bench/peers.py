@@ -10,7 +10,8 @@ Needs PyTorch, and Triton on a GPU. moejit runs what a plan would use now: tune 
 estimate's choice; the row says which. Peers: an expert-sorted Triton kernel tuned per cell (peers_triton.py), torch._grouped_mm,
 torch._scaled_grouped_mm. Every row is appended to --out as it comes; --resume skips what is there; a stopped run is a useful one:
 all layers and modes have the batch sizes it got to. --peers-from takes Triton's best configs from an earlier --out instead of
-searching. Both sides are tuned for uniform routing; zipf1 shows what a skew makes of that.
+searching. With both routings in one run Triton keeps for zipf1 what it found for uniform; --routing zipf1 alone searches for it. moejit
+takes what was tuned for the routing, if it was.
 
 Protocol, the same for every contestant: one CUDA graph of 10 launches, each with its own routing (seeded) and its own activations,
 its own output, random data, replays after a warm-up, in three rounds of all contestants in turns (a warm chip is slow for all alike), the median of

@@ -176,8 +176,8 @@ local function print_grid(g, head, rule, out)
     end
 end
 
--- "bf16 1.106, fp8 1.165": how far ahead of the best peer, as geometric means in the order of the file.
-local function means_text(rows)
+-- "bf16 1.106, fp8 1.165": how far ahead of the best peer from so many tokens on, as geometric means in the order of the file.
+local function means_text(rows, tokens_min)
     local sums, texts = {}, {}
     for _, row in ipairs(rows) do
         local sum = sums[row.mode]
@@ -185,7 +185,7 @@ local function means_text(rows)
             sum = { mode = row.mode, logs = 0, count = 0 }
             sums[row.mode], sums[#sums + 1] = sum, sum
         end
-        sum.logs, sum.count = sum.logs - math.log(row.over_peer), sum.count + 1
+        if row.tokens >= tokens_min then sum.logs, sum.count = sum.logs - math.log(row.over_peer), sum.count + 1 end
     end
     for i, sum in ipairs(sums) do texts[i] = string.format("%s %.3f", sum.mode, math.exp(sum.logs / sum.count)) end
     return table.concat(texts, ", ")
@@ -199,24 +199,28 @@ local function peers_summary(data, out)
         if row.over_peer > worst.over_peer then worst = row end
     end
     out[#out + 1] = string.format("`python3 tests/bench/peers.py`, %s, torch %s, Triton %s. us of a launch by batch size, and in " ..
-        "brackets the best peer's time over it; geometric means: %s; the lowest: %.3f.", data.device, data.torch, data.triton,
-        means_text(data.rows), 1 / worst.over_peer)
+        "brackets the best peer's time over it; geometric means: %s; without 1 token: %s; the lowest: %.3f.", data.device,
+        data.torch, data.triton, means_text(data.rows, 1), means_text(data.rows, 2), 1 / worst.over_peer)
     print_grid(g, "layer | op | format", "---|---|---", out)
 end
+
+local summary_tokens = { [1] = true, [16] = true, [64] = true, [256] = true, [1024] = true, [4096] = true }
 
 local function tune_summary(data, out)
     local g, families = grid(), {}
     for _, row in ipairs(data.rows) do
-        put(g, tostring(math.tointeger(row.tokens)), row.op,
-            string.format("%s (%s)", number(row.time_us_median, 1), number(row.roofline * 100, 0)))
+        if summary_tokens[row.tokens] then
+            put(g, tostring(math.tointeger(row.tokens)), row.op,
+                string.format("%s (%s)", number(row.time_us_median, 1), number(row.roofline * 100, 0)))
+        end
         if not families[row.family] then
             families[row.family] = true
             families[#families + 1] = "`" .. row.family .. "`"
         end
     end
-    out[#out + 1] = string.format("`%s`, %s, %s, %s: %d rows in %.0f s, served by %s. us of a launch, and in brackets percent of roofline.",
-        data.command, data.device.name, data.device.driver, data.device.compiler, #data.rows, data.seconds,
-        table.concat(families, ", "))
+    out[#out + 1] = string.format("`%s`, %s, %s, %s: %d rows in %.0f s, served by %s; B %.0f GB/s. us of a launch, and in brackets " ..
+        "percent of roofline.", data.command, data.device.name, data.device.driver, data.device.compiler, #data.rows, data.seconds,
+        table.concat(families, ", "), data.ceilings.memory_gbps)
     print_grid(g, "M", "--:", out)
 end
 
