@@ -309,7 +309,9 @@ mj_status mj_cuda_stream_create(void *opaque, void **out, mj_error *error)
     bool pushed = false;
     mj_status status = enter(device, &pushed, error);
     if (status == MJ_OK) {
-        status = mj_cuda_check(device->api, device->api->stream_create(&stream, 0), "making a stream", error);
+        /* waits for nobody: not for the default stream either */
+        status = mj_cuda_check(device->api, device->api->stream_create(&stream, CU_STREAM_NON_BLOCKING),
+                               "making a stream", error);
         leave(device, pushed);
     }
     *out = stream;

@@ -246,7 +246,9 @@ mj_status mj_hip_stream_create(void *opaque, void **out, mj_error *error)
     int before = -1;
     mj_status status = enter(device, &before, error);
     if (status == MJ_OK) {
-        status = mj_hip_check(device->api, device->api->stream_create(&stream, 0), "making a stream", error);
+        /* waits for nobody: not for the default stream either */
+        status = mj_hip_check(device->api, device->api->stream_create(&stream, HIP_STREAM_NON_BLOCKING),
+                              "making a stream", error);
         leave(device, before);
     }
     *out = stream;

@@ -44,7 +44,7 @@ enum { /* function attributes */
        CU_FUNC_DYNAMIC_SMEM_MAX = 8
 };
 
-enum { CU_STREAM_CAPTURE_RELAXED = 2, CU_SMEM_DEFAULT_MAX = 48 * 1024 };
+enum { CU_STREAM_NON_BLOCKING = 1, CU_STREAM_CAPTURE_RELAXED = 2, CU_SMEM_DEFAULT_MAX = 48 * 1024 };
 
 /* CUlaunchConfig and CUlaunchAttribute of cuda.h, with the one attribute in use. */
 typedef struct cu_launch_attribute {

@@ -27,7 +27,7 @@ enum { /* device attributes: the same in ROCm 5 and 6 */
        HIP_MULTIPROCESSOR_COUNT = 63,
        HIP_SMEM_BLOCK_BYTES = 74
 };
-enum { HIP_COMPUTE_MODE_PROHIBITED = 2, HIP_STREAM_CAPTURE_RELAXED = 2 };
+enum { HIP_COMPUTE_MODE_PROHIBITED = 2, HIP_STREAM_NON_BLOCKING = 1, HIP_STREAM_CAPTURE_RELAXED = 2 };
 
 enum { /* hipDeviceProp_t: 792 bytes in ROCm 5, 1472 in ROCm 6, with the GPU's architecture in different places */
        HIP_PROPERTIES_NAME_BYTES = 256,

@@ -29,7 +29,7 @@ typedef struct fake_graph {
 
 static struct {
     int devices, mode, capability, free_mib, retained[8];
-    long graph_launches, smem, argument, early;
+    long graph_launches, smem, argument, early, stream_flags;
     double clock_ms;
 } fake;
 static char contexts[8]; /* their addresses are the contexts */
@@ -57,7 +57,7 @@ static void fake_defaults(void)
     fake.mode = 0;
     fake.capability = 90;
     fake.free_mib = TOTAL_MIB;
-    fake.graph_launches = fake.smem = fake.argument = fake.early = 0;
+    fake.graph_launches = fake.smem = fake.argument = fake.early = fake.stream_flags = 0;
 }
 
 EXPORT void fake_cuda_reset(void)
@@ -75,8 +75,9 @@ EXPORT long fake_cuda_count(const char *name)
     const struct {
         const char *name;
         long value;
-    } values[] = {{"live", script_state.live}, {"pushed", stack_count}, {"smem", fake.smem},
-                  {"argument", fake.argument}, {"early", fake.early},   {"graph_launches", fake.graph_launches}};
+    } values[] = {{"live", script_state.live},        {"pushed", stack_count}, {"smem", fake.smem},
+                  {"argument", fake.argument},        {"early", fake.early},   {"graph_launches", fake.graph_launches},
+                  {"stream_flags", fake.stream_flags}};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         if (strcmp(name, values[i].name) == 0) {
             return values[i].value;
@@ -357,7 +358,7 @@ EXPORT int cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes)
 /* ---- Streams, events, graphs ---- */
 EXPORT int cuStreamCreate(void **stream, unsigned flags)
 {
-    ENTER(1)(void) flags;
+    ENTER(1) fake.stream_flags = (long)flags;
     *stream = make(sizeof(fake_stream));
     return 0;
 }

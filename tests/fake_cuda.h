@@ -15,7 +15,8 @@ typedef void (*fake_cuda_reset_fn)(void);
 typedef int (*fake_cuda_script_fn)(const char *script);
 /* Calls of a function, by its symbol; or of "live": objects not given back, "capturing", "pushed": contexts on this
  * thread's stack, "smem": the last cuFuncSetAttribute, "argument": the first word of the last launch's parameter,
- * "graph_launches": kernels that graphs ran, "early": of the last cuLaunchKernelEx, whether it may overlap the kernel before.
+ * "graph_launches": kernels that graphs ran, "early": of the last cuLaunchKernelEx, whether it may overlap the kernel before,
+ * "stream_flags": of the last cuStreamCreate.
  * cuTensorMapEncodeTiled writes what it is told into the map: eight 64-bit words, see there. */
 typedef long (*fake_cuda_count_fn)(const char *name);
 

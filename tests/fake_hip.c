@@ -22,7 +22,7 @@ typedef struct fake_graph {
 
 static struct {
     int devices, mode, free_mib, arch, archs[DEVICES_MAX];
-    long argument, argument_bytes, dynamic_bytes, graph_launches;
+    long argument, argument_bytes, dynamic_bytes, graph_launches, stream_flags;
     double clock_ms;
 } fake;
 static __thread int current_device;
@@ -69,7 +69,8 @@ EXPORT long fake_hip_count(const char *name)
         long value;
     } values[] = {{"live", script_state.live},           {"device", current_device},
                   {"argument", fake.argument},           {"argument_bytes", fake.argument_bytes},
-                  {"dynamic_bytes", fake.dynamic_bytes}, {"graph_launches", fake.graph_launches}};
+                  {"dynamic_bytes", fake.dynamic_bytes}, {"graph_launches", fake.graph_launches},
+                  {"stream_flags", fake.stream_flags}};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         if (strcmp(name, values[i].name) == 0) {
             return values[i].value;
@@ -268,7 +269,7 @@ EXPORT int hipMemGetInfo(size_t *free_bytes, size_t *total_bytes)
 /* ---- Streams, events, graphs ---- */
 EXPORT int hipStreamCreateWithFlags(void **stream, unsigned flags)
 {
-    ENTER(1)(void) flags;
+    ENTER(1) fake.stream_flags = (long)flags;
     *stream = make(sizeof(fake_stream));
     return 0;
 }

@@ -11,7 +11,7 @@ typedef void (*fake_hip_reset_fn)(void);             /* forgets scripts, counts 
 typedef int (*fake_hip_script_fn)(const char *text); /* 0: a rule could not be read */
 /* Calls of a function; or of "live": objects not given back, "device": the thread's current one, "argument": the first word of
  * the last launch's arguments, "argument_bytes", its "dynamic_bytes" of shared memory, "graph_launches": kernels that graphs
- * ran. */
+ * ran, "stream_flags": of the last stream made. */
 typedef long (*fake_hip_count_fn)(const char *name);
 
 #endif

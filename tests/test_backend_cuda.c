@@ -347,6 +347,7 @@ TEST(graphs_and_events)
     void *kernel = load(&f, 0);
     mj_launch launch = {.blocks = 1, .threads = 32, .args = &args, .args_bytes = sizeof args};
     CHECK_STATUS(cuda->stream_create(f.device, &stream, &f.error), MJ_OK);
+    CHECK_INT(fake_count("stream_flags"), CU_STREAM_NON_BLOCKING); /* not ordered behind the default stream */
     CHECK_STATUS(cuda->event_create(f.device, &start, &f.error), MJ_OK);
     CHECK_STATUS(cuda->event_create(f.device, &stop, &f.error), MJ_OK);
     CHECK_STATUS(cuda->capture_end(f.device, stream, &graph, &f.error), MJ_ERR_DEVICE); /* was never begun */

@@ -343,6 +343,7 @@ TEST(graphs_and_events)
     void *kernel = load(&f);
     mj_launch launch = {.blocks = 1, .threads = 32, .args = &args, .args_bytes = sizeof args};
     CHECK_STATUS(hip->stream_create(f.device, &stream, &f.error), MJ_OK);
+    CHECK_INT(fake_count("stream_flags"), HIP_STREAM_NON_BLOCKING); /* not ordered behind the default stream */
     CHECK_STATUS(hip->event_create(f.device, &start, &f.error), MJ_OK);
     CHECK_STATUS(hip->event_create(f.device, &stop, &f.error), MJ_OK);
     CHECK_STATUS(hip->capture_end(f.device, stream, &graph, &f.error), MJ_ERR_DEVICE); /* was never begun */
