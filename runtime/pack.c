@@ -465,10 +465,24 @@ typedef struct offer_visit {
     mj_plan *plan;
     const mj_pack *pack;
     mj_op op;
+    const mj_pack_section *section;
     bool same_identity;
     const char *difference;
     mj_offers *out;
 } offer_visit;
+
+static void refuse_another_cpu(const offer_visit *visit, mj_offer *offer)
+{
+    const mj_pack_section *made = visit->section;
+    const mj_device *device = visit->plan->device;
+    if (mj_is_of_another_cpu(device, &offer->manifest, made->compiler, made->identity.device)) {
+        bool by_name = !device->info.compiler[0];
+        offer->is_of_another_cpu = true;
+        offer->verified = false;
+        snprintf(offer->reason, sizeof offer->reason, "pack: compiled for another CPU: %.32s, not %.32s",
+                 by_name ? made->identity.device : made->compiler, by_name ? device->info.name : device->info.compiler);
+    }
+}
 
 static mj_status add_offer(void *user, const pack_visit *at, mj_error *error)
 {
@@ -496,6 +510,9 @@ static mj_status add_offer(void *user, const pack_visit *at, mj_error *error)
                  visit->difference[0] ? visit->difference : "not verified on this device");
     }
     mj_status status = parse_manifest(variant, &offer->manifest, error);
+    if (status == MJ_OK) {
+        refuse_another_cpu(visit, offer);
+    }
     for (uint32_t i = visit->out->count - 1; i > 0; i--) { /* keep them sorted */
         mj_offer *items = visit->out->items;
         if (items[i - 1].token_count <= items[i].token_count) {
@@ -521,7 +538,8 @@ mj_status mj_pack_offers(mj_plan *plan, const mj_pack *pack, mj_op op, mj_offers
     if (strcmp(table.problem_text, plan->problem_text) != 0 || !section) {
         goto done;
     }
-    offer_visit visit = {.plan = plan, .pack = pack, .op = op, .difference = difference, .out = out};
+    offer_visit visit = {
+        .plan = plan, .pack = pack, .op = op, .section = section, .difference = difference, .out = out};
     if (section->has_identity) {
         status = mj_device_identity(plan->device, &here, error);
         if (status != MJ_OK) {

@@ -109,12 +109,18 @@ static mj_status from_cache(selector *s, mj_offer *offer, uint32_t *kernel, mj_e
     mj_context *context = s->plan->device->context;
     mj_cache_entry entry = {0};
     mj_error missing = {0};
+    const char *lack = "is not in the cache";
     *kernel = mj_plan_find_kernel(s->plan, offer->key);
     if (*kernel != UINT32_MAX) {
         return MJ_OK;
     }
     mj_status status = context->cache ? mj_cache_get(context->cache, offer->key, &entry, &missing)
                                       : mj_fail(&missing, MJ_ERR_NOT_FOUND, "there is no cache");
+    if (status == MJ_OK && mj_is_of_another_cpu(s->plan->device, &offer->manifest, entry.compiler, offer->tuned_on)) {
+        mj_cache_entry_free(&entry);
+        status = MJ_ERR_NOT_FOUND;
+        lack = "was compiled for the CPU of another machine";
+    }
     if (status == MJ_OK) {
         status = mj_plan_add_kernel(s->plan, offer->key, &offer->manifest, entry.compiled.binary,
                                     entry.compiled.binary_bytes, kernel, error);
@@ -127,13 +133,16 @@ static mj_status from_cache(selector *s, mj_offer *offer, uint32_t *kernel, mj_e
     status = remake(s, offer, kernel, error);
     if (status != MJ_OK && error) {
         mj_error why = *error;
-        mj_fail(error, status, "kernel %.12s is not in the cache and cannot be made again: %s", offer->key, why.text);
+        mj_fail(error, status, "kernel %.12s %s and cannot be made again: %s", offer->key, lack, why.text);
     }
     return status;
 }
 
 static mj_status from_binary(selector *s, mj_offer *offer, uint32_t *kernel, mj_error *error)
 {
+    if (offer->is_of_another_cpu) {
+        return mj_fail(error, MJ_ERR_UNSUPPORTED, "%s", offer->reason);
+    }
     return mj_plan_add_kernel(s->plan, offer->key, &offer->manifest, offer->binary, offer->binary_bytes, kernel, error);
 }
 

@@ -33,6 +33,7 @@ typedef struct mj_offer {
     uint32_t token_count; /* tuned at; 0: good for any number */
     mj_supply supply;
     mj_manifest manifest;
+    const char *tuned_on; /* of the store: the device's name */
     char key[MJ_SHA256_HEX];
     const void *binary;
     size_t binary_bytes;
@@ -40,10 +41,11 @@ typedef struct mj_offer {
     bool verified;
     char reason[112]; /* first part of the row's reason; "" when there is nothing to explain */
     double time_us_median;
-    double us;         /* the time that the source has: another device's too, or the estimate's; 0: none */
-    double instead_us; /* of an op that stands in for others: what these take, likewise */
-    mj_op instead;     /* while the estimate is asked: the GEMM that instead_us is of so far */
-    bool dead;         /* its kernel cannot be had */
+    double us;              /* the time that the source has: another device's too, or the estimate's; 0: none */
+    double instead_us;      /* of an op that stands in for others: what these take, likewise */
+    mj_op instead;          /* while the estimate is asked: the GEMM that instead_us is of so far */
+    bool is_of_another_cpu; /* a binary that must not be loaded here: the reason says so */
+    bool dead;              /* its kernel cannot be had */
 } mj_offer;
 
 typedef struct mj_offers { /* of one source, for one op, sorted by token_count */
@@ -53,6 +55,11 @@ typedef struct mj_offers { /* of one source, for one op, sorted by token_count *
 
 /* A zeroed offer at the end, or NULL when out of memory. */
 mj_offer *mj_offers_add(mj_context *context, mj_offers *offers);
+
+/* A binary made for "native", the CPU of the machine that compiled it, and that was another: its compiler, whose identity holds
+ * what that CPU can do, was not this machine's. Where there is no compiler here the CPU's name must do, as far as it is known
+ * (`name` null or empty: not). */
+bool mj_is_of_another_cpu(const mj_device *device, const mj_manifest *manifest, const char *compiler, const char *name);
 
 /* Fills plan->entries, ops and kernels. */
 mj_status mj_select(mj_plan *plan, mj_error *error);

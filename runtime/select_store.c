@@ -8,6 +8,17 @@
 
 enum { FILES_MAX = sizeof((mj_store_source *)0)->files / sizeof((mj_store_source *)0)->files[0] };
 
+bool mj_is_of_another_cpu(const mj_device *device, const mj_manifest *manifest, const char *compiler, const char *name)
+{
+    if (strcmp(manifest->compile_target, "native") != 0) {
+        return false;
+    }
+    if (device->info.compiler[0]) {
+        return strcmp(compiler, device->info.compiler) != 0;
+    }
+    return name && name[0] && strcmp(name, device->info.name) != 0;
+}
+
 /* What is missing here and matters to nobody: the cached binary is the same without its compiler. */
 static void forgive_missing_compiler(mj_identity *here, const mj_identity *there)
 {
@@ -163,6 +174,7 @@ static mj_status add_choice(mj_plan *plan, const mj_store_source *source, uint32
     offer->token_count = token_count;
     offer->supply = file->identity.generator_version == MJ_GENERATOR_VERSION ? MJ_SUPPLY_CACHE : MJ_SUPPLY_REMAKE;
     offer->manifest = choice->manifest;
+    offer->tuned_on = file->identity.device;
     memcpy(offer->key, choice->cache_key, sizeof offer->key);
     offer->origin = exact ? MJ_ORIGIN_STORE : MJ_ORIGIN_STORE_ARCH;
     offer->verified = exact && choice->verified;

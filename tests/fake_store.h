@@ -15,6 +15,7 @@ typedef struct fake_world {
     mj_context *context;
     mj_device device;
     mj_problem problem;
+    bool native; /* kernels are for the CPU that compiled them */
 } fake_world;
 
 static inline bool fake_open(fake_world *w)
@@ -70,6 +71,9 @@ static inline mj_choice fake_choice(fake_world *w, mj_op op, const char *family,
                         .effort = "quick"};
     choice.manifest = fake_manifest(&w->problem, op, family, tile);
     const char *symbol = choice.manifest.symbol;
+    if (w->native) {
+        snprintf(choice.manifest.compile_target, sizeof choice.manifest.compile_target, "native");
+    }
     mj_sha256_hex(symbol, strlen(symbol), choice.cache_key);
     if (!absent) {
         mj_cache_entry entry = {.compiler = "fakecc 1.0", .compile_target = "sm_90a"};

@@ -138,6 +138,44 @@ TEST(verified_on_this_identity_only)
     fake_close(&p.w);
 }
 
+/* As made for the CPU of the machine that compiled them. */
+TEST(kernels_of_another_cpu_are_not_offered)
+{
+    static const struct {
+        bool has_identity;
+        const char *compiler, *name; /* of the device that plans */
+        const char *refusal;         /* NULL: none */
+    } cases[] = {
+        {false, "fakecc 1.0", "Fake Two", NULL},
+        {false, "fakecc 2.0", "Fake One", "pack: compiled for another CPU: fakecc 1.0, not fakecc 2.0"},
+        {false, "", "Fake Two", NULL}, /* nothing is known */
+        {true, "", "Fake Two", "pack: compiled for another CPU: Fake One, not Fake Two"},
+        {true, "", "Fake One", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        packed p;
+        mj_plan *plan = NULL;
+        mj_error error = {0};
+        CHECK(open_packed(&p));
+        p.identity = fake_identity(&p.w);
+        p.target.identity = cases[i].has_identity ? &p.identity : NULL;
+        for (int k = 0; k < ENTRIES; k++) {
+            snprintf(p.manifests[k].compile_target, sizeof p.manifests[k].compile_target, "native");
+        }
+        CHECK_STATUS(write_packed(&p, NULL), MJ_OK);
+        CHECK_STATUS(mj_pack_load(p.w.context, p.folder, NULL), MJ_OK);
+        snprintf(p.w.device.info.compiler, sizeof p.w.device.info.compiler, "%s", cases[i].compiler);
+        snprintf(p.w.device.info.name, sizeof p.w.device.info.name, "%s", cases[i].name);
+        CHECK_INT(create(&p.w, 0, &plan, &error) == MJ_OK, !cases[i].refusal);
+        CHECK_INT(p.w.state.kernels_loaded, cases[i].refusal ? 0 : 6);
+        if (cases[i].refusal) {
+            CHECK_CONTAINS(error.text, cases[i].refusal);
+        }
+        mj_plan_destroy(plan);
+        fake_close(&p.w);
+    }
+}
+
 /* gemm1_act stands where it is used; a kernel that nobody verified is done without where that is asked for. */
 TEST(a_stand_in_of_a_pack)
 {
@@ -521,6 +559,7 @@ int main(int argc, char **argv)
     CHECK_BEGIN(argc, argv);
     RUN(a_folder_serves_a_plan);
     RUN(verified_on_this_identity_only);
+    RUN(kernels_of_another_cpu_are_not_offered);
     RUN(a_stand_in_of_a_pack);
     RUN(the_store_goes_before_a_pack);
     RUN(the_c_file_compiles_and_registers);

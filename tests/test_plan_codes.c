@@ -88,6 +88,37 @@ TEST(layers_with_codes_from_the_gemm)
     check_layer("E=6,topk=3,H=264,N=264,scheme=fp8_w8a8_block");
 }
 
+/* The store's only GEMM was compiled where the CPU could do other things; the cache, which both machines use, still holds it. */
+TEST(a_kernel_of_another_cpu_is_made_again)
+{
+    char name[512], path[1024];
+    mj_problem problem;
+    mj_store_file file = {0};
+    mj_plan *plan = NULL;
+    mj_error error = {0};
+    mj_plan_options options = {.max_tokens = TOKENS_MAX};
+    mj_cache_entry entry = {.compiler = "gcc 1.0 01234567",
+                            .compile_target = "native",
+                            .compiled = {.binary = "another CPU's", .binary_bytes = 13}};
+    CHECK_STATUS(mj_problem_parse("E=4,topk=2,H=64,N=130,scheme=fp8_w8a8_block", &problem, NULL), MJ_OK);
+    CHECK(save_store(&problem, 0, 0));
+    CHECK_STATUS(mj_store_file_name(&problem, mj_device_get_info(cpu.device)->name, name, sizeof name, NULL), MJ_OK);
+    CHECK_STATUS(mj_os_join(path, sizeof path, temp_path("store"), name, NULL), MJ_OK);
+    CHECK_STATUS(mj_store_load(path, &file, &error), MJ_OK);
+    snprintf(file.identity.compiler, sizeof file.identity.compiler, "%s", entry.compiler);
+    mj_choice *gemm2 = &file.rows[0].gemm2;
+    gemm2->cache_key[0] = gemm2->cache_key[0] == '0' ? '1' : '0';
+    memcpy(entry.key, gemm2->cache_key, sizeof entry.key);
+    CHECK_STATUS(mj_cache_put(cpu.context->cache, &entry, &error), MJ_OK);
+    CHECK_STATUS(mj_store_replace(path, &file, &error), MJ_OK);
+    mj_store_file_free(&file);
+    CHECK_STATUS(mj_plan_create(cpu.device, &problem, &options, &plan, &error), MJ_OK);
+    const mj_plan_entry *row = mj_plan_find(plan, MJ_OP_GEMM2, TOKENS_MAX);
+    CHECK(row && row->row.origin == MJ_ORIGIN_STORE_ARCH && !row->row.verified);
+    CHECK_CONTAINS(reason(plan, MJ_OP_GEMM2), "compiler");
+    mj_plan_destroy(plan);
+}
+
 int main(int argc, char **argv)
 {
     if (!open_layers(argc, argv)) {
@@ -95,5 +126,6 @@ int main(int argc, char **argv)
     }
     RUN(the_store_says_which_sequence_runs);
     RUN(layers_with_codes_from_the_gemm);
+    RUN(a_kernel_of_another_cpu_is_made_again);
     return close_layers();
 }

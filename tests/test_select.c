@@ -314,6 +314,40 @@ TEST(another_generators_kernels_are_never_loaded)
     fake_close(&w);
 }
 
+/* A store and a cache that machines share: what one CPU's compiler made is not run on another. */
+TEST(kernels_of_another_cpu_are_never_loaded)
+{
+    static const struct {
+        bool native;
+        const char *compiler, *name; /* of the device that plans */
+        bool loaded;
+    } cases[] = {
+        {true, "fakecc 1.0", "Fake Two", true},
+        {true, "fakecc 1.0 other cpu", "Fake Two", false},
+        {true, "", "Fake Two", false},
+        {true, "", "Fake One", true},
+        {false, "fakecc 1.0 other", "Fake Two", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fake_world w;
+        mj_plan *plan = NULL;
+        mj_error error = {0};
+        CHECK(fake_open(&w));
+        w.native = cases[i].native;
+        fake_tuned tuned = {.identity = fake_identity(&w), .row_count = 1, .rows = {{.tokens = 1, .tile = 16}}};
+        CHECK_STATUS(fake_save(&w, &tuned), MJ_OK);
+        snprintf(w.device.info.compiler, sizeof w.device.info.compiler, "%s", cases[i].compiler);
+        snprintf(w.device.info.name, sizeof w.device.info.name, "%s", cases[i].name);
+        CHECK_INT(fake_plan_create(&w, 8, 0, NULL, &plan, &error) == MJ_OK, cases[i].loaded);
+        CHECK_INT(w.state.kernels_loaded, cases[i].loaded ? 5 : 0);
+        if (!cases[i].loaded) {
+            CHECK_CONTAINS(error.text, "was compiled for the CPU of another machine and cannot be made again: ");
+        }
+        mj_plan_destroy(plan);
+        fake_close(&w);
+    }
+}
+
 TEST(damaged_store_files_are_named_and_skipped)
 {
     fake_world w;
@@ -432,6 +466,7 @@ int main(int argc, char **argv)
     RUN(unverified_rows_are_not_verified_plans);
     RUN(routing_columns);
     RUN(another_generators_kernels_are_never_loaded);
+    RUN(kernels_of_another_cpu_are_never_loaded);
     RUN(damaged_store_files_are_named_and_skipped);
     RUN(device_failures_end_the_plan);
     RUN(every_failed_allocation_is_said_and_undone);
