@@ -268,8 +268,8 @@ static mj_status check_kernel(session *s, mj_op op, const mj_loaded_kernel *kern
     if (status != MJ_OK || op == MJ_OP_TABLES) {
         return status == MJ_OK ? judge_tables(s, error) : status;
     }
-    if (bytes == 0) {
-        return MJ_OK;
+    if (s->check.local_rows == 0 || bytes == 0) {
+        return mj_fail(error, MJ_ERR_INTERNAL, "the self check's routing leaves nothing to compare");
     }
     status = download(s, s->downloaded, s->output, bytes, error);
     if (status == MJ_OK && mj_op_writes_codes(op)) {

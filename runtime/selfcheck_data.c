@@ -28,11 +28,13 @@ bool mj_check_is_local(const mj_check *check, int32_t id)
 
 /* ---- Routing ---- */
 
-/* Distinct experts of the whole layer; one slot in sixteen is nobody's. */
+/* Distinct experts of the whole layer; one slot in sixteen is nobody's. Expert 0 has a pair at least: few tokens of a rank with few
+ * of the layer's experts would leave its GEMMs nothing to compute. */
 static void make_routing(mj_check *check)
 {
     const mj_problem *problem = &check->problem;
     uint64_t draw = 0;
+    bool has_first = false;
     for (uint32_t token = 0; token < check->token_count; token++) {
         int32_t *ids = check->topk_ids + (size_t)token * problem->top_k;
         for (uint32_t slot = 0; slot < problem->top_k; slot++) {
@@ -52,6 +54,10 @@ static void make_routing(mj_check *check)
         if ((bits & 15) == 0 && i > 0) {
             check->topk_ids[i] = bits & 16 ? -1 : (int32_t)problem->expert_count;
         }
+        has_first |= check->topk_ids[i] == 0;
+    }
+    if (!has_first) {
+        check->topk_ids[0] = 0;
     }
 }
 

@@ -360,6 +360,27 @@ TEST(tables_are_compared_exactly)
     mj_check_close(&check);
 }
 
+/* However few of the layer's experts are here, and however few tokens come: there is something to compare. */
+TEST(a_local_expert_has_a_pair)
+{
+    static const char *const problems[] = {"E=2/64,topk=2,H=8,N=8", "E=1/256,topk=8,H=8,N=8", "E=1/8,topk=8,H=8,N=8",
+                                           "E=64,topk=2,H=8,N=8", "E=1,topk=1,H=8,N=8"};
+    for (size_t p = 0; p < sizeof problems / sizeof *problems; p++) {
+        for (uint32_t tokens = 1; tokens < 20; tokens++) {
+            mj_check check;
+            CHECK(open_check(&check, problems[p], BF16, tokens));
+            CHECK(check.offsets[1] > 0 && check.local_rows > 0);
+            for (uint32_t i = 0; i < tokens * check.problem.top_k; i++) { /* of a token each expert once */
+                uint32_t first = i / check.problem.top_k * check.problem.top_k;
+                for (uint32_t k = first; k < i; k++) {
+                    CHECK(check.topk_ids[i] != check.topk_ids[k] || !mj_check_is_local(&check, check.topk_ids[i]));
+                }
+            }
+            mj_check_close(&check);
+        }
+    }
+}
+
 TEST(texts_of_schemes_are_read_or_refused)
 {
     static const char *const good[] = {BF16, FP16, INT4_ZP, FP8_BLOCK, FP8, ODD};
@@ -436,6 +457,7 @@ int main(int argc, char **argv)
     RUN(large_outputs_are_sampled_and_compared_whole);
     RUN(a_missing_step_is_found);
     RUN(tables_are_compared_exactly);
+    RUN(a_local_expert_has_a_pair);
     RUN(texts_of_schemes_are_read_or_refused);
     RUN(unknown_formats_are_not_checked);
     mj_context_destroy(context);
