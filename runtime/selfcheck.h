@@ -20,7 +20,7 @@ typedef struct mj_check_operand { /* one array that the op at hand reads, or (da
     uint64_t bytes; /* 0: the op has none */
     const mj_check_data *data;
 } mj_check_operand;
-enum { MJ_CHECK_OPERANDS_MAX = 6 };
+enum { MJ_CHECK_OPERANDS_MAX = 7 }; /* a GEMM's five, the scales that it writes, its bias */
 
 typedef struct mj_check {
     mj_context *context;

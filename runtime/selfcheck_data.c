@@ -213,20 +213,24 @@ static mj_status make_operand(mj_check *check, mj_check_data *data, const mj_ope
     return MJ_OK;
 }
 
-static void add(mj_check *check, mj_arg arg, uint64_t bytes, const mj_check_data *data)
+static mj_status add(mj_check *check, mj_arg arg, uint64_t bytes, const mj_check_data *data, mj_error *error)
 {
+    if (bytes && check->operand_count == MJ_CHECK_OPERANDS_MAX) {
+        return mj_fail(error, MJ_ERR_INTERNAL, "%s reads more arrays than the self check holds", mj_op_name(check->op));
+    }
     if (bytes) {
         check->operands[check->operand_count++] = (mj_check_operand){arg, bytes, data};
     }
+    return MJ_OK;
 }
 
 /* Of codes: `count` columns, and what is written for each row, or the static scale. */
-static void add_written_scales(mj_check *check, mj_arg arg, uint32_t count)
+static mj_status add_written_scales(mj_check *check, mj_arg arg, uint32_t count, mj_error *error)
 {
     uint64_t rows = mj_check_output_shape(check, check->op).rows;
     uint32_t per_row = mj_ref_scales_per_row(&check->scheme, count);
-    add(check, arg, per_row ? (rows + 1) * per_row * sizeof(float) : sizeof(float),
-        per_row ? NULL : &check->static_scale);
+    return add(check, arg, per_row ? (rows + 1) * per_row * sizeof(float) : sizeof(float),
+               per_row ? NULL : &check->static_scale, error);
 }
 
 static mj_status begin_gemm(mj_check *check, mj_error *error)
@@ -252,14 +256,14 @@ static mj_status begin_gemm(mj_check *check, mj_error *error)
     for (size_t i = 0; status == MJ_OK && i < sizeof parts / sizeof parts[0]; i++) {
         status = make_operand(check, parts[i].data, parts[i].operand, parts[i].packing, parts[i].run,
                               SEED_GEMM + (uint64_t)check->op * 16 + i, error);
-        add(check, parts[i].arg, status == MJ_OK ? parts[i].operand->bytes : 0, parts[i].data);
+        status = status == MJ_OK ? add(check, parts[i].arg, parts[i].operand->bytes, parts[i].data, error) : status;
     }
     if (status == MJ_OK && mj_op_writes_codes(check->op)) {
-        add_written_scales(check, MJ_ARG_OUTPUT_SCALES, shape.out_n);
+        status = add_written_scales(check, MJ_ARG_OUTPUT_SCALES, shape.out_n, error);
     }
     if (status == MJ_OK && check->problem.bias) {
         uint64_t count = (uint64_t)check->problem.expert_count * shape.n;
-        add(check, MJ_ARG_BIAS, count * check->io.word_bytes, &check->io);
+        status = add(check, MJ_ARG_BIAS, count * check->io.word_bytes, &check->io, error);
     }
     return status;
 }
@@ -300,11 +304,11 @@ mj_status mj_check_begin(mj_check *check, mj_op op, mj_error *error)
     if (op == MJ_OP_TABLES) {
         return MJ_OK;
     }
-    add(check, MJ_ARG_INPUT, input_elements(check) * check->io.word_bytes, &check->io);
-    if (mj_op_is_quantise(op)) {
-        add_written_scales(check, MJ_ARG_INPUT_SCALES, mj_problem_gemm(&check->problem, op).k);
+    mj_status status = add(check, MJ_ARG_INPUT, input_elements(check) * check->io.word_bytes, &check->io, error);
+    if (status == MJ_OK && mj_op_is_quantise(op)) {
+        status = add_written_scales(check, MJ_ARG_INPUT_SCALES, mj_problem_gemm(&check->problem, op).k, error);
     }
-    return MJ_OK;
+    return status;
 }
 
 void mj_check_close(mj_check *check)

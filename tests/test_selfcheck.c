@@ -19,6 +19,12 @@
 #define FP8 \
     "weight=e4m3,bits=8,word=8,order=0,axis=k,scale=f32,scale_order=nk,input=e4m3,input_scale=tensor," \
     "input_scale_format=f32,io=bf16,sum=f32," TOLERANCE8
+/* None of lua/quant: a GEMM of it reads and writes every array that there is. */
+#define INT4_FP8 \
+    "weight=uint4,bits=4,decode=0+16,word=32,order=0/1/2/3/4/5/6/" \
+    "7,axis=k,scale=f32,scale_n=1,scale_k=32,scale_order=nk," \
+    "zero=uint4,zero_n=1,zero_k=32,zero_nk=nk,zero_word=32,zero_order=0/1/2/3/4/5/6/7,zero_axis=n,input=e4m3," \
+    "input_scale=group,input_scale_format=f32,input_k=128,dynamic=1,io=bf16,sum=f32," TOLERANCE8
 /* None of lua/quant: codes along n, values that are no steps, scales [k, n], signed zero points along k. */
 #define ODD \
     "weight=nf2,bits=2,decode=bff0000000000000/bfd0000000000000/3fc999999999999a/3ff0000000000000,word=16," \
@@ -360,6 +366,21 @@ TEST(tables_are_compared_exactly)
     mj_check_close(&check);
 }
 
+TEST(a_gemm_with_every_array)
+{
+    static const mj_arg args[] = {MJ_ARG_INPUT,        MJ_ARG_INPUT_SCALES,  MJ_ARG_WEIGHTS, MJ_ARG_WEIGHT_SCALES,
+                                  MJ_ARG_WEIGHT_ZEROS, MJ_ARG_OUTPUT_SCALES, MJ_ARG_BIAS};
+    mj_check check;
+    mj_error error = {0};
+    CHECK(open_check(&check, "E=3,topk=2,H=136,N=40,bias=1,scheme=any", INT4_FP8, 9));
+    CHECK_STATUS(mj_check_begin(&check, MJ_OP_GEMM1_QUANTISE, &error), MJ_OK);
+    CHECK(check.operand_count == 7 && check.operand_count <= MJ_CHECK_OPERANDS_MAX);
+    for (size_t i = 0; i < sizeof args / sizeof *args; i++) {
+        CHECK(find(&check, args[i]) != NULL);
+    }
+    mj_check_close(&check);
+}
+
 /* However few of the layer's experts are here, and however few tokens come: there is something to compare. */
 TEST(a_local_expert_has_a_pair)
 {
@@ -457,6 +478,7 @@ int main(int argc, char **argv)
     RUN(large_outputs_are_sampled_and_compared_whole);
     RUN(a_missing_step_is_found);
     RUN(tables_are_compared_exactly);
+    RUN(a_gemm_with_every_array);
     RUN(a_local_expert_has_a_pair);
     RUN(texts_of_schemes_are_read_or_refused);
     RUN(unknown_formats_are_not_checked);
