@@ -254,6 +254,22 @@ static bool fills_word(const mj_packing *packing)
     return (word == 8 || word == 16 || word == 32 || word == 64) && packing->per_word && word % packing->per_word == 0;
 }
 
+/* A code that its format's name decodes has that format's size. A format that is not here is decoded by no name. */
+static bool has_its_size(const mj_scheme *s)
+{
+    static const struct {
+        const char *format;
+        uint32_t bits;
+    } rows[] = {{"bf16", 16}, {"f16", 16}, {"f32", 32}, {"e4m3", 8}, {"e4m3fnuz", 8},
+                {"e5m2", 8},  {"e8m0", 8}, {"int8", 8}, {"uint8", 8}};
+    for (size_t i = 0; s->decode_count == 0 && i < sizeof rows / sizeof rows[0]; i++) {
+        if (strcmp(s->weight_format, rows[i].format) == 0) {
+            return s->weight_bits == rows[i].bits;
+        }
+    }
+    return true;
+}
+
 /* Nothing in a text may lead whoever follows it outside an array. */
 static const char *find_fault(const mj_scheme *s)
 {
@@ -264,6 +280,9 @@ static const char *find_fault(const mj_scheme *s)
     }
     if (s->decode_count && (s->weight_bits > 8 || s->decode_count != 1u << s->weight_bits)) {
         return "the decoded values are not one for each code";
+    }
+    if (!has_its_size(s)) {
+        return "the weights' codes are not as long as their format";
     }
     if (s->zero.packing.word_bits || s->zero.packing.per_word) {
         if (!fills_word(&s->zero.packing) || s->zero.packing.word_bits / s->zero.packing.per_word > 16) {

@@ -103,7 +103,7 @@ double mj_ref_weight_code(const mj_scheme *s, const void *weights, uint64_t inde
     if (s->decode_count) {
         return s->decode[code];
     }
-    unsigned char bytes[2] = {(unsigned char)code, (unsigned char)(code >> 8)};
+    unsigned char bytes[4] = {(unsigned char)code, (unsigned char)(code >> 8)}; /* as long as the longest format */
     return mj_ref_load(s->weight_format, bytes, 0);
 }
 

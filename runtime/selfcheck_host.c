@@ -420,13 +420,14 @@ static mj_status check_quantised(const mj_check *check, const uint8_t *codes, co
     mj_gemm_shape gemm = mj_problem_gemm(&check->problem, check->op);
     uint32_t per_row = mj_ref_scales_per_row(&check->scheme, gemm.out_n);
     uint32_t run = per_row ? check->scheme.input_group_k : QUANTISED_RUN_MAX;
+    if (run == 0 || run > QUANTISED_RUN_MAX) { /* 0: one scale for a whole row */
+        return mj_fail(error, MJ_ERR_UNSUPPORTED, "scheme %s: groups of %" PRIu32 " codes are not checked",
+                       check->problem.scheme, run ? run : gemm.out_n);
+    }
     uint32_t runs = (gemm.out_n + run - 1) / run, terms = gemm.k * (gemm.n / gemm.out_n);
     uint64_t count = check->local_rows * runs, most = PRODUCTS_MAX / ((uint64_t)run * terms) + 1;
     comparison c = {.check = check};
     mj_status status = MJ_OK;
-    if (run > QUANTISED_RUN_MAX) {
-        return mj_fail(error, MJ_ERR_UNSUPPORTED, "groups of %" PRIu32 " codes are not checked", run);
-    }
     for (uint64_t i = 0; i < check->local_rows * gemm.out_n; i++) {
         if ((codes[i] & 0x7f) == 0x7f) { /* NaN, as what was never written */
             return mj_fail(error, MJ_ERR_WRONG_RESULT,

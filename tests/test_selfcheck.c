@@ -381,6 +381,27 @@ TEST(a_gemm_with_every_array)
     mj_check_close(&check);
 }
 
+/* A whole row under one scale, or long groups: said, and not divided by. */
+TEST(codes_under_long_scales_are_not_checked)
+{
+    static const char *const texts[] = {
+        "weight=e4m3,bits=8,word=8,order=0,axis=k,scale=f32,scale_n=1,scale_order=nk,input=e4m3,input_scale=token,"
+        "input_scale_format=f32,dynamic=1,io=bf16,sum=f32," TOLERANCE8,
+        "weight=e4m3,bits=8,word=8,order=0,axis=k,scale=f32,scale_n=1,scale_order=nk,input=e4m3,input_scale=group,"
+        "input_scale_format=f32,input_k=256,dynamic=1,io=bf16,sum=f32," TOLERANCE8};
+    for (size_t i = 0; i < 2; i++) {
+        mj_check check;
+        mj_error error = {0};
+        static uint8_t codes[9 * 2 * 40];
+        static float scales[9 * 2 * 40];
+        CHECK(open_check(&check, "E=3,topk=2,H=136,N=40,scheme=any", texts[i], 9));
+        CHECK_STATUS(mj_check_begin(&check, MJ_OP_GEMM1_QUANTISE, &error), MJ_OK);
+        CHECK_STATUS(mj_check_codes(&check, codes, scales, &error), MJ_ERR_UNSUPPORTED);
+        CHECK_CONTAINS(error.text, i ? "groups of 256 codes" : "groups of 40 codes");
+        mj_check_close(&check);
+    }
+}
+
 /* However few of the layer's experts are here, and however few tokens come: there is something to compare. */
 TEST(a_local_expert_has_a_pair)
 {
@@ -428,6 +449,9 @@ TEST(texts_of_schemes_are_read_or_refused)
         "weight=bf16,bits=16,word=16,order=1,axis=k,input=bf16,io=bf16,sum=f32," TOLERANCE,   /* no permutation */
         "weight=bf16,bits=16,word=32,order=0/0,axis=k,input=bf16,io=bf16,sum=f32," TOLERANCE, /* likewise */
         "weight=bf16,bits=16,word=32,order=0,axis=k,input=bf16,io=bf16,sum=f32," TOLERANCE,   /* half a word */
+        "weight=f32,bits=16,word=16,order=0,axis=k,input=bf16,io=bf16,sum=f32," TOLERANCE,    /* read past the code */
+        "weight=bf16,bits=8,word=8,order=0,axis=k,input=bf16,io=bf16,sum=f32," TOLERANCE,
+        "weight=e4m3,bits=16,word=16,order=0,axis=k,input=bf16,io=bf16,sum=f32," TOLERANCE,
         "weight=bf16,bits=16,word=0,order=0,axis=k,input=bf16,io=bf16,sum=f32," TOLERANCE,
         "weight=u4,bits=4,decode=0+15,word=8,order=0/1,axis=k,input=bf16,io=bf16,sum=f32," TOLERANCE, /* a code without value */
         "weight=u4,bits=4,decode=0+99999,word=8,order=0/1,axis=k,input=bf16,io=bf16,sum=f32," TOLERANCE,
@@ -479,6 +503,7 @@ int main(int argc, char **argv)
     RUN(a_missing_step_is_found);
     RUN(tables_are_compared_exactly);
     RUN(a_gemm_with_every_array);
+    RUN(codes_under_long_scales_are_not_checked);
     RUN(a_local_expert_has_a_pair);
     RUN(texts_of_schemes_are_read_or_refused);
     RUN(unknown_formats_are_not_checked);
