@@ -2,14 +2,17 @@
 #define _GNU_SOURCE
 #include "program.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -54,40 +57,148 @@ static char **make_environment(const mj_program *r)
     return copy;
 }
 
-static int spawn(const mj_program *r, pid_t *pid)
+typedef struct start {
+    const mj_program *program;
+    char **environment;
+    pid_t parent;
+    bool own_group;
+    volatile int code; /* set by the child: why it could not become the program */
+} start;
+
+static bool open_as(int fd, const char *path, int flags)
 {
-    char **environment = make_environment(r);
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attributes;
-    sigset_t none, standard;
-    if (!environment || posix_spawn_file_actions_init(&files) != 0) {
-        free(environment);
-        return ENOMEM;
+    int opened = open(path, flags, 0600);
+    if (opened < 0 || opened == fd) {
+        return opened == fd;
     }
-    if (posix_spawnattr_init(&attributes) != 0) {
-        posix_spawn_file_actions_destroy(&files);
-        free(environment);
-        return ENOMEM;
+    bool good = dup2(opened, fd) == fd;
+    close(opened);
+    return good;
+}
+
+/* In the child, which has the parent's memory until it becomes the program: calls the system and does nothing else. */
+static _Noreturn void become_program(start *s)
+{
+    const struct sigaction standard = {.sa_handler = SIG_DFL}, ignored = {.sa_handler = SIG_IGN};
+    const mj_program *r = s->program;
+    sigset_t none;
+    for (int i = 1; i < NSIG; i++) {
+        sigaction(i, &standard, NULL);
     }
-    posix_spawn_file_actions_addopen(&files, 0, r->input, O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&files, 1, r->output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_addopen(&files, 2, r->messages, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (s->own_group) {
+        setpgid(0, 0);
+    } else { /* a terminal's keys are the caller's to answer */
+        sigaction(SIGINT, &ignored, NULL);
+        sigaction(SIGQUIT, &ignored, NULL);
+    }
     sigemptyset(&none);
-    sigfillset(&standard);
-    sigdelset(&standard, SIGKILL);
-    sigdelset(&standard, SIGSTOP);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &standard);
-    posix_spawnattr_setpgroup(&attributes, 0); /* so that a time limit ends cc1 and as too */
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int code = posix_spawn(pid, r->argv[0], &files, &attributes, (char *const *)r->argv, environment);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&files);
-    free(environment);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* with the thread that started it: the one that waits for it */
+    if (getppid() == s->parent && open_as(0, r->input, O_RDONLY) &&
+        open_as(1, r->output, O_WRONLY | O_CREAT | O_TRUNC) && open_as(2, r->messages, O_WRONLY | O_CREAT | O_TRUNC)) {
+        execve(r->argv[0], (char *const *)r->argv, s->environment);
+    }
+    s->code = errno;
+    _exit(127);
+}
+
+/* As posix_spawn does it, which knows nothing of a parent's death: a large process is not copied. Apart from all else, so that the
+ * child changes no variable that anybody goes on to use. */
+static __attribute__((noinline)) pid_t start_program(start *s)
+{
+    pid_t pid = vfork();
+    if (pid == 0) {
+        become_program(s);
+    }
+    return pid;
+}
+
+/* A process that leads its group, as the helpers do, is killed with it, and what it started must go too: gcc's own children do not
+ * notice that gcc is gone. Elsewhere the program leads a group of its own. */
+static int spawn(const mj_program *r, pid_t *pid, bool *own_group)
+{
+    start s = {.program = r, .environment = make_environment(r), .parent = getpid()};
+    sigset_t all, before;
+    if (!s.environment) {
+        return ENOMEM;
+    }
+    *own_group = s.own_group = getpgrp() != s.parent;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before); /* no handler of the caller's runs in the child */
+    *pid = start_program(&s);
+    int code = *pid < 0 ? errno : s.code;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    while (*pid > 0 && code != 0 && waitpid(*pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+    free(s.environment);
     return code;
 }
 
-static mj_status wait_for(mj_program *r, pid_t pid, mj_error *error)
+/* ---- Ending it ---- */
+
+enum { TREE_MAX = 256 };
+
+static pid_t parent_of(const char *process)
+{
+    char path[64], text[512];
+    int parent = 0;
+    snprintf(path, sizeof path, "/proc/%.20s/stat", process);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t bytes = file >= 0 ? read(file, text, sizeof text - 1) : 0;
+    if (file >= 0) {
+        close(file);
+    }
+    text[bytes > 0 ? bytes : 0] = '\0';
+    const char *name_end = strrchr(text, ')'); /* "<id> (<name>) <state> <parent> ..." */
+    return name_end && sscanf(name_end, ") %*c %d", &parent) == 1 ? (pid_t)parent : 0;
+}
+
+static bool has(const pid_t *tree, size_t count, pid_t pid)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (tree[i] == pid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Children of the tree that are not in it: stopped, so that they start no more, and added. */
+static size_t add_children(pid_t *tree, size_t count)
+{
+    DIR *processes = opendir("/proc");
+    for (struct dirent *entry; processes && count < TREE_MAX && (entry = readdir(processes));) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid > 0 && !has(tree, count, pid) && has(tree, count, parent_of(entry->d_name))) {
+            kill(pid, SIGSTOP);
+            tree[count++] = pid;
+        }
+    }
+    if (processes) {
+        closedir(processes);
+    }
+    return count;
+}
+
+static void kill_all(pid_t pid, bool own_group)
+{
+    pid_t tree[TREE_MAX] = {pid};
+    size_t count = 1, before = 0;
+    if (own_group) {
+        kill(-pid, SIGKILL);
+    } else {
+        kill(pid, SIGSTOP);
+        while (count > before) {
+            before = count;
+            count = add_children(tree, count);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        kill(tree[i], SIGKILL);
+    }
+}
+
+static mj_status wait_for(mj_program *r, pid_t pid, bool own_group, mj_error *error)
 {
     double deadline = mj_os_monotonic_seconds() + r->timeout_seconds;
     long nap_ns = 200000;
@@ -106,8 +217,7 @@ static mj_status wait_for(mj_program *r, pid_t pid, mj_error *error)
                            strerror(errno));
         }
         if (mj_os_monotonic_seconds() > deadline) {
-            kill(-pid, SIGKILL);
-            kill(pid, SIGKILL);
+            kill_all(pid, own_group);
             while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
             }
             return mj_fail(error, MJ_ERR_TIMEOUT, "%s took more than %.0f s", r->argv[0], r->timeout_seconds);
@@ -120,14 +230,86 @@ static mj_status wait_for(mj_program *r, pid_t pid, mj_error *error)
 mj_status mj_program_run(mj_program *r, mj_error *error)
 {
     pid_t pid = 0;
-    int code = spawn(r, &pid);
+    bool own_group = false;
+    int code = spawn(r, &pid, &own_group);
     if (code != 0) {
         return mj_fail(error, MJ_ERR_CHILD, "%s could not be started: %s", r->argv[0], strerror(code));
     }
-    return wait_for(r, pid, error);
+    return wait_for(r, pid, own_group, error);
 }
 
 /* ---- A private folder with the files of one run ---- */
+
+#define LEFTOVER_SECONDS_MIN 3600.0
+
+/* The name of a file that a run makes in its folder. */
+static bool is_of_a_run(const char *name)
+{
+    static const char *const names[] = {"kernel.c", "kernel.so", "kernel.hip", "kernel.co", "out", "log"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A folder of this user's alone, old, with nothing in it that no run makes; `files` are its entries. */
+static bool is_leftover(DIR *files)
+{
+    struct stat info;
+    if (fstat(dirfd(files), &info) != 0 || info.st_uid != geteuid() || (info.st_mode & 0777) != 0700 ||
+        mj_os_wall_seconds() - (double)info.st_mtim.tv_sec < LEFTOVER_SECONDS_MIN) {
+        return false;
+    }
+    for (struct dirent *entry; (entry = readdir(files));) {
+        if (!is_of_a_run(entry->d_name) && strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            return false;
+        }
+    }
+    rewinddir(files);
+    return true;
+}
+
+static void remove_leftover(int base, const char *name)
+{
+    int folder = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *files = folder >= 0 ? fdopendir(folder) : NULL;
+    if (!files) {
+        if (folder >= 0) {
+            close(folder);
+        }
+        return;
+    }
+    bool leftover = is_leftover(files);
+    for (struct dirent *entry; leftover && (entry = readdir(files));) {
+        if (is_of_a_run(entry->d_name)) {
+            unlinkat(folder, entry->d_name, 0);
+        }
+    }
+    closedir(files);
+    if (leftover) {
+        unlinkat(base, name, AT_REMOVEDIR);
+    }
+}
+
+/* What a killed process left of its runs. */
+static void remove_leftovers(const char *base)
+{
+    static const char head[] = "moejit-"; /* and mkdtemp's six letters and digits */
+    static const char tail[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    enum { HEAD = sizeof head - 1, TAIL = 6 };
+    DIR *folder = opendir(base);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        const char *name = entry->d_name;
+        if (strncmp(name, head, HEAD) == 0 && strlen(name) == HEAD + TAIL && strspn(name + HEAD, tail) == TAIL) {
+            remove_leftover(dirfd(folder), name);
+        }
+    }
+    if (folder) {
+        closedir(folder);
+    }
+}
 
 mj_status mj_workplace_make(mj_workplace *place, const char *source, const char *object, mj_error *error)
 {
@@ -142,6 +324,7 @@ mj_status mj_workplace_make(mj_workplace *place, const char *source, const char 
         place->folder[0] = '\0';
         return mj_fail(error, MJ_ERR_IO, "no temporary folder in %s: %s", base, strerror(errno));
     }
+    remove_leftovers(base);
     snprintf(place->source, sizeof place->source, "%s/%s", place->folder, source);
     snprintf(place->object, sizeof place->object, "%s/%s", place->folder, object);
     snprintf(place->output, sizeof place->output, "%s/out", place->folder);

@@ -13,11 +13,12 @@ typedef struct mj_program {
     double cpu_seconds;
 } mj_program;
 
-/* Starts it in a process group of its own and waits. Messages are in English: compile_log.c reads them.
- * MJ_ERR_CHILD: it could not be started; MJ_ERR_TIMEOUT: it was killed. */
+/* Starts it and waits. It dies with this process; if this process leads a process group, also all that it started. Messages are in
+ * English: compile_log.c reads them.
+ * MJ_ERR_CHILD: it could not be started; MJ_ERR_TIMEOUT: it was killed, and all that it started. */
 mj_status mj_program_run(mj_program *program, mj_error *error);
 
-/* A private temporary folder with the files of one run. */
+/* A private temporary folder with the files of one run. Those that killed processes left go when they are an hour old. */
 typedef struct mj_workplace {
     char folder[512];
     char source[600], object[600], output[600], messages[600];

@@ -4,9 +4,13 @@
 #include "cc.h"
 #include "context.h"
 #include "cpu_info.h"
+#include "program.h"
 #include "temp_folder.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
 
 static const mj_backend *const cpu = &mj_backend_cpu;
 
@@ -332,6 +336,40 @@ TEST(identity_tells_compiler_and_cpu)
     temp_folder_remove();
 }
 
+/* What a script of the test's wrote; it may need a moment. */
+static pid_t read_pid(const char *name)
+{
+    long pid = 0;
+    for (int i = 0; i < 1000 && pid == 0; i++) {
+        char *text = temp_read(temp_path(name), NULL);
+        pid = text && strchr(text, '\n') ? strtol(text, NULL, 10) : 0;
+        free(text);
+        usleep(pid ? 0 : 5000);
+    }
+    return (pid_t)pid;
+}
+
+/* Or a zombie that init has yet to take. */
+static bool is_gone(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    for (int i = 0; pid > 0 && i < 400; i++) {
+        char line[256] = "";
+        FILE *file = fopen(path, "r");
+        bool read = file && fgets(line, sizeof line, file);
+        const char *end = strrchr(line, ')');
+        if (file) {
+            fclose(file);
+        }
+        if (!read || (end && end[1] == ' ' && (end[2] == 'Z' || end[2] == 'X'))) {
+            return true;
+        }
+        usleep(5000);
+    }
+    return false;
+}
+
 TEST(strange_compilers)
 {
     mj_compiled out;
@@ -342,24 +380,7 @@ TEST(strange_compilers)
     script(cc, "#!/bin/sh\nsleep 30 & echo $! > $TMPDIR/pid\nwait\n"); /* its children must go with it */
     CHECK_STATUS(mj_cc_compile(cc, "native", "x", 1, 0.3, &out, &error), MJ_ERR_TIMEOUT);
     mj_compiled_free(&out);
-    size_t bytes = 0;
-    char *pid = temp_read(temp_path("pid"), &bytes), proc[64], *stat = NULL;
-    CHECK(pid && bytes > 1);
-    snprintf(proc, sizeof proc, "/proc/%ld/stat", strtol(pid, NULL, 10));
-    free(pid);
-    for (int i = 0; i < 100 && access(proc, F_OK) == 0; i++) { /* gone, or a zombie that init has yet to take */
-        usleep(10000);
-        int fd = open(proc, O_RDONLY);
-        char text[256] = "";
-        ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
-        (void)got;
-        close(fd);
-        stat = strrchr(text, ')');
-        if (stat && stat[1] == ' ' && stat[2] == 'Z') {
-            break;
-        }
-    }
-    CHECK(access(proc, F_OK) != 0 || stat != NULL);
+    CHECK(is_gone(read_pid("pid")));
     script(cc, "#!/bin/sh\nkill -9 $$\n");
     CHECK_STATUS(mj_cc_compile(cc, "native", "x", 1, 10, &out, &error), MJ_ERR_COMPILE);
     CHECK_CONTAINS(error.text, "exit code 137");
@@ -378,6 +399,87 @@ TEST(strange_compilers)
     temp_folder_remove();
 }
 
+/* Compiles with a script that hangs, in a process of its own, which leads its group or does not. Exits with the status. */
+static pid_t compile_apart(bool leads, double seconds)
+{
+    const char *cc = temp_path("cc");
+    script(cc, "#!/bin/sh\nsleep 60 & echo $! > $TMPDIR/child\necho $$ > $TMPDIR/compiler\nwait\n");
+    unlink(temp_path("child"));
+    unlink(temp_path("compiler"));
+    pid_t pid = fork();
+    if (pid == 0) {
+        mj_compiled out;
+        if (leads) {
+            setpgid(0, 0);
+        }
+        _exit((int)mj_cc_compile(cc, "native", "x", 1, seconds, &out, NULL));
+    }
+    return pid;
+}
+
+TEST(a_compiler_goes_with_who_started_it)
+{
+    temp_folder_make();
+    setenv("TMPDIR", temp_folder, 1);
+    for (int leads = 0; leads < 2; leads++) {
+        int status = 0;
+        pid_t pid = compile_apart(leads, 60);
+        pid_t compiler = read_pid("compiler"), child = read_pid("child");
+        CHECK(pid > 0 && compiler > 0 && child > 0);
+        kill(leads ? -pid : pid, SIGKILL);
+        CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+        CHECK(is_gone(compiler));
+        CHECK(!leads || is_gone(child)); /* gcc's cc1: elsewhere it ends when its file is compiled */
+        kill(child, SIGKILL);
+        pid = compile_apart(leads, 0.5); /* the time limit ends them all, and nobody else */
+        compiler = read_pid("compiler");
+        child = read_pid("child");
+        CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+        CHECK_INT(WEXITSTATUS(status), MJ_ERR_TIMEOUT);
+        CHECK(is_gone(compiler) && is_gone(child));
+    }
+    unsetenv("TMPDIR");
+    temp_folder_remove();
+}
+
+TEST(what_killed_runs_left_goes_after_an_hour)
+{
+    static const struct {
+        const char *folder, *file;
+        unsigned mode;
+        bool old, stays;
+    } rows[] = {
+        {"moejit-Ab12cd", "kernel.c", 0700, true, false},   {"moejit-Ab12ce", "out", 0700, true, false},
+        {"moejit-young1", "kernel.c", 0700, false, true},   {"moejit-backup", "letters.txt", 0700, true, true},
+        {"moejit-shared", "kernel.c", 0755, true, true},    {"moejit-results", "kernel.c", 0700, true, true},
+        {"elsewhere-Ab12cd", "kernel.c", 0700, true, true},
+    };
+    enum { COUNT = sizeof rows / sizeof rows[0] };
+    char path[400];
+    mj_workplace place;
+    temp_folder_make();
+    setenv("TMPDIR", temp_folder, 1);
+    for (size_t i = 0; i < COUNT; i++) {
+        const struct timespec long_ago[2] = {{.tv_sec = time(NULL) - 4000}, {.tv_sec = time(NULL) - 4000}};
+        snprintf(path, sizeof path, "%s/%s", rows[i].folder, rows[i].file);
+        CHECK(mkdir(temp_path(rows[i].folder), 0700) == 0);
+        temp_write(temp_path(path), "x", 1);
+        CHECK(chmod(temp_path(rows[i].folder), rows[i].mode) == 0);
+        CHECK(!rows[i].old || utimensat(AT_FDCWD, temp_path(rows[i].folder), long_ago, 0) == 0);
+    }
+    CHECK(symlink(temp_path("moejit-backup"), temp_path("moejit-linked")) == 0);
+    CHECK_STATUS(mj_workplace_make(&place, "kernel.c", "kernel.so", NULL), MJ_OK);
+    CHECK(access(place.folder, F_OK) == 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(path, sizeof path, "%s/%s", rows[i].folder, rows[i].file);
+        CHECK_INT(access(temp_path(path), F_OK) == 0, rows[i].stays);
+        CHECK_INT(access(temp_path(rows[i].folder), F_OK) == 0, rows[i].stays);
+    }
+    mj_workplace_remove(&place);
+    unsetenv("TMPDIR");
+    temp_folder_remove();
+}
+
 int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
@@ -392,6 +494,8 @@ int main(int argc, char **argv)
     RUN(a_machine_without_compiler);
     RUN(identity_tells_compiler_and_cpu);
     RUN(strange_compilers);
+    RUN(a_compiler_goes_with_who_started_it);
+    RUN(what_killed_runs_left_goes_after_an_hour);
     temp_folder_remove();
     return CHECK_END();
 }
