@@ -182,7 +182,9 @@ static mj_status choose_ranked(mj_context *context, const char *backend_name, co
         }
         mj_log(context, 1, "%s: the estimate's choice %u for %u tokens is out: %s", mj_op_name(desc->op), (unsigned)i,
                (unsigned)wanted->token_count, tried.text);
-        if (made != MJ_ERR_COMPILE || i + 1 == count) {
+        bool is_absent =
+            made == MJ_ERR_NO_COMPILER && context->options.no_compile; /* not in the cache: another may be */
+        if ((made != MJ_ERR_COMPILE && !is_absent) || i + 1 == count) {
             status = mj_fail(error, made, "%s", tried.text);
         }
     }

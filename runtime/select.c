@@ -215,7 +215,8 @@ static mj_status obtain(selector *s, mj_offers *offers, mj_offer *offer, uint32_
         return mj_fail(error, status, "%s", why.text);
     }
     note_refusal(s, offer, status, why.text);
-    if (offer->supply == MJ_SUPPLY_ESTIMATE && (status == MJ_ERR_UNSUPPORTED || status == MJ_ERR_NO_COMPILER)) {
+    bool none_compiles = status == MJ_ERR_NO_COMPILER && !s->plan->device->context->options.no_compile;
+    if (offer->supply == MJ_SUPPLY_ESTIMATE && (status == MJ_ERR_UNSUPPORTED || none_compiles)) {
         for (uint32_t i = 0; i < offers->count; i++) { /* the others would fail alike */
             offers->items[i].dead = true;
         }

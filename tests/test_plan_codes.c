@@ -1,4 +1,5 @@
-/* test_plan_codes.c: gemm1_quantise in plans: where a store says that it is the faster, what runs then, and what it computes. */
+/* test_plan_codes.c: gemm1_quantise in plans: where a store says that it is the faster, what runs then, and what it computes. And
+ * plans whose kernels lie in the cache, or do not. */
 #define _GNU_SOURCE
 #include "plan_fixture.h"
 
@@ -119,6 +120,32 @@ TEST(a_kernel_of_another_cpu_is_made_again)
     mj_plan_destroy(plan);
 }
 
+/* Nothing may be compiled, and one of gemm2's kernels is not in the cache: the others serve its tokens too. */
+TEST(a_plan_of_what_is_cached)
+{
+    mj_problem problem;
+    mj_plan *plan = NULL;
+    mj_error error = {0};
+    char path[1024];
+    mj_plan_options options = {.max_tokens = 4096, .flags = MJ_PLAN_IGNORE_STORE};
+    mj_context_options context = {.cache_dir = temp_path("cache"), .store_dir = temp_path("none"), .no_compile = true};
+    device_fixture cached = {0};
+    CHECK_STATUS(mj_problem_parse("E=4,topk=2,H=64,N=130,scheme=bf16", &problem, NULL), MJ_OK);
+    CHECK_STATUS(mj_plan_create(cpu.device, &problem, &options, &plan, &error), MJ_OK);
+    const mj_plan_entry *first = mj_plan_find(plan, MJ_OP_GEMM2, 1), *last = mj_plan_find(plan, MJ_OP_GEMM2, 4096);
+    CHECK(first && last && first->kernel != last->kernel);
+    const char *key = plan->kernels[first->kernel].key;
+    snprintf(path, sizeof path, "%s/v1/%.2s/%s.mjbin", context.cache_dir, key, key);
+    CHECK(unlink(path) == 0);
+    mj_plan_destroy(plan);
+    CHECK_STATUS(mj_context_create(&context, &cached.context, NULL), MJ_OK);
+    CHECK_STATUS(mj_device_open(cached.context, "cpu", &cached.device, NULL), MJ_OK);
+    CHECK_STATUS(mj_plan_create(cached.device, &problem, &options, &plan, &error), MJ_OK);
+    CHECK(mj_plan_find(plan, MJ_OP_GEMM2, 1) && mj_plan_find(plan, MJ_OP_GEMM2, 4096));
+    mj_plan_destroy(plan);
+    close_fixture(&cached);
+}
+
 int main(int argc, char **argv)
 {
     if (!open_layers(argc, argv)) {
@@ -127,5 +154,6 @@ int main(int argc, char **argv)
     RUN(the_store_says_which_sequence_runs);
     RUN(layers_with_codes_from_the_gemm);
     RUN(a_kernel_of_another_cpu_is_made_again);
+    RUN(a_plan_of_what_is_cached);
     return close_layers();
 }
