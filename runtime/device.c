@@ -10,14 +10,26 @@
 
 /* ---- Info ------------------------------------------------------------------------------------- */
 
-#if MOEJIT_GENERATOR
-static const mj_arch *find_arch(mj_context *context, const mj_device_info *info)
+enum { NOTE_BYTES = sizeof((mj_device_info *)0)->note };
+
+static void drop_arch(mj_device_info *info, const char *why, char *missing)
 {
-    const mj_spec *spec = NULL;
-    const mj_arch *arch = NULL;
-    if (mj_context_spec(context, &spec, NULL) != MJ_OK) {
-        return NULL;
+    char capability[48];
+    snprintf(capability, sizeof capability, "compute capability %u.%u", info->capability_major, info->capability_minor);
+    const char *what = info->arch[0] ? info->arch : info->capability_major ? capability : info->name;
+    if (why[0]) {
+        snprintf(missing, NOTE_BYTES, "%.*s", (int)NOTE_BYTES - 1, why);
+    } else {
+        snprintf(missing, NOTE_BYTES, "this version has no kernels for %s", what);
     }
+    info->arch[0] = '\0';
+}
+
+/* What arch it is of, and its typical figures; if none: `missing` says so. */
+#if MOEJIT_GENERATOR
+static const mj_arch *find_arch(const mj_spec *spec, const mj_device_info *info)
+{
+    const mj_arch *arch = NULL;
     if (info->arch[0]) {
         return mj_spec_find_arch(spec, info->arch, &arch, NULL) == MJ_OK ? arch : NULL;
     }
@@ -25,23 +37,21 @@ static const mj_arch *find_arch(mj_context *context, const mj_device_info *info)
                                   : NULL;
 }
 
-static void fill_arch(mj_context *context, mj_device_info *info, mj_device_shape *shape)
+static void fill_arch(mj_context *context, mj_device_info *info, mj_device_shape *shape, char *missing)
 {
-    const mj_arch *arch = find_arch(context, info);
-    if (!arch) {
-        if (info->arch[0] && context->spec) { /* the backend's own name for it, which no table has */
-            if (!info->note[0]) {
-                snprintf(info->note, sizeof info->note, "this version has no kernels for %s", info->arch);
-            }
-            info->arch[0] = '\0';
-        }
-        return;
+    const mj_spec *spec = NULL;
+    mj_error why = {0};
+    bool has_spec = mj_context_spec(context, &spec, &why) == MJ_OK;
+    const mj_arch *arch = has_spec ? find_arch(spec, info) : NULL;
+    if (arch) {
+        snprintf(info->arch, sizeof info->arch, "%s", arch->name);
+        *shape = arch->typical;
+    } else if (has_spec || !info->arch[0]) { /* without tables the backend's own name for it stands */
+        drop_arch(info, why.text, missing);
     }
-    snprintf(info->arch, sizeof info->arch, "%s", arch->name);
-    *shape = arch->typical;
 }
 #else
-static void fill_arch(mj_context *context, mj_device_info *info, mj_device_shape *shape)
+static void fill_arch(mj_context *context, mj_device_info *info, mj_device_shape *shape, char *missing)
 {
     /* Stored kernels name their arch as lua/arch does: those of the same major run on any later minor, but for "a". */
     static const struct {
@@ -55,6 +65,9 @@ static void fill_arch(mj_context *context, mj_device_info *info, mj_device_shape
         if (rows[i].major == info->capability_major && rows[i].minor == info->capability_minor) {
             snprintf(info->arch, sizeof info->arch, "%s", rows[i].arch);
         }
+    }
+    if (!info->arch[0]) {
+        drop_arch(info, "", missing);
     }
 }
 #endif
@@ -91,7 +104,8 @@ static mj_status fill_info(mj_context *context, const mj_backend *backend, void 
     if (status != MJ_OK) {
         return status;
     }
-    fill_arch(context, info, shape);
+    char missing[NOTE_BYTES] = "";
+    fill_arch(context, info, shape, missing);
     correct_shape(info, shape);
     mj_error why = {0};
     if (!info->compiler[0] && backend->compiler_identity(state, info->compiler, sizeof info->compiler, &why) != MJ_OK) {
@@ -100,6 +114,9 @@ static mj_status fill_info(mj_context *context, const mj_backend *backend, void 
         if (!may_compile(context) && strncmp(info->note, why.text, strlen(info->note)) == 0) {
             info->note[0] = '\0';
         }
+    }
+    if (!info->arch[0] && !info->note[0]) {
+        memcpy(info->note, missing, sizeof info->note);
     }
     return MJ_OK;
 }

@@ -110,6 +110,31 @@ TEST(device_properties)
     close_all(&f);
 }
 
+/* Whatever the driver knows: what this version has no kernels for is not picked, and the list says why. */
+TEST(a_gpu_without_kernels)
+{
+    fixture f;
+    mj_device_info infos[16];
+    mj_device *device = NULL;
+    uint32_t count = 0;
+    fake_reset();
+    CHECK(fake_script("capability=75"));
+    open_state(&f, FAKE);
+    CHECK_STATUS(mj_device_list(f.context, infos, 16, &count, &f.error), MJ_OK);
+    CHECK(count >= 2 && count <= 16);
+    CHECK_STRING(infos[0].id, "cuda:0");
+    CHECK_STRING(infos[0].arch, "");
+    CHECK_STRING(infos[0].note, "this version has no kernels for compute capability 7.5");
+    CHECK_STATUS(mj_device_open(f.context, "cuda:0", &device, &f.error), MJ_ERR_NO_DEVICE);
+    CHECK_CONTAINS(f.error.text, "no kernels for compute capability 7.5");
+    if (mj_device_open(f.context, "best", &device, &f.error) == MJ_OK) { /* else nothing here is usable */
+        CHECK(strncmp(mj_device_get_info(device)->id, "cuda", 4) != 0);
+    }
+    mj_device_close(device);
+    close_all(&f);
+    CHECK_INT(fake_count("live"), 0);
+}
+
 TEST(busy_device)
 {
     fixture f;
@@ -606,6 +631,7 @@ int main(int argc, char **argv)
     RUN(old_driver_names_what_it_lacks);
     RUN(broken_driver_is_listed);
     RUN(device_properties);
+    RUN(a_gpu_without_kernels);
     RUN(busy_device);
     RUN(kernels);
     RUN(dependent_launches);
