@@ -106,6 +106,7 @@ mj_status mj_cc_identity(const char *cc, char *out, size_t bytes, mj_error *erro
                     .input = "/dev/null",
                     .output = place.output,
                     .messages = place.messages,
+                    .result = place.output,
                     .timeout_seconds = IDENTITY_SECONDS};
     status = mj_program_run(&r, error);
     if (status != MJ_OK) {
@@ -187,6 +188,7 @@ mj_status mj_cc_compile(const char *cc, const char *target, const char *source, 
                         .input = place.source,
                         .output = place.output,
                         .messages = place.messages,
+                        .result = place.object,
                         .timeout_seconds = timeout_seconds};
         status = mj_program_run(&r, error);
         if (status == MJ_OK) {

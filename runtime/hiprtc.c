@@ -70,6 +70,7 @@ static mj_status run_compiler(const mj_hiprtc *hiprtc, const mj_workplace *place
                         .input = "/dev/null",
                         .output = place->output,
                         .messages = place->messages,
+                        .result = options ? place->object : place->output,
                         .timeout_seconds = TIMEOUT_SECONDS};
     mj_status status = mj_program_run(run, error);
     run->argv = run->environment = NULL;

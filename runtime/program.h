@@ -8,8 +8,10 @@ typedef struct mj_program {
     const char *const *argv;               /* NULL-terminated; [0] is the program's path */
     const char *const *environment;        /* "NAME=value" on top of the caller's, NULL-terminated; NULL: none */
     const char *input, *output, *messages; /* files for its standard streams */
+    const char *result;                    /* what a run that succeeds leaves, not empty, and no other does */
     double timeout_seconds;
-    int exit_code; /* set by the run; 128 + signal if killed */
+    int exit_code; /* set by the run; 128 + signal if killed. A host program that ignores SIGCHLD, or waits for any child, may take
+                      it: then 0 if `result` is there, else 1 */
     double cpu_seconds;
 } mj_program;
 

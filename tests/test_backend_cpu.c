@@ -442,6 +442,35 @@ TEST(a_compiler_goes_with_who_started_it)
     temp_folder_remove();
 }
 
+/* Nobody is told how a child of such a program ended. */
+TEST(a_host_that_ignores_its_children)
+{
+    char path[MJ_CC_PATH_MAX], identity[96], same[96];
+    mj_compiled out;
+    mj_error error = {0};
+    CHECK_STATUS(mj_cc_find(NULL, path, &error), MJ_OK);
+    CHECK_STATUS(mj_cc_identity(path, identity, sizeof identity, &error), MJ_OK);
+    temp_folder_make();
+    signal(SIGCHLD, SIG_IGN);
+    CHECK_STATUS(mj_cc_identity(path, same, sizeof same, &error), MJ_OK);
+    CHECK_STRING(same, identity);
+    CHECK_STATUS(mj_cc_compile(path, "native", "int x;\n", 7, 60, &out, &error), MJ_OK);
+    CHECK(out.binary_bytes > 64 && out.compile_seconds > 0);
+    mj_compiled_free(&out);
+    CHECK_STATUS(mj_cc_compile(path, "native", "int x = y;\n", 11, 60, &out, &error), MJ_ERR_COMPILE);
+    CHECK_CONTAINS(error.text, "undeclared");
+    mj_compiled_free(&out);
+    script(temp_path("cc"), "#!/bin/sh\necho 'cc: error: no licence' >&2\nexit 3\n");
+    CHECK_STATUS(mj_cc_identity(temp_path("cc"), same, sizeof same, &error), MJ_ERR_NO_COMPILER);
+    CHECK_CONTAINS(error.text, "no licence");
+    script(temp_path("cc"), "#!/bin/sh\nsleep 60\n");
+    CHECK_STATUS(mj_cc_compile(temp_path("cc"), "native", "x", 1, 0.3, &out, &error), MJ_ERR_TIMEOUT);
+    mj_compiled_free(&out);
+    CHECK_STATUS(mj_cc_compile("/nonexistent/cc", "native", "x", 1, 10, &out, &error), MJ_ERR_CHILD);
+    signal(SIGCHLD, SIG_DFL);
+    temp_folder_remove();
+}
+
 TEST(what_killed_runs_left_goes_after_an_hour)
 {
     static const struct {
@@ -495,6 +524,7 @@ int main(int argc, char **argv)
     RUN(identity_tells_compiler_and_cpu);
     RUN(strange_compilers);
     RUN(a_compiler_goes_with_who_started_it);
+    RUN(a_host_that_ignores_its_children);
     RUN(what_killed_runs_left_goes_after_an_hour);
     temp_folder_remove();
     return CHECK_END();
