@@ -241,7 +241,8 @@ static mj_status fill_output(session *s, mj_error *error)
     mj_device *device = s->plan->device;
     void *scales = NULL;
     const mj_check_operand *operand = written_scales(s, &scales);
-    mj_status status = device->backend->memory_set(device->handle, s->output, 0xff, s->output_bytes, NULL, error);
+    mj_status status = device->backend->memory_set(device->handle, s->output, mj_check_unwritten_byte(&s->check),
+                                                   s->output_bytes, NULL, error);
     if (status == MJ_OK && operand) {
         status = device->backend->memory_set(device->handle, scales, 0xff, operand->bytes, NULL, error);
     }

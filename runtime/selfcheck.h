@@ -66,6 +66,8 @@ mj_check_want mj_check_value(const mj_check *check, uint64_t row, uint64_t colum
  * too; products larger than a fraction of a second's work are sampled, and an element of `base` (another kernel's checked
  * output, or NULL) that differs is always looked at. MJ_ERR_WRONG_RESULT names the first bad element. */
 mj_status mj_check_output(const mj_check *check, const void *output, const void *base, mj_error *error);
+/* What an output is filled with before a launch of the op at hand: no right code is like it, and 16 bits of it are NaN. */
+int mj_check_unwritten_byte(const mj_check *check);
 /* Codes of quantise1 or quantise2 and, where they are dynamic, scales: the host's to the bit; many rows are sampled. */
 mj_status mj_check_codes(const mj_check *check, const void *codes, const float *scales, mj_error *error);
 /* Offsets and sorted pairs as downloaded. */

@@ -72,7 +72,7 @@ static void check_layer(const char *problem)
     CHECK_STATUS(mj_plan_run(plan, &run, NULL, &error), MJ_OK);
     CHECK_STATUS(mj_stream_sync(cpu.device, NULL, &error), MJ_OK);
     make_truth(&l);
-    CHECK(worst_error(&l) <= 0.03); /* no rounding before the activation: other codes here and there */
+    CHECK(worst_error(&l) <= 0.04); /* no rounding before the activation: other codes here and there */
     CHECK_STATUS(mj_plan_find_output(plan, MJ_OP_GEMM1_QUANTISE, &run, &found[0][0], &found[0][1], &error), MJ_OK);
     CHECK_STATUS(mj_plan_find_output(plan, MJ_OP_QUANTISE2, &run, &found[1][0], &found[1][1], &error), MJ_OK);
     CHECK(found[0][0] && found[0][1] && memcmp(found[0], found[1], sizeof found[0]) == 0);
@@ -87,6 +87,7 @@ TEST(layers_with_codes_from_the_gemm)
 {
     check_layer("E=6,topk=2,H=200,N=136,bias=1,scheme=fp8_w8a8");
     check_layer("E=6,topk=3,H=264,N=264,scheme=fp8_w8a8_block");
+    check_layer("E=6,topk=3,H=264,N=264,scheme=fp8_w8a8_block_fnuz");
 }
 
 /* The store's only GEMM was compiled where the CPU could do other things; the cache, which both machines use, still holds it. */

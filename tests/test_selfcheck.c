@@ -19,6 +19,12 @@
 #define FP8 \
     "weight=e4m3,bits=8,word=8,order=0,axis=k,scale=f32,scale_order=nk,input=e4m3,input_scale=tensor," \
     "input_scale_format=f32,io=bf16,sum=f32," TOLERANCE8
+#define FP8_BLOCK_FNUZ \
+    "weight=e4m3fnuz,bits=8,word=8,order=0,axis=k,scale=f32,scale_n=128,scale_k=128,scale_order=nk,input=e4m3fnuz," \
+    "input_scale=group,input_scale_format=f32,input_k=128,dynamic=1,io=bf16,sum=f32," TOLERANCE8
+#define FP8_FNUZ \
+    "weight=e4m3fnuz,bits=8,word=8,order=0,axis=k,scale=f32,scale_order=nk,input=e4m3fnuz,input_scale=tensor," \
+    "input_scale_format=f32,io=bf16,sum=f32," TOLERANCE8
 /* None of lua/quant: a GEMM of it reads and writes every array that there is. */
 #define INT4_FP8 \
     "weight=uint4,bits=4,decode=0+16,word=32,order=0/1/2/3/4/5/6/" \
@@ -83,8 +89,12 @@ static const struct {
     {"E=3,topk=2,H=136,N=264,gated=1,act=silu,bias=0,scheme=block,layout=default", FP8_BLOCK},
     {"E=3,topk=2,H=40,N=56,gated=0,act=relu2,bias=0,scheme=fp8,layout=default", FP8},
     {"E=3,topk=2,H=21,N=37,gated=0,act=gelu,bias=0,scheme=odd,layout=default", ODD},
+    {"E=3,topk=2,H=136,N=264,gated=1,act=silu,bias=0,scheme=fnuz,layout=default", FP8_BLOCK_FNUZ},
+    {"E=3,topk=2,H=40,N=56,gated=0,act=relu2,bias=0,scheme=fnuz,layout=default", FP8_FNUZ},
 };
 enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
+static const size_t coded[] = {3, 4, 6, 7}; /* those that quantise: every second with one scale that is given */
+enum { CODED_COUNT = sizeof coded / sizeof coded[0] };
 
 TEST(right_outputs_pass_wrong_elements_do_not)
 {
@@ -182,7 +192,9 @@ TEST(values_are_those_of_the_reference) /* but for values kept as float */
 /* Codes that a GEMM wrote: of the right values, and of values a little off; not those of other values, nor under other scales. */
 TEST(codes_of_a_gemm_are_those_of_its_values)
 {
-    for (size_t p = 3; p < 5; p++) {
+    for (size_t c = 0; c < CODED_COUNT; c++) {
+        size_t p = coded[c];
+        bool dynamic = c % 2 == 0;
         mj_check check;
         mj_error error = {0};
         CHECK(open_check(&check, cases[p].problem, cases[p].scheme, 9));
@@ -190,7 +202,7 @@ TEST(codes_of_a_gemm_are_those_of_its_values)
         mj_check_shape shape = mj_check_output_shape(&check, check.op);
         uint32_t n = (uint32_t)shape.columns, per_row = mj_ref_scales_per_row(&check.scheme, n);
         CHECK(shape.element_bytes == 1 && find(&check, MJ_ARG_OUTPUT_SCALES) && find(&check, MJ_ARG_INPUT_SCALES));
-        CHECK_INT(find(&check, MJ_ARG_OUTPUT_SCALES)->data == NULL, p == 3); /* written, or given */
+        CHECK_INT(find(&check, MJ_ARG_OUTPUT_SCALES)->data == NULL, dynamic); /* written, or given */
         uint64_t count = 0;
         uint16_t *values = right_output(&check, &count);
         uint8_t *codes = malloc(count);
@@ -212,7 +224,7 @@ TEST(codes_of_a_gemm_are_those_of_its_values)
             codes[i] = (uint8_t)(kept ^ ((kept & 0x7f) > 0x40 ? 0x80 : 0x70)); /* its sign, or far larger */
             CHECK_STATUS(mj_check_codes(&check, codes, scales, &error), MJ_ERR_WRONG_RESULT);
             CHECK_CONTAINS(error.text, "gemm1_quantise");
-            codes[i] = 0xff; /* never written */
+            codes[i] = (uint8_t)mj_check_unwritten_byte(&check);
             CHECK_STATUS(mj_check_codes(&check, codes, scales, NULL), MJ_ERR_WRONG_RESULT);
             codes[i] = kept;
         }
@@ -231,7 +243,9 @@ TEST(codes_of_a_gemm_are_those_of_its_values)
 /* Codes and scales to the bit; one code beside the right one is found, and so is a scale. */
 TEST(codes_are_compared_exactly)
 {
-    for (size_t p = 3; p < 5; p++) {
+    for (size_t c = 0; c < CODED_COUNT; c++) {
+        size_t p = coded[c];
+        bool dynamic = c % 2 == 0;
         for (int second = 0; second < 2; second++) {
             mj_check check;
             mj_error error = {0};
@@ -239,8 +253,8 @@ TEST(codes_are_compared_exactly)
             CHECK_STATUS(mj_check_begin(&check, second ? MJ_OP_QUANTISE2 : MJ_OP_QUANTISE1, &error), MJ_OK);
             mj_check_shape shape = mj_check_output_shape(&check, check.op);
             uint32_t k = (uint32_t)shape.columns, per_row = mj_ref_scales_per_row(&check.scheme, k);
-            CHECK_INT(per_row, p == 3 ? (k + 127) / 128 : 0);
-            CHECK_INT(find(&check, MJ_ARG_INPUT_SCALES)->data == NULL, p == 3); /* written, or given */
+            CHECK_INT(per_row, dynamic ? (k + 127) / 128 : 0);
+            CHECK_INT(find(&check, MJ_ARG_INPUT_SCALES)->data == NULL, dynamic); /* written, or given */
             uint16_t *input = whole(&check, MJ_ARG_INPUT);
             uint8_t *codes = malloc(shape.rows * k);
             float *scales = calloc(shape.rows * per_row + 1, sizeof *scales);
