@@ -153,9 +153,14 @@ static void list_backend(device_walk *walk, uint32_t at)
         mj_device_info info;
         mj_device_shape shape;
         status = fill_info(walk->context, backend, state, i, &info, &shape, &why);
-        if (status != MJ_OK) {
+        if (status == MJ_ERR_MEMORY && walk->first_failure == MJ_OK) {
+            walk->first_failure = mj_fail(walk->error, status, "%s", why.text);
+        }
+        if (status != MJ_OK) { /* it is there, and the list says what is wrong with it */
             mj_log(walk->context, 0, "%s:%u: %s", backend->name, i, why.text);
-            continue;
+            memset(&info, 0, sizeof info);
+            snprintf(info.id, sizeof info.id, "%s:%u", backend->name, i);
+            snprintf(info.note, sizeof info.note, "%.*s", (int)sizeof info.note - 1, why.text);
         }
         if (walk->count < walk->capacity) {
             walk->out[walk->count] = info;
@@ -234,10 +239,12 @@ mj_status mj_device_open(mj_context *context, const char *id, mj_device **out, m
 {
     char best[MJ_NAME_MAX] = "";
     uint32_t index = 0;
+    if (out) {
+        *out = NULL;
+    }
     if (!context || !id || !out) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "context, id or out is null");
     }
-    *out = NULL;
     if (strcmp(id, "best") == 0) {
         mj_status picked = pick_best(context, best, sizeof best, error);
         if (picked != MJ_OK) {
@@ -296,10 +303,12 @@ const mj_device_info *mj_device_get_info(const mj_device *device)
 
 mj_status mj_memory_alloc(mj_device *device, size_t bytes, void **out, mj_error *error)
 {
+    if (out) {
+        *out = NULL;
+    }
     if (!device || !out || bytes == 0) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "device or out is null, or bytes is 0");
     }
-    *out = NULL;
     return device->backend->memory_alloc(device->handle, bytes, out, error);
 }
 
@@ -344,10 +353,12 @@ mj_status mj_stream_sync(mj_device *device, void *stream, mj_error *error)
 
 mj_status mj_stream_create(mj_device *device, void **out, mj_error *error)
 {
+    if (out) {
+        *out = NULL;
+    }
     if (!device || !out) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "device or out is null");
     }
-    *out = NULL;
     return device->backend->stream_create(device->handle, out, error);
 }
 

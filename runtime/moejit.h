@@ -116,8 +116,9 @@ typedef struct mj_device_info {
 
 /* Describes the devices of this machine: GPUs first, the CPU last; the CPU is always there. Writes at most
  * `capacity` of them to `out` (NULL if capacity is 0) and their full number to *count. A device that cannot
- * be used is listed with a note. Opens no device.
- * MJ_ERR_MEMORY; MJ_ERR_DEVICE if a driver that is there refuses to answer.  [sync: no | alloc: host | gpu: asks the driver] */
+ * be used, or of which the driver says nothing, is listed with a note. Opens no device. A driver that cannot count its
+ * devices hides them; the log says so (level 0).
+ * MJ_ERR_MEMORY.  [sync: no | alloc: host | gpu: asks the driver] */
 MJ_API mj_status mj_device_list(mj_context *context, mj_device_info *out, uint32_t capacity, uint32_t *count,
                                 mj_error *error);
 
@@ -226,11 +227,15 @@ typedef struct mj_plan_row { /* tokens_from..tokens_to tokens use this config fo
  * memory and waits until it is ready. Every row is logged at level 1.
  *     MJ_ERR_UNVERIFIED     MJ_PLAN_REQUIRE_VERIFIED, and some tokens have no verified row: tune, or create
  *                           without the flag and call mj_plan_selfcheck
- *     MJ_ERR_NOT_FOUND      nothing tuned, no pack, and no other source in this build or context
- *     MJ_ERR_UNSUPPORTED    no arch for the device, a scheme or layout not in this version, or no generator
+ *     MJ_ERR_NOT_FOUND      nothing tuned, no pack, and no other source in this build or context; or a scheme that
+ *                           this version does not know: the text names the nearest
+ *     MJ_ERR_UNSUPPORTED    no arch for the device, a scheme that the arch has no kernels for, a layout not in this
+ *                           version, or no generator
  *     MJ_ERR_ARGUMENT       also a layout that the problem's sizes do not allow (section 9)
  *     MJ_ERR_ILLEGAL        no legal config for this problem on this arch
  *     MJ_ERR_NO_COMPILER, MJ_ERR_COMPILE     an estimate's kernel could not be compiled
+ *     MJ_ERR_TIMEOUT, MJ_ERR_CHILD           the compiler took too long, or could not be started
+ *     MJ_ERR_FORMAT         a kernel, from the cache or a pack, that this device cannot read
  *     MJ_ERR_CAPACITY       max_tokens or the workspace overflows
  *     MJ_ERR_DEVICE_MEMORY  the workspace or a module does not fit: fewer max_tokens, or bring your own
  *     MJ_ERR_MEMORY, MJ_ERR_IO, MJ_ERR_DEVICE, MJ_ERR_DEVICE_LOST

@@ -32,8 +32,10 @@ static mj_status read_head(mj_pack_table *out, mj_error *error)
     if (status == MJ_OK) {
         status = mj_json_read_string(out->root, "problem", out->problem_text, sizeof out->problem_text, error);
     }
-    if (status == MJ_OK) {
-        status = mj_problem_parse(out->problem_text, &out->problem, error);
+    mj_error why = {0};
+    if (status == MJ_OK && (mj_problem_parse(out->problem_text, &out->problem, &why) != MJ_OK ||
+                            mj_problem_check(&out->problem, &why) != MJ_OK)) {
+        return mj_fail(error, MJ_ERR_FORMAT, "pack: problem: %.900s", why.text);
     }
     if (status == MJ_OK) { /* as this library prints it: texts are compared */
         status = mj_problem_print(&out->problem, out->problem_text, sizeof out->problem_text, error);

@@ -135,6 +135,28 @@ TEST(a_gpu_without_kernels)
     CHECK_INT(fake_count("live"), 0);
 }
 
+TEST(a_gpu_that_says_nothing_is_listed)
+{
+    fixture f;
+    mj_device_info infos[16];
+    mj_device *device = NULL;
+    uint32_t count = 0;
+    fake_reset();
+    CHECK(fake_script("devices=2;cuDeviceGetName@1=999"));
+    open_state(&f, FAKE);
+    CHECK_STATUS(mj_device_list(f.context, infos, 16, &count, &f.error), MJ_OK);
+    CHECK(count >= 3 && count <= 16);
+    CHECK_STRING(infos[0].id, "cuda:0");
+    CHECK_CONTAINS(infos[0].note, "naming a GPU");
+    CHECK_STRING(infos[1].id, "cuda:1");
+    CHECK_STRING(infos[1].note, "");
+    CHECK(fake_script("cuDeviceGetName@3=999"));
+    CHECK_STATUS(mj_device_open(f.context, "best", &device, &f.error), MJ_OK); /* the second, which is asked again */
+    CHECK_STRING(mj_device_get_info(device)->id, "cuda:1");
+    mj_device_close(device);
+    close_all(&f);
+}
+
 TEST(busy_device)
 {
     fixture f;
@@ -632,6 +654,7 @@ int main(int argc, char **argv)
     RUN(broken_driver_is_listed);
     RUN(device_properties);
     RUN(a_gpu_without_kernels);
+    RUN(a_gpu_that_says_nothing_is_listed);
     RUN(busy_device);
     RUN(kernels);
     RUN(dependent_launches);

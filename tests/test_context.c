@@ -184,8 +184,19 @@ TEST(device_ids)
     mj_device_close(device);
     mj_device_close(NULL);
     CHECK(mj_device_get_info(NULL) == NULL);
+    void *made = &state; /* whatever is wrong: nothing is made */
+    device = (mj_device *)&state;
     CHECK_STATUS(mj_device_open(NULL, "cpu", &device, NULL), MJ_ERR_ARGUMENT);
+    CHECK(!device);
+    device = (mj_device *)&state;
     CHECK_STATUS(mj_device_open(context, NULL, &device, NULL), MJ_ERR_ARGUMENT);
+    CHECK(!device);
+    CHECK_STATUS(mj_device_open(context, "cpu", NULL, NULL), MJ_ERR_ARGUMENT);
+    CHECK_STATUS(mj_memory_alloc(NULL, 1, &made, NULL), MJ_ERR_ARGUMENT);
+    CHECK(!made);
+    made = &state;
+    CHECK_STATUS(mj_stream_create(NULL, &made, NULL), MJ_ERR_ARGUMENT);
+    CHECK(!made);
     mj_context_destroy(context);
     CHECK_INT(state.live, 0);
     unsetenv("MOEJIT_NULL_SCRIPT");
