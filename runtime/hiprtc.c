@@ -50,9 +50,10 @@ static mj_status run_compiler(const mj_hiprtc *hiprtc, const mj_workplace *place
         argv[count++] = hiprtc->loader;
         argv[count++] = "--library-path";
         argv[count++] = hiprtc->folder;
-    } else if (hiprtc->folder[0]) { /* its companions lie beside it */
-        snprintf(search, sizeof search, "LD_LIBRARY_PATH=%s%s%s", hiprtc->folder, inherited ? ":" : "",
-                 inherited ? inherited : "");
+    } else if (hiprtc->folder[0]) { /* its companions lie beside it; an empty element would be the current folder */
+        bool more = inherited && inherited[0];
+        snprintf(search, sizeof search, "LD_LIBRARY_PATH=%s%s%s", hiprtc->folder, more ? ":" : "",
+                 more ? inherited : "");
         environment[1] = search;
     }
     argv[count++] = hiprtc->program;

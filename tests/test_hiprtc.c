@@ -58,6 +58,37 @@ TEST(compiles)
     mj_hiprtc_close(hiprtc);
 }
 
+/* The library's folder first, and never the current one, which an empty element stands for. */
+TEST(where_the_loader_looks)
+{
+    static const struct {
+        const char *inherited, *more;
+    } rows[] = {{NULL, ""}, {"", ""}, {"/nonexistent/a:/nonexistent/b", ":/nonexistent/a:/nonexistent/b"}};
+    char *before = getenv("LD_LIBRARY_PATH") ? strdup(getenv("LD_LIBRARY_PATH")) : NULL;
+    mj_hiprtc *hiprtc = open_fake("");
+    CHECK(hiprtc);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mj_compiled out;
+        mj_error error = {0};
+        char want[1200];
+        const char *path = mj_hiprtc_path(hiprtc);
+        snprintf(want, sizeof want, "search %.*s%s\n", (int)(strrchr(path, '/') - path), path, rows[i].more);
+        unsetenv("LD_LIBRARY_PATH");
+        if (rows[i].inherited) {
+            setenv("LD_LIBRARY_PATH", rows[i].inherited, 1);
+        }
+        CHECK_STATUS(compile(hiprtc, "gfx942", "source", &out, &error), MJ_OK);
+        CHECK_CONTAINS(out.log, want);
+        mj_compiled_free(&out);
+    }
+    unsetenv("LD_LIBRARY_PATH");
+    if (before) {
+        setenv("LD_LIBRARY_PATH", before, 1);
+    }
+    free(before);
+    mj_hiprtc_close(hiprtc);
+}
+
 TEST(source_errors_are_one_line)
 {
     mj_hiprtc *hiprtc = open_fake("");
@@ -394,6 +425,7 @@ int main(int argc, char **argv)
     unsetenv("ROCM_PATH");
     unsetenv("HIP_PATH");
     RUN(compiles);
+    RUN(where_the_loader_looks);
     RUN(source_errors_are_one_line);
     RUN(its_death_is_an_error_like_another);
     RUN(targets);
