@@ -35,7 +35,11 @@ static mj_status derive(const mj_kernel_desc *desc, mj_derived *out, mj_error *e
     uint64_t sums = mj_ceil_div((uint64_t)s.rows * s.tile_n * sizeof(float), SCRATCH_ALIGN_BYTES) * SCRATCH_ALIGN_BYTES;
     uint64_t scratch = sums + (uint64_t)ROWS_AT_ONCE * s.tile_k * sizeof(float);
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
-    uint64_t n_tiles = mj_ceil_div(gemm.out_n, s.tile_n / (gemm.n / gemm.out_n));
+    uint32_t parts = gemm.n / gemm.out_n; /* gate and up of a column */
+    if (s.tile_n < parts) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "config of cpu: tile_n has no column of gate and up");
+    }
+    uint64_t n_tiles = mj_ceil_div(gemm.out_n, s.tile_n / parts);
     uint64_t blocks = n_tiles * desc->problem->expert_count;
     if (scratch > UINT32_MAX || blocks > UINT32_MAX) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "config of cpu: sizes do not fit 32 bits");
@@ -83,17 +87,17 @@ static double estimate_us(const mj_kernel_desc *desc, const mj_derived *derived,
     static const double l2_bytes_per_thread = 512e3, cached_gain = 3.0;
     shape s = {0};
     mj_gemm_shape gemm = mj_problem_gemm(desc->problem, desc->op);
-    if (read_shape(desc, &s, NULL) != MJ_OK || load->active_experts <= 0.0) {
+    if (read_shape(desc, &s, NULL) != MJ_OK) {
         return INFINITY;
     }
-    double rows_each = load->row_count / load->active_experts;
+    double rows_each = load->active_experts > 0 ? load->row_count / load->active_experts : 0;
     double passes = fmax(1.0, ceil(rows_each / s.rows));
     double weight_bytes = load->active_experts * gemm.n * (double)gemm.k * 2;
     double part_bytes = (double)s.tile_n * s.tile_k * 2;
     double gain = part_bytes <= l2_bytes_per_thread ? cached_gain * 4 : cached_gain;
     double rereads = fmax(0.0, ceil(rows_each / ROWS_AT_ONCE) - passes) / gain;
     double memory_us = weight_bytes * (passes + rereads) / (shape_of_device->memory_gbps * 1e3);
-    double decode = 1.0 + 1.0 / fmin(rows_each, ROWS_AT_ONCE) + 8.0 / s.tile_n; /* work besides the products */
+    double decode = 1.0 + 1.0 / fmin(fmax(rows_each, 1), ROWS_AT_ONCE) + 8.0 / s.tile_n; /* work besides the products */
     double product_us = 2.0 * load->row_count * gemm.n * gemm.k * decode / (shape_of_device->matrix_tflops * 1e6);
     double block_us =
         (double)derived->n_tiles * load->active_experts * (gemm.k / (double)s.tile_k) * 0.5 / shape_of_device->sm_count;

@@ -68,7 +68,7 @@ static row_split split_rows(const mj_kernel_desc *desc, uint32_t threads, uint32
     uint32_t columns = row_columns(desc);
     row_split s = {.run = run_values(desc, columns, warp), .team = 1};
     uint32_t eights = (uint32_t)mj_ceil_div(s.run < columns ? s.run : columns, 8);
-    while (s.team * RUN_CHUNKS < eights && s.team < warp && s.team < threads) {
+    while (s.team * RUN_CHUNKS < eights && s.team < warp && s.team * 2 <= threads) {
         s.team *= 2;
     }
     if (s.team * LONG_RUN_CHUNKS < eights) {

@@ -7,6 +7,13 @@
 
 #define GRID_BLOCKS_MAX 0x7fffffffu /* CUDA's limit of the x dimension */
 
+/* HIP counts a launch's threads in 32 bits (hipModuleLaunchKernel). */
+static uint64_t blocks_max(const mj_manifest *manifest)
+{
+    bool is_amd = strncmp(manifest->compile_target, "gfx", 3) == 0;
+    return is_amd && manifest->block_threads > 0 ? UINT32_MAX / manifest->block_threads : GRID_BLOCKS_MAX;
+}
+
 static uint64_t least(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -55,7 +62,7 @@ static mj_status count_blocks(const mj_manifest *manifest, const mj_grid_rule *g
     if (grid->blocks_per_sm_max > 0) {
         count = least(count, (uint64_t)grid->blocks_per_sm_max * sm_count);
     }
-    if (count > GRID_BLOCKS_MAX) {
+    if (count > blocks_max(manifest)) {
         return mj_fail(error, MJ_ERR_CAPACITY,
                        "%s: %" PRIu64 " blocks for %" PRIu32 " tokens are more than a grid holds", manifest->symbol,
                        count, token_count);

@@ -276,6 +276,34 @@ TEST(no_value_of_a_code_is_lost)
     mj_kernel_source_free(&source);
 }
 
+/* A config that no space holds may come from a store or a command line: each family derives from it, or says that it cannot. */
+TEST(values_of_no_space)
+{
+    static const int32_t values[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 4095, 4096};
+    static const char *const kinds[][2] = {{"cpu", "cpu"},       {"simple", "cpu"},   {"simple", "sm_90a"},
+                                           {"simple", "gfx942"}, {"mma", "sm_80"},    {"wgmma", "sm_90a"},
+                                           {"mfma", "gfx942"},   {"wmma", "gfx1100"}, {"reference", "sm_90a"}};
+    for (size_t kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
+        for (int op = 0; op < MJ_OP_COUNT; op++) {
+            fixture f;
+            CHECK(fixture_kernel(&f, "E=8,topk=2,H=4096,N=96,scheme=fp8_w8a8_block", kinds[kind][1], kinds[kind][0],
+                                 (mj_op)op, ""));
+            mj_config keep = f.config;
+            for (uint32_t i = 0; i < 2 * f.config.count; i++) {
+                for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
+                    mj_verdict verdict;
+                    f.config.params[i % keep.count].value = values[v];
+                    if (i >= keep.count) { /* two at once */
+                        f.config.params[(i + 1) % keep.count].value = values[v];
+                    }
+                    mj_legal(fixture_spec, &f.desc, &verdict);
+                    f.config = keep;
+                }
+            }
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (!fixture_open()) {
@@ -299,6 +327,7 @@ int main(int argc, char **argv)
     RUN(what_is_refused);
     RUN(no_variable_of_a_family_is_lost);
     RUN(no_value_of_a_code_is_lost);
+    RUN(values_of_no_space);
     mj_spec_free(fixture_spec);
     return CHECK_END();
 }

@@ -85,6 +85,12 @@ TEST(grids)
     manifest.grid = (mj_grid_rule){MJ_GRID_PAIRS, 1, UINT32_MAX, 0};
     CHECK_STATUS(mj_manifest_blocks(&manifest, UINT32_MAX, 10, &blocks, &error), MJ_ERR_CAPACITY);
     CHECK_CONTAINS(error.text, "more than a grid holds");
+    manifest.grid = (mj_grid_rule){MJ_GRID_TOKENS, 1, 1, 0}; /* of AMD's: 2^32 threads */
+    manifest.block_threads = 256;
+    CHECK_STATUS(mj_manifest_blocks(&manifest, 1u << 24, 10, &blocks, NULL), MJ_OK);
+    snprintf(manifest.compile_target, sizeof manifest.compile_target, "gfx942");
+    CHECK_STATUS(mj_manifest_blocks(&manifest, (1u << 24) - 1, 10, &blocks, NULL), MJ_OK);
+    CHECK_STATUS(mj_manifest_blocks(&manifest, 1u << 24, 10, &blocks, NULL), MJ_ERR_CAPACITY);
 }
 
 TEST(workspaces)
