@@ -147,3 +147,16 @@ mj_status mj_files_list(mj_files *files, const char *prefix, const char *const *
     *count = last - first;
     return MJ_OK;
 }
+
+void mj_files_digest(mj_files *files, char out[MJ_SHA256_HEX])
+{
+    mj_sha256 hash;
+    mj_sha256_start(&hash);
+    for (size_t i = 0; i < files->count; i++) {
+        const file_row *row = &files->rows[i];
+        mj_sha256_update(&hash, row->name, strlen(row->name) + 1);
+        mj_sha256_update(&hash, &row->bytes, sizeof row->bytes);
+        mj_sha256_update(&hash, row->text, row->bytes);
+    }
+    mj_sha256_finish(&hash, out);
+}

@@ -54,6 +54,7 @@ void mj_files_close(mj_files *files);
 mj_status mj_files_get(mj_files *files, const char *name, const char **text, size_t *bytes, mj_error *error);
 /* Names under a folder ("lua/arch/"), sorted bytewise. */
 mj_status mj_files_list(mj_files *files, const char *prefix, const char *const **names, size_t *count, mj_error *error);
+void mj_files_digest(mj_files *files, char out[MJ_SHA256_HEX]); /* of all names and texts */
 
 /* ---- What lua/ describes, as plain structs. Owned by the spec, valid until it is freed. ---- */
 #define MJ_LIST_MAX 24

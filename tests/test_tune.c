@@ -3,64 +3,9 @@
 #define _GNU_SOURCE
 #include "check.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <sys/wait.h>
-
-#include "context.h"
-#include "moejit_tune.h"
 #include "poison.h"
 #include "store.h"
-#include "temp_folder.h"
-
-static const mj_problem tiny = {.expert_count = 4,
-                                .expert_total_count = 4,
-                                .top_k = 2,
-                                .hidden = 64,
-                                .intermediate = 48,
-                                .gated = true,
-                                .scheme = "bf16",
-                                .layout = "default"};
-static const uint32_t batch_sizes[] = {1, 5};
-static char worker_path[1024], compile_path[1024], store_dir[1024], journal_dir[1024];
-static mj_context *context;
-
-#include "tune_watch.h"
-
-static mj_tune_options options_for(watch *w)
-{
-    return (mj_tune_options){
-        .device = "cpu",
-        .token_counts = batch_sizes,
-        .token_count_count = 2,
-        .effort = MJ_EFFORT_QUICK,
-        .seed = 7,
-        .gemm1_only = true,
-        .accept = accept_few,
-        .save_dir = store_dir,
-        .journal_dir = journal_dir,
-        .worker_path = worker_path,
-        .compile_path = compile_path,
-        .compile_processes = 2,
-        .candidate_seconds_max = 15,
-        .device_bytes_max = 64 << 20,
-        .progress = on_progress,
-        .candidate = on_candidate,
-        .user = w,
-    };
-}
-
-static void fresh_folders(void)
-{
-    static int count;
-    snprintf(store_dir, sizeof(store_dir), "%s/store-%d", temp_folder, ++count);
-    snprintf(journal_dir, sizeof(journal_dir), "%s/journal-%d", temp_folder, count);
-}
-
-static bool no_child_left(void)
-{
-    return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
-}
+#include "tune_fixture.h"
 
 static void check_store(const mj_tune_result *result)
 {
@@ -601,16 +546,7 @@ TEST(a_dry_run_counts_and_starts_nothing)
 
 int main(int argc, char **argv)
 {
-    temp_folder_make();
-    char cache_dir[1024];
-    snprintf(cache_dir, sizeof(cache_dir), "%s/cache", temp_folder);
-    snprintf(worker_path, sizeof(worker_path), "%s/moejit-worker", MJ_TEST_BUILD_DIR);
-    snprintf(compile_path, sizeof(compile_path), "%s/moejit-compile", MJ_TEST_BUILD_DIR);
-    snprintf(store_dir, sizeof(store_dir), "%s/store", temp_folder);
-    mj_context_options options = {.cache_dir = cache_dir, .store_dir = store_dir};
-    mj_error error = {0};
-    if (mj_context_create(&options, &context, &error) != MJ_OK) {
-        fprintf(stderr, "%s\n", error.text);
+    if (!fixture_start()) {
         return 2;
     }
     CHECK_BEGIN(argc, argv);
@@ -631,7 +567,6 @@ int main(int argc, char **argv)
     RUN(a_worker_that_never_works_is_given_up);
     RUN(a_damaged_store_makes_way);
     RUN(a_dry_run_counts_and_starts_nothing);
-    mj_context_destroy(context);
-    temp_folder_remove();
+    fixture_end();
     return CHECK_END();
 }

@@ -1,4 +1,4 @@
-/* tune_watch.h: a part of test_tune.c: what a tune's callbacks see and do, and which candidates they accept. */
+/* tune_watch.h: a part of tune_fixture.h: what a tune's callbacks see and do, and which candidates they accept. */
 #ifndef MOEJIT_TUNE_WATCH_H
 #define MOEJIT_TUNE_WATCH_H
 

@@ -3,8 +3,8 @@
  *   <state>/journal/<first 32 hex digits of SHA-256(key)>.jsonl, one record per line:
  *   {"crc":"1a2b3c4d","record":{...}}          crc: CRC-32 of the record's text
  *
- * The key is the text of all that a measurement depends on (problem, device identity, seed). A line that is torn or
- * damaged is dropped, the lines around it count. A tune that ends normally appends an "end" record: what stands before it
+ * The key is the text of all that a measurement depends on (problem, device identity, data files, seed, memory allowed). A line
+ * that is torn or damaged is dropped, the lines around it count. A tune that ends normally appends an "end" record: what stands before it
  * is history and is not resumed from; so does a forced tune's "begin". Writing is best effort: a journal that cannot be
  * written costs the chance to resume, nothing else. */
 #ifndef MOEJIT_JOURNAL_H

@@ -199,16 +199,20 @@ void mj_tune_result_free(mj_tune_result *result)
 /* ---- Measuring ---- */
 static mj_status open_journal(mj_session *s, mj_error *error)
 {
-    char folder[1024], key[2048];
+    char folder[1024], key[2048], files[MJ_SHA256_HEX];
     const mj_identity *id = &s->device.identity;
     if (s->options.journal_dir) {
         snprintf(folder, sizeof(folder), "%s", s->options.journal_dir);
     } else {
         mj_os_default_folder("state", folder, sizeof(folder));
     }
-    snprintf(key, sizeof(key), "%s;device=%s;arch=%s;sm=%u;memory=%llu;driver=%s;compiler=%s;generator=%u;seed=%llu",
-             s->problem_text, id->device, id->arch, id->sm_count, (unsigned long long)id->memory_bytes, id->driver,
-             id->compiler, id->generator_version, (unsigned long long)s->options.seed);
+    mj_files_digest(mj_spec_files(s->spec), files);
+    snprintf(
+        key, sizeof(key),
+        "%s;device=%s;arch=%s;sm=%u;memory=%llu;driver=%s;compiler=%s;generator=%u;files=%s;seed=%llu;allowed=%llu",
+        s->problem_text, id->device, id->arch, id->sm_count, (unsigned long long)id->memory_bytes, id->driver,
+        id->compiler, id->generator_version, files, (unsigned long long)s->options.seed,
+        (unsigned long long)s->options.device_bytes_max);
     mj_error why = {0};
     mj_status status = folder[0] ? mj_journal_open(folder, key, s->options.force, &s->journal, &why) : MJ_OK;
     if (status != MJ_OK && s->journal) {

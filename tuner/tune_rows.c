@@ -177,11 +177,18 @@ static mj_journal_key journal_key(const mj_row *row, uint32_t index)
                             c->poison};
 }
 
+/* More time or memory may be allowed now, or be there: such a failure says nothing of the next attempt. */
+static bool is_of_a_limit(mj_reason reason)
+{
+    return reason == MJ_REASON_RESOURCES || reason == MJ_REASON_TIMEOUT || reason == MJ_REASON_COMPILE ||
+           reason == MJ_REASON_COMPILE_TIMEOUT;
+}
+
 static bool from_journal(mj_session *s, uint32_t index, mj_contestant *c)
 {
     mj_journal_key key = journal_key(s->row, index);
     const mj_journal_record *record = s->journal ? mj_journal_find(s->journal, &key) : NULL;
-    if (!record) {
+    if (!record || is_of_a_limit(record->reason)) {
         return false;
     }
     c->reason = record->reason == MJ_REASON_SLOW ? MJ_REASON_NONE : record->reason; /* the race judges anew */
