@@ -309,6 +309,23 @@ mj_status mj_ranking_best(mj_ranking *r, const mj_device_shape *shape, uint32_t 
     return status;
 }
 
+mj_status mj_ranking_all(mj_ranking *r, const mj_device_shape *shape, uint32_t token_count, const double *expert_rows,
+                         mj_ranked **out, uint32_t *count, mj_tally *tally, mj_error *error)
+{
+    mj_ranked first;
+    *out = NULL;
+    mj_status status = mj_ranking_best(r, shape, token_count, expert_rows, &first, 1, count, tally, error);
+    if (status != MJ_OK || *count == 0) { /* nothing else is legal: the ranking is of the reference by now */
+        return status;
+    }
+    *out = r->count <= UINT32_MAX ? calloc(r->count, sizeof **out) : NULL;
+    if (!*out) {
+        return mj_fail(error, MJ_ERR_MEMORY, "no memory to rank %zu configs", r->count);
+    }
+    *count = take_best(r, *out, (uint32_t)r->count);
+    return MJ_OK;
+}
+
 void mj_ranking_close(mj_ranking *r)
 {
     if (r) {

@@ -15,6 +15,9 @@ mj_status mj_ranking_open(const mj_spec *spec, const mj_problem *problem, const 
 mj_status mj_ranking_best(mj_ranking *ranking, const mj_device_shape *shape, uint32_t token_count,
                           const double *expert_rows, mj_ranked *out, uint32_t capacity, uint32_t *count,
                           mj_tally *tally, mj_error *error);
+/* The same of all there are, however many; `*out` is the caller's to free, NULL where there is none. */
+mj_status mj_ranking_all(mj_ranking *ranking, const mj_device_shape *shape, uint32_t token_count,
+                         const double *expert_rows, mj_ranked **out, uint32_t *count, mj_tally *tally, mj_error *error);
 void mj_ranking_close(mj_ranking *ranking); /* NULL is fine */
 
 #endif

@@ -78,6 +78,59 @@ TEST(measurements_under_other_conditions_are_not_resumed)
     CHECK_INT(resumed_by(context, o), 1);
 }
 
+/* ---- The space ---- */
+static bool refuse_and_count(void *user, mj_op op, const char *family, const mj_config *config)
+{
+    (void)op, (void)family, (void)config;
+    (*(uint32_t *)user)++;
+    return false;
+}
+
+/* Some targets have more legal configs than anything here has room for by itself: the last of them is a candidate too. */
+TEST(the_last_of_thousands_of_configs_is_a_candidate)
+{
+    static const uint32_t tokens = 64;
+    static mj_ranked ranked[8192];
+    mj_problem layer = {.expert_count = 8,
+                        .expert_total_count = 8,
+                        .top_k = 2,
+                        .hidden = 4096,
+                        .intermediate = 7168,
+                        .gated = true,
+                        .scheme = "bf16",
+                        .layout = "default"};
+    const mj_spec *spec = NULL;
+    const mj_arch *arch = NULL;
+    mj_error error = {0};
+    uint32_t count = 0, asked = 0;
+    char last[1024];
+    CHECK_STATUS(mj_context_spec(context, &spec, &error), MJ_OK);
+    CHECK_STATUS(mj_spec_find_arch(spec, "gfx950", &arch, &error), MJ_OK);
+    CHECK_STATUS(mj_estimate_rank(spec, &layer, arch, MJ_OP_GEMM1, NULL, &arch->typical, tokens, NULL, ranked, 8192,
+                                  &count, NULL, &error),
+                 MJ_OK);
+    CHECK(count > 4096 && count < 8192);
+    CHECK_STATUS(mj_config_print(&ranked[count - 1].config, last, sizeof(last), &error), MJ_OK);
+    mj_tune_result result;
+    mj_tune_options o = {.arch = "gfx950",
+                         .effort = MJ_EFFORT_ESTIMATE,
+                         .gemm1_only = true,
+                         .no_stand_ins = true,
+                         .token_count_count = 1,
+                         .token_counts = &tokens,
+                         .family = ranked[count - 1].space->family,
+                         .config = last};
+    CHECK_STATUS(mj_bench(context, &layer, &o, &result, &error), MJ_OK);
+    CHECK(result.row_count == 1 && mj_config_equal(&result.rows[0].best.config, &ranked[count - 1].config));
+    mj_tune_result_free(&result);
+    o.config = o.family = NULL;
+    o.accept = refuse_and_count;
+    o.user = &asked;
+    CHECK_STATUS(mj_bench(context, &layer, &o, &result, &error), MJ_ERR_ILLEGAL);
+    CHECK_INT(asked, count + 1); /* and the default by itself before */
+    mj_tune_result_free(&result);
+}
+
 int main(int argc, char **argv)
 {
     if (!fixture_start()) {
@@ -86,6 +139,7 @@ int main(int argc, char **argv)
     CHECK_BEGIN(argc, argv);
     RUN(failures_of_a_limit_are_not_resumed);
     RUN(measurements_under_other_conditions_are_not_resumed);
+    RUN(the_last_of_thousands_of_configs_is_a_candidate);
     fixture_end();
     return CHECK_END();
 }

@@ -174,32 +174,27 @@ static mj_status ranking_of(mj_session *s, mj_op_ranking *held, mj_op op, const 
     return mj_ranking_open(s->spec, &s->problem, s->arch, op, family, tallied, &held->ranking, error);
 }
 
-/* The op's configs by the estimate. */
-static mj_status best_of_op(mj_session *s, const mj_tune_row *row, const double *expert_rows, mj_ranked *ranked,
-                            uint32_t capacity, uint32_t *count, mj_tally *tally, mj_error *error)
-{
-    mj_status status = ranking_of(s, &s->ranking, row->op, s->options.family, true, error);
-    return status == MJ_OK ? mj_ranking_best(s->ranking.ranking, &s->device.shape, row->token_count, expert_rows,
-                                             ranked, capacity, count, tally, error)
-                           : status;
-}
-
 /* What a plan would serve without tuning: the estimate's first for routing unknown. */
-static mj_status add_default(mj_session *s, mj_row *row, const mj_config *only, mj_ranked *ranked, mj_error *error)
+static mj_status add_default(mj_session *s, mj_row *row, const mj_config *only, mj_error *error)
 {
+    mj_ranked first;
     uint32_t count = 0;
-    mj_status status = best_of_op(s, &row->result, NULL, ranked, 1, &count, NULL, error);
-    if (status != MJ_OK || count == 0 || !wanted(s, row, ranked->space->family, &ranked->config, only)) {
+    mj_status status = ranking_of(s, &s->ranking, row->result.op, s->options.family, true, error);
+    if (status == MJ_OK) {
+        status = mj_ranking_best(s->ranking.ranking, &s->device.shape, row->result.token_count, NULL, &first, 1, &count,
+                                 NULL, error);
+    }
+    if (status != MJ_OK || count == 0 || !wanted(s, row, first.space->family, &first.config, only)) {
         return status == MJ_ERR_NOT_FOUND ? MJ_OK : status;
     }
     for (uint32_t i = 0; i < row->candidate_count; i++) {
         mj_candidate *c = &row->candidates[i];
-        if (strcmp(c->family, ranked->space->family) == 0 && mj_config_equal(&c->config, &ranked->config)) {
+        if (strcmp(c->family, first.space->family) == 0 && mj_config_equal(&c->config, &first.config)) {
             c->is_default = true;
             return MJ_OK;
         }
     }
-    status = add(row, ranked->space->family, &ranked->config, ranked->estimate_us, NULL, error);
+    status = add(row, first.space->family, &first.config, first.estimate_us, NULL, error);
     if (status == MJ_OK) {
         row->candidates[row->candidate_count - 1].is_default = true;
     }
@@ -328,9 +323,10 @@ static mj_status pick(mj_row *row, const mj_ranked *ranked, uint32_t count, uint
     return status;
 }
 
-static mj_status rank(mj_session *s, mj_row *row, uint32_t keep, const mj_config *only, mj_ranked *ranked,
-                      uint32_t capacity, mj_error *error)
+/* `keep` of what is wanted; UINT32_MAX: all of it. */
+static mj_status rank(mj_session *s, mj_row *row, uint32_t keep, const mj_config *only, mj_error *error)
 {
+    mj_ranked *ranked = NULL;
     const mj_problem *problem = &s->problem;
     /* Uniform is what the estimate takes for granted: asked the same way, its first is the default. */
     bool uniform = strcmp(row->result.routing, "uniform") == 0;
@@ -343,7 +339,11 @@ static mj_status rank(mj_session *s, mj_row *row, uint32_t keep, const mj_config
                                      error);
     }
     if (status == MJ_OK) {
-        status = best_of_op(s, &row->result, uniform ? NULL : expected, ranked, capacity, &count, tally, error);
+        status = ranking_of(s, &s->ranking, row->result.op, s->options.family, true, error);
+    }
+    if (status == MJ_OK) {
+        status = mj_ranking_all(s->ranking.ranking, &s->device.shape, row->result.token_count,
+                                uniform ? NULL : expected, &ranked, &count, tally, error);
     }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < count && status == MJ_OK; i++) {
@@ -353,7 +353,7 @@ static mj_status rank(mj_session *s, mj_row *row, uint32_t keep, const mj_config
     }
     uint64_t refused = count - kept;
     if (status == MJ_OK) {
-        status = pick(row, ranked, kept, keep, error);
+        status = pick(row, ranked, kept, keep < kept ? keep : kept, error);
     }
     if (status == MJ_OK && uniform && row->candidate_count > 0 &&
         strcmp(row->candidates[0].family, ranked[0].space->family) == 0 &&
@@ -363,21 +363,23 @@ static mj_status rank(mj_session *s, mj_row *row, uint32_t keep, const mj_config
     if (status == MJ_OK) {
         row->result.refused = (uint32_t)(tally->candidate_count - tally->legal_count + refused);
     }
+    free(ranked);
     free(expected);
     free(tally);
     return status;
 }
 
 /* What the row's choice is compared with: another family's by the estimate, which knows no routing either. */
-static mj_status add_against(mj_session *s, mj_row *row, mj_ranked *ranked, mj_error *error)
+static mj_status add_against(mj_session *s, mj_row *row, mj_error *error)
 {
+    mj_ranked first;
     uint32_t count = 0;
     if (s->mode != MJ_SESSION_BENCH || !s->options.against || row->candidate_count == 0) {
         return MJ_OK;
     }
     mj_status status = ranking_of(s, &s->against, row->result.op, s->options.against, false, error);
     if (status == MJ_OK) {
-        status = mj_ranking_best(s->against.ranking, &s->device.shape, row->result.token_count, NULL, ranked, 1, &count,
+        status = mj_ranking_best(s->against.ranking, &s->device.shape, row->result.token_count, NULL, &first, 1, &count,
                                  NULL, error);
     }
     if (status == MJ_OK && count == 0 && mj_op_stands_for(row->result.op) != MJ_OP_COUNT) {
@@ -387,8 +389,8 @@ static mj_status add_against(mj_session *s, mj_row *row, mj_ranked *ranked, mj_e
         return mj_fail(error, MJ_ERR_ILLEGAL, "%s on %s: no config of family %s is legal to compare with",
                        mj_op_name(row->result.op), s->arch->name, s->options.against);
     }
-    if (status == MJ_OK && is_new(row, ranked, false)) {
-        status = add(row, ranked->space->family, &ranked->config, ranked->estimate_us, NULL, error);
+    if (status == MJ_OK && is_new(row, &first, false)) {
+        status = add(row, first.space->family, &first.config, first.estimate_us, NULL, error);
     }
     if (status == MJ_OK) {
         row->candidates[row->candidate_count - 1].is_against = true;
@@ -397,7 +399,7 @@ static mj_status add_against(mj_session *s, mj_row *row, mj_ranked *ranked, mj_e
 }
 
 /* Bench and verify look at one config per row: the one asked for, the stored one or the default. */
-static mj_status plan_one(mj_session *s, mj_row *row, const mj_config *only, mj_ranked *ranked, mj_error *error)
+static mj_status plan_one(mj_session *s, mj_row *row, const mj_config *only, mj_error *error)
 {
     const mj_choice *stored = only || s->options.family ? NULL : mj_session_stored(s, row);
     if (stored) {
@@ -415,9 +417,9 @@ static mj_status plan_one(mj_session *s, mj_row *row, const mj_config *only, mj_
         }
         return copied;
     }
-    mj_status status = only ? MJ_OK : add_default(s, row, NULL, ranked, error);
+    mj_status status = only ? MJ_OK : add_default(s, row, NULL, error);
     if (status == MJ_OK && row->candidate_count == 0) { /* the default is not wanted: the best that is */
-        status = rank(s, row, 1, only, ranked, MJ_RANK_CAPACITY, error);
+        status = rank(s, row, 1, only, error);
     }
     return status;
 }
@@ -432,20 +434,15 @@ mj_status mj_session_plan_candidates(mj_session *s, mj_row *row, mj_error *error
         status = mj_config_parse(s->options.config, &only_config, error);
         only = &only_config;
     }
-    mj_ranked *ranked = status == MJ_OK ? calloc(MJ_RANK_CAPACITY, sizeof(*ranked)) : NULL;
-    if (status == MJ_OK && !ranked) {
-        status = mj_fail(error, MJ_ERR_MEMORY, "candidates");
-    }
     if (status == MJ_OK && s->mode != MJ_SESSION_TUNE) {
-        status = plan_one(s, row, only, ranked, error);
+        status = plan_one(s, row, only, error);
         if (status == MJ_OK) {
-            status = add_against(s, row, ranked, error);
+            status = add_against(s, row, error);
         }
     } else if (status == MJ_OK) {
-        uint32_t keep = s->options.effort == MJ_EFFORT_FULL ? MJ_RANK_CAPACITY : quick;
-        status = rank(s, row, keep, only, ranked, MJ_RANK_CAPACITY, error);
+        status = rank(s, row, s->options.effort == MJ_EFFORT_FULL ? UINT32_MAX : quick, only, error);
         if (status == MJ_OK && strcmp(row->result.routing, "uniform") != 0) {
-            status = add_default(s, row, only, ranked, error);
+            status = add_default(s, row, only, error);
         }
         if (status == MJ_OK && !mj_session_is_partial(s)) {
             status = add_stored(s, row, error);
@@ -454,7 +451,6 @@ mj_status mj_session_plan_candidates(mj_session *s, mj_row *row, mj_error *error
             status = add_poison(row, error);
         }
     }
-    free(ranked);
     if (status == MJ_OK && row->candidate_count == 0 && mj_op_stands_for(row->result.op) != MJ_OP_COUNT) {
         row->absent = row->finished = true;
         return MJ_OK;

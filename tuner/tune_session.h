@@ -15,8 +15,6 @@
 #include "search.h"
 #include "worker_link.h"
 
-#define MJ_RANK_CAPACITY 4096
-
 typedef enum mj_session_mode { MJ_SESSION_TUNE, MJ_SESSION_BENCH, MJ_SESSION_VERIFY } mj_session_mode;
 
 typedef struct mj_candidate {
