@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "check.h"
 
+#include "memory_need.h"
 #include "tune_fixture.h"
 
 /* ---- The journal ---- */
@@ -78,6 +79,42 @@ TEST(measurements_under_other_conditions_are_not_resumed)
     CHECK_INT(resumed_by(context, o), 1);
 }
 
+/* ---- The budget ---- */
+/* With so little memory that every row that is prepared says so. */
+static mj_status bench_tight(double budget_seconds, watch *w, mj_tune_result *out, mj_error *error)
+{
+    static const uint32_t sizes[] = {700, 800, 900};
+    const mj_spec *spec = NULL;
+    const mj_scheme *scheme = NULL;
+    mj_memory_need need = {0};
+    mj_tune_options o = options_for(w);
+    o.token_counts = sizes;
+    o.token_count_count = 3;
+    o.budget_seconds = budget_seconds;
+    mj_status status = mj_context_spec(context, &spec, error);
+    status = status ? status : mj_spec_find_scheme(spec, tiny.scheme, &scheme, error);
+    status = status ? status : mj_memory_need_gemm(&tiny, scheme, MJ_OP_GEMM1, 900, &need, error);
+    o.device_bytes_max = need.bytes;
+    return status ? status : mj_bench(context, &tiny, &o, out, error);
+}
+
+TEST(a_spent_budget_prepares_no_further_row)
+{
+    watch w = {0};
+    mj_tune_result result = {0};
+    mj_error error = {0};
+    fresh_folders();
+    CHECK_STATUS(bench_tight(0, &w, &result, &error), MJ_OK);
+    CHECK(result.row_count == 3 && !result.budget_spent);
+    CHECK_CONTAINS(w.last_message, "sets of activations");
+    mj_tune_result_free(&result);
+    w = (watch){0};
+    CHECK_STATUS(bench_tight(1e-3, &w, &result, &error), MJ_OK);
+    CHECK(result.row_count == 0 && result.budget_spent);
+    CHECK(!strstr(w.last_message, "sets of activations"));
+    mj_tune_result_free(&result);
+}
+
 /* ---- The space ---- */
 static bool refuse_and_count(void *user, mj_op op, const char *family, const mj_config *config)
 {
@@ -139,6 +176,7 @@ int main(int argc, char **argv)
     CHECK_BEGIN(argc, argv);
     RUN(failures_of_a_limit_are_not_resumed);
     RUN(measurements_under_other_conditions_are_not_resumed);
+    RUN(a_spent_budget_prepares_no_further_row);
     RUN(the_last_of_thousands_of_configs_is_a_candidate);
     fixture_end();
     return CHECK_END();

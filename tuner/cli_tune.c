@@ -269,7 +269,7 @@ static cli_exit measure(measure_job *job, measure_fn run)
         cli_error("interrupted: %u rows are finished%s", result.row_count,
                   result.persisted ? " and saved; the same command goes on from here" : "");
         code = CLI_INTERRUPTED;
-    } else if (status != MJ_OK && !(status == MJ_ERR_TIMEOUT && result.budget_spent)) {
+    } else if (status != MJ_OK) {
         code = cli_fail(&error);
         /* every name was looked up before: what is not found now is a helper program */
         code = status == MJ_ERR_NOT_FOUND ? CLI_NO_DEVICE : code;

@@ -459,7 +459,7 @@ static int measure(lua_State *L, const char *command, measure_fn run, int space,
         return lua_error(L);
     }
     host->interrupt_told |= status == MJ_ERR_INTERRUPTED;
-    bool partial = status == MJ_ERR_INTERRUPTED || (status == MJ_ERR_TIMEOUT && result.tuned.budget_spent);
+    bool partial = status == MJ_ERR_INTERRUPTED;                          /* a spent budget is no failure */
     bool wrong = status == MJ_ERR_WRONG_RESULT && result.tuned.row_count; /* verify: the rows say which */
     if (status != MJ_OK && !partial && !wrong) {
         run_result_free(&result);

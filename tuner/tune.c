@@ -263,6 +263,36 @@ static mj_status plan(mj_session *s, mj_error *error)
     return status == MJ_OK ? plan_candidates(s, error) : status;
 }
 
+/* Each GEMM has its share of the budget, or the last would get none. */
+static double deadline_of(const mj_session *s, const mj_row *row)
+{
+    uint32_t op = 0;
+    while (s->ops[op] != row->result.op) {
+        op++;
+    }
+    return s->start_seconds + s->options.budget_seconds * (op + 1) / s->op_count;
+}
+
+/* What the budget ends is left out, and is no error; another timeout is one. */
+static mj_status measure_row(mj_session *s, mj_row *row, mj_error *error)
+{
+    bool spent_before = s->budget_spent;
+    if (s->options.budget_seconds > 0) {
+        s->deadline_seconds = deadline_of(s, row);
+        if (mj_os_monotonic_seconds() > s->deadline_seconds) { /* to prepare it takes time as well */
+            s->budget_spent = true;
+            return MJ_OK;
+        }
+    }
+    s->budget_spent = false;
+    mj_status status = mj_session_row(s, row, error);
+    if (status == MJ_ERR_TIMEOUT && s->budget_spent) {
+        status = MJ_OK;
+    }
+    s->budget_spent = s->budget_spent || spent_before;
+    return status;
+}
+
 static mj_status measure_rows(mj_session *s, mj_error *error)
 {
     mj_status status = MJ_OK;
@@ -275,17 +305,7 @@ static mj_status measure_rows(mj_session *s, mj_error *error)
             mj_session_report(s, NULL, &row->result, NULL);
             continue;
         }
-        if (s->options.budget_seconds > 0) { /* each GEMM has its share, or the last would get none */
-            uint32_t op = 0;
-            while (s->ops[op] != row->result.op) {
-                op++;
-            }
-            s->deadline_seconds = s->start_seconds + s->options.budget_seconds * (op + 1) / s->op_count;
-        }
-        status = mj_session_row(s, row, error);
-        if (status == MJ_ERR_TIMEOUT && s->budget_spent) {
-            status = MJ_OK;
-        }
+        status = measure_row(s, row, error);
     }
     return status;
 }
