@@ -196,6 +196,27 @@ TEST(predictions_for_an_absent_arch)
     CHECK_INT(got->code, CLI_BAD_FILE);
 }
 
+/* The store's folder is gone once something was measured: the script has its result, and the exit code says what happened. */
+TEST(a_result_that_cannot_be_saved_is_a_result)
+{
+    cli_put_file(
+        "s.lua",
+        "os.execute([[(i=0; until grep -q measured .local/state/moejit/*.jsonl 2>/dev/null || [ $i = 999 ]; do "
+        "i=$((i + 1)); sleep 0.02; done; rm -rf gone; touch gone) &]])\n"
+        "local p = moe.problem{text = "
+        "'E=4/4,topk=2,H=64,N=32,gated=1,act=silu,bias=0,scheme=bf16,layout=default'}\n"
+        "local r = moe.tune(nil, p, {tokens = {2, 3}, device = 'cpu', mem = '64M', gemm = 1, quiet = true, "
+        "save_dir = 'gone', seed = 77})\n"
+        "assert(#r.rows == 4 and not r.saved and #r.not_saved > 0)\n"
+        "print('done')\n");
+    const cli_run_result *got = cli_run_words("run s.lua");
+    CHECK_STRING(got->out, "done\n");
+    CHECK(cli_one_line(got->err));
+    CHECK_CONTAINS(got->err, "s.lua:3: ");
+    CHECK_CONTAINS(got->err, "gone");
+    CHECK_INT(got->code, CLI_NOT_SAVED);
+}
+
 /* A script that computes, and measures nothing, notices Ctrl-C too. */
 TEST(an_interrupt_ends_a_loop)
 {
@@ -225,6 +246,7 @@ int main(int argc, char **argv)
     RUN(kernels_and_routings_on_paper);
     RUN(arguments_and_files);
     RUN(predictions_for_an_absent_arch);
+    RUN(a_result_that_cannot_be_saved_is_a_result);
     RUN(an_interrupt_ends_a_loop);
     cli_clean_home();
     return CHECK_END();

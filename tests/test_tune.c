@@ -423,6 +423,11 @@ TEST(a_save_that_fails_is_said_and_costs_no_result)
     CHECK_INT(result.row_count, 2);
     CHECK(result.rows[1].verified && result.rows[1].best.time_us_median > 0);
     mj_tune_result_free(&result);
+    CHECK_INT(unlink(store_dir), 0); /* and the next one has the measurements again */
+    CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
+    CHECK_INT(result.resumed, 2);
+    CHECK(result.persisted);
+    mj_tune_result_free(&result);
 }
 
 TEST(nothing_starts_when_it_cannot_be_saved)

@@ -525,6 +525,9 @@ mj_json *report_json(const report_subject *subject, const mj_tune_result *result
     add_device(root, result);
     mj_json_add_string(root, "store", result->store_path);
     mj_json_add_bool(root, "saved", result->persisted);
+    if (result->not_saved[0]) {
+        mj_json_add_string(root, "not_saved", result->not_saved);
+    }
     mj_json_add_bool(root, "interrupted", subject->interrupted);
     mj_json_add_bool(root, "budget_spent", result->budget_spent);
     mj_json_add_number(root, "seconds", result->seconds);

@@ -366,8 +366,10 @@ cli_exit script_run(const cli_options *options, mj_context *context)
     lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
     lua_pushcfunction(L, on_error);
     lua_pushcfunction(L, run_protected);
-    cli_exit code = CLI_OK;
-    if (lua_pcall(L, 0, 0, 1) != LUA_OK) {
+    cli_exit code;
+    if (lua_pcall(L, 0, 0, 1) == LUA_OK) {
+        code = host.unsaved;
+    } else {
         const char *message = lua_tostring(L, -1);
         fflush(stdout);
         cli_error("%s", message ? message : "an error without a text");

@@ -13,7 +13,8 @@
 typedef struct script_host {
     const cli_options *options;
     mj_context *context;
-    mj_error failure; /* the last one raised by moe.*: its status decides the exit code */
+    mj_error failure;    /* the last one raised by moe.*: its status decides the exit code */
+    cli_exit unsaved;    /* of a tune whose result the script has, but the store has not; CLI_OK: none */
     bool interrupt_told; /* a measurement ended by Ctrl-C: the script may still save what it has */
 } script_host;
 

@@ -461,9 +461,15 @@ static int measure(lua_State *L, const char *command, measure_fn run, int space,
     host->interrupt_told |= status == MJ_ERR_INTERRUPTED;
     bool partial = status == MJ_ERR_INTERRUPTED;                          /* a spent budget is no failure */
     bool wrong = status == MJ_ERR_WRONG_RESULT && result.tuned.row_count; /* verify: the rows say which */
-    if (status != MJ_OK && !partial && !wrong) {
+    bool unsaved = status != MJ_OK && strcmp(error.text, result.tuned.not_saved) == 0; /* all else went well */
+    if (status != MJ_OK && !partial && !wrong && !unsaved) {
         run_result_free(&result);
         return script_raise(L, &error);
+    }
+    if (unsaved) {
+        luaL_where(L, 1);
+        cli_error("%s%s", lua_tostring(L, -1), error.text);
+        host->unsaved = cli_exit_of(status);
     }
     const mj_arch *arch = NULL;
     mj_spec_find_arch(script_spec(L), result.tuned.arch, &arch, NULL);

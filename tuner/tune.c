@@ -361,7 +361,7 @@ static mj_status measure(mj_session_mode mode, mj_context *context, const mj_pro
         mj_status filled = fill_result(s, out, status == MJ_OK ? error : NULL);
         status = status == MJ_OK ? filled : status;
     }
-    mj_journal_close(s->journal, status == MJ_OK && !s->budget_spent);
+    mj_journal_close(s->journal, status == MJ_OK && !s->budget_spent && !s->save_failed);
     if (status == MJ_OK && s->save_failed) {
         status = mj_fail(error, s->save_error.status, "%s", s->save_error.text);
     }

@@ -28,7 +28,8 @@
 --     tflops, padded_tflops, row_error, against, gbps, tried, refused, failed, failed_by_reason, verified, origin, result, detail, ...};
 --     candidates = list of {tokens, routing, op, family, config, result, estimate_us, time_us_median, time_us_spread, samples,
 --     compile_seconds}, if asked for: all that this call measured or found in the journal, the finalists a second time;
---     best[tokens][routing][op] = row; device, ceilings, store, saved, interrupted, budget_spent, seconds;
+--     best[tokens][routing][op] = row; device, ceilings, store, saved, interrupted, budget_spent, seconds; not_saved = why
+--     finished rows could not be written (the script goes on, and the exit code says so);
 --     text (the printed report) and json (the same as JSON text).
 --     Methods: result:print(), result:save(path) (JSON, written whole or not at all).
 -- moe.gen(problem, {arch, gemm | op, family, config, tokens}) -> source text, manifest
