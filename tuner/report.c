@@ -143,7 +143,8 @@ static gemm_cell next_cell(const mj_tune_result *result, uint32_t *index)
 }
 
 typedef struct cell_sum {
-    double us, operations, bytes, floor_us;
+    double us; /* 0: not of all rows */
+    double operations, bytes, floor_us;
     double padded;     /* operations; 0: not known of all rows */
     double row_error;  /* the largest; < 0: not known */
     double against_us; /* 0: not of all rows */
@@ -155,7 +156,7 @@ typedef struct cell_sum {
 static cell_sum sum_cell(const gemm_cell *cell)
 {
     cell_sum sum = {.row_error = -1};
-    bool padded_known = true, against_known = true;
+    bool timed = true, padded_known = true, against_known = true;
     for (size_t i = 0; i < COLUMN_COUNT; i++) {
         const mj_tune_row *row = cell->rows[i];
         if (!row) {
@@ -177,9 +178,11 @@ static cell_sum sum_cell(const gemm_cell *cell)
         sum.padded += row->padded_operations;
         sum.row_error = row->row_error > sum.row_error ? row->row_error : sum.row_error;
         sum.against_us += row->against.time_us_median;
+        timed = timed && row->best.time_us_median > 0;
         padded_known = padded_known && row->padded_operations > 0;
         against_known = against_known && row->against.time_us_median > 0;
     }
+    sum.us = timed ? sum.us : 0;
     sum.padded = padded_known ? sum.padded : 0;
     sum.against_us = against_known ? sum.against_us : 0;
     return sum;

@@ -1,0 +1,73 @@
+/* The reports of made-up results: what is known is said, and nothing else. */
+#define _GNU_SOURCE
+#include "check.h"
+
+#include "report.h"
+
+static const mj_problem tiny = {.expert_count = 4,
+                                .expert_total_count = 4,
+                                .top_k = 2,
+                                .hidden = 64,
+                                .intermediate = 48,
+                                .gated = true,
+                                .scheme = "bf16",
+                                .layout = "default"};
+static mj_tune_row rows[2];
+static mj_tune_result result;
+static report_subject subject;
+
+/* Two GEMMs of one batch size, timed. */
+static void start(const char *command)
+{
+    memset(rows, 0, sizeof rows);
+    memset(&result, 0, sizeof result);
+    subject = (report_subject){.command = command, .label = "tiny", .problem = &tiny};
+    for (int i = 0; i < 2; i++) {
+        mj_tune_row *row = &rows[i];
+        row->op = i ? MJ_OP_GEMM2 : MJ_OP_GEMM1;
+        row->token_count = 16;
+        row->operations = 4e6;
+        row->bytes = 2e3;
+        row->floor_us = 1;
+        row->best.time_us_median = 4;
+        row->verified = true;
+        snprintf(row->routing, sizeof row->routing, "uniform");
+        snprintf(row->best.family, sizeof row->best.family, "cpu");
+    }
+    result.row_count = 2;
+    result.rows = rows;
+}
+
+static char *printed(void)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    if (out) {
+        report_print(out, &subject, &result);
+        fclose(out);
+    }
+    return text;
+}
+
+TEST(a_cell_is_rated_only_if_all_of_it_was_timed)
+{
+    start("bench");
+    char *text = printed();
+    bool rated = text && strstr(text, " 1.00 ") && strstr(text, "25.0%");
+    free(text);
+    CHECK(rated);
+    rows[1].best.time_us_median = 0; /* nobody survived: its work is not done in the other's time */
+    rows[1].against.time_us_median = rows[0].against.time_us_median = 8;
+    text = printed();
+    bool unrated = text && strstr(text, " 4.00          -         -        -         - ") && !strchr(text, '%');
+    free(text);
+    CHECK(unrated);
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_BEGIN(argc, argv);
+    RUN(a_cell_is_rated_only_if_all_of_it_was_timed);
+    return CHECK_END();
+}
