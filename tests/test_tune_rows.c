@@ -168,6 +168,46 @@ TEST(the_last_of_thousands_of_configs_is_a_candidate)
     mj_tune_result_free(&result);
 }
 
+static mj_config forbidden;
+static bool accept_another(void *user, mj_op op, const char *family, const mj_config *config)
+{
+    (void)user, (void)op, (void)family;
+    return !mj_config_equal(config, &forbidden);
+}
+
+/* What a plan would serve is the estimate's choice for the whole space, also where a call looks at a part of it. */
+TEST(the_first_of_a_part_is_not_the_default)
+{
+    static const char *const routings[] = {"uniform", "zipf1"};
+    static const char *const families[] = {NULL, "cpu", "reference"}; /* the default is of the cpu's */
+    mj_tune_result result;
+    mj_error error = {0};
+    mj_tune_options o = {.arch = "cpu",
+                         .effort = MJ_EFFORT_ESTIMATE,
+                         .gemm1_only = true,
+                         .no_stand_ins = true,
+                         .token_count_count = 2,
+                         .token_counts = batch_sizes,
+                         .routing_count = 2,
+                         .routings = routings};
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+        o.family = families[i];
+        CHECK_STATUS(mj_bench(context, &tiny, &o, &result, &error), MJ_OK);
+        CHECK_INT(result.row_count, 4);
+        for (uint32_t r = 0; r < result.row_count; r++) {
+            CHECK_INT(result.rows[r].best.is_default, i < 2);
+        }
+        forbidden = i == 0 ? result.rows[0].best.config : forbidden;
+        mj_tune_result_free(&result);
+    }
+    o.family = NULL;
+    o.accept = accept_another;
+    CHECK_STATUS(mj_bench(context, &tiny, &o, &result, &error), MJ_OK);
+    CHECK(result.rows[0].best.estimate_us > 0 && !mj_config_equal(&result.rows[0].best.config, &forbidden));
+    CHECK(!result.rows[0].best.is_default && !result.rows[1].best.is_default);
+    mj_tune_result_free(&result);
+}
+
 int main(int argc, char **argv)
 {
     if (!fixture_start()) {
@@ -178,6 +218,7 @@ int main(int argc, char **argv)
     RUN(measurements_under_other_conditions_are_not_resumed);
     RUN(a_spent_budget_prepares_no_further_row);
     RUN(the_last_of_thousands_of_configs_is_a_candidate);
+    RUN(the_first_of_a_part_is_not_the_default);
     fixture_end();
     return CHECK_END();
 }

@@ -174,11 +174,30 @@ static mj_status ranking_of(mj_session *s, mj_op_ranking *held, mj_op op, const 
     return mj_ranking_open(s->spec, &s->problem, s->arch, op, family, tallied, &held->ranking, error);
 }
 
-/* What a plan would serve without tuning: the estimate's first for routing unknown. */
+/* What a plan would serve without tuning is the estimate's first of the whole space. `first` is that of the families wished. */
+static mj_status is_default(mj_session *s, const mj_row *row, const mj_ranked *first, bool *out, mj_error *error)
+{
+    mj_ranked best;
+    uint32_t count = 0;
+    *out = !s->options.family;
+    if (*out) {
+        return MJ_OK;
+    }
+    mj_status status = ranking_of(s, &s->whole, row->result.op, NULL, false, error);
+    if (status == MJ_OK) {
+        status = mj_ranking_best(s->whole.ranking, &s->device.shape, row->result.token_count, NULL, &best, 1, &count,
+                                 NULL, error);
+    }
+    *out = status == MJ_OK && count > 0 && best.space == first->space && mj_config_equal(&best.config, &first->config);
+    return status;
+}
+
+/* The estimate's first for routing unknown. */
 static mj_status add_default(mj_session *s, mj_row *row, const mj_config *only, mj_error *error)
 {
     mj_ranked first;
     uint32_t count = 0;
+    bool marked = false;
     mj_status status = ranking_of(s, &s->ranking, row->result.op, s->options.family, true, error);
     if (status == MJ_OK) {
         status = mj_ranking_best(s->ranking.ranking, &s->device.shape, row->result.token_count, NULL, &first, 1, &count,
@@ -187,16 +206,19 @@ static mj_status add_default(mj_session *s, mj_row *row, const mj_config *only, 
     if (status != MJ_OK || count == 0 || !wanted(s, row, first.space->family, &first.config, only)) {
         return status == MJ_ERR_NOT_FOUND ? MJ_OK : status;
     }
-    for (uint32_t i = 0; i < row->candidate_count; i++) {
+    status = is_default(s, row, &first, &marked, error);
+    for (uint32_t i = 0; i < row->candidate_count && status == MJ_OK; i++) {
         mj_candidate *c = &row->candidates[i];
         if (strcmp(c->family, first.space->family) == 0 && mj_config_equal(&c->config, &first.config)) {
-            c->is_default = true;
+            c->is_default = marked;
             return MJ_OK;
         }
     }
-    status = add(row, first.space->family, &first.config, first.estimate_us, NULL, error);
     if (status == MJ_OK) {
-        row->candidates[row->candidate_count - 1].is_default = true;
+        status = add(row, first.space->family, &first.config, first.estimate_us, NULL, error);
+    }
+    if (status == MJ_OK) {
+        row->candidates[row->candidate_count - 1].is_default = marked;
     }
     return status;
 }
@@ -346,18 +368,21 @@ static mj_status rank(mj_session *s, mj_row *row, uint32_t keep, const mj_config
                                 uniform ? NULL : expected, &ranked, &count, tally, error);
     }
     uint32_t kept = 0;
+    bool marked = false;
     for (uint32_t i = 0; i < count && status == MJ_OK; i++) {
         if (wanted(s, row, ranked[i].space->family, &ranked[i].config, only)) {
+            marked = marked || i == 0; /* not who moves up to the first place */
             ranked[kept++] = ranked[i];
         }
+    }
+    if (status == MJ_OK && marked && uniform) {
+        status = is_default(s, row, &ranked[0], &marked, error);
     }
     uint64_t refused = count - kept;
     if (status == MJ_OK) {
         status = pick(row, ranked, kept, keep < kept ? keep : kept, error);
     }
-    if (status == MJ_OK && uniform && row->candidate_count > 0 &&
-        strcmp(row->candidates[0].family, ranked[0].space->family) == 0 &&
-        mj_config_equal(&row->candidates[0].config, &ranked[0].config)) {
+    if (status == MJ_OK && uniform && marked && row->candidate_count > 0) { /* the first one picked is the first */
         row->candidates[0].is_default = true;
     }
     if (status == MJ_OK) {
@@ -474,7 +499,8 @@ void mj_session_forget_rankings(mj_session *s)
 {
     mj_ranking_close(s->ranking.ranking);
     mj_ranking_close(s->against.ranking);
-    s->ranking = s->against = (mj_op_ranking){0};
+    mj_ranking_close(s->whole.ranking);
+    s->ranking = s->against = s->whole = (mj_op_ranking){0};
 }
 
 void mj_session_free_rows(mj_session *s)

@@ -74,7 +74,8 @@ typedef struct mj_session {
 
     uint32_t row_count;
     mj_row *rows;
-    mj_op_ranking ranking, against; /* of the op whose rows are planned; of the family that bench compares with */
+    /* Of the op whose rows are planned: of the families wished, of the one that bench compares with, of all. */
+    mj_op_ranking ranking, against, whole;
     mj_layer_kernel layer[MJ_LAYER_KERNELS];
 
     mj_link link;
