@@ -2,6 +2,10 @@
 #define _GNU_SOURCE
 #include "check.h"
 
+#include <signal.h>
+
+#include "cli.h"
+#include "cli_kernel.h"
 #include "report.h"
 
 static const mj_problem tiny = {.expert_count = 4,
@@ -65,9 +69,32 @@ TEST(a_cell_is_rated_only_if_all_of_it_was_timed)
     CHECK(unrated);
 }
 
+/* Ctrl-C while configs are counted: no numbers are better than false ones. */
+TEST(a_map_of_a_space_is_whole_or_not_there)
+{
+    mj_spec_options options = {0};
+    mj_spec *spec = NULL;
+    mj_error error = {MJ_OK, ""};
+    mj_kernel_desc desc = {.problem = &tiny, .op = MJ_OP_GEMM1};
+    mj_strbuf text = {0};
+    uint64_t legal = 0;
+    CHECK_STATUS(mj_spec_load(&options, &spec, NULL, &error), MJ_OK);
+    CHECK_STATUS(mj_spec_find_arch(spec, "cpu", &desc.arch, &error), MJ_OK);
+    CHECK_STATUS(mj_spec_find_scheme(spec, "bf16", &desc.scheme, &error), MJ_OK);
+    CHECK_STATUS(cli_space_map(spec, desc, NULL, &text, NULL, &legal, &error), MJ_OK);
+    CHECK(legal > 0);
+    cli_catch_interrupts();
+    raise(SIGINT);
+    CHECK_STATUS(cli_space_map(spec, desc, NULL, &text, NULL, &legal, &error), MJ_ERR_INTERRUPTED);
+    CHECK_INT(cli_exit_of(error.status), CLI_INTERRUPTED);
+    mj_strbuf_free(&text);
+    mj_spec_free(spec);
+}
+
 int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
     RUN(a_cell_is_rated_only_if_all_of_it_was_timed);
+    RUN(a_map_of_a_space_is_whole_or_not_there); /* the last: it interrupts this process */
     return CHECK_END();
 }

@@ -278,6 +278,9 @@ mj_status cli_space_map(const mj_spec *spec, mj_kernel_desc desc, const mj_space
         }
         mj_tally tally = {0};
         status = mj_space_enumerate(spec, &desc, visit_all, NULL, &tally, error);
+        if (status == MJ_OK && cli_interrupted()) { /* it was not counted to the end */
+            status = mj_fail(error, MJ_ERR_INTERRUPTED, "interrupted: the space is not counted");
+        }
         if (status == MJ_OK) {
             print_tally(text, list, desc.space, &tally);
             *legal += tally.legal_count;
