@@ -69,6 +69,50 @@ TEST(a_cell_is_rated_only_if_all_of_it_was_timed)
     CHECK(unrated);
 }
 
+static bool json_says(const char *words)
+{
+    mj_json *root = report_json(&subject, &result);
+    char *text = root ? mj_json_print(root, false) : NULL;
+    bool found = text && strstr(text, words);
+    if (!found) {
+        printf("# no %s in %s\n", words, text ? text : "nothing");
+    }
+    free(text);
+    mj_json_free(root);
+    return found;
+}
+
+TEST(a_row_without_a_choice_is_not_ok)
+{
+    start("tune");
+    CHECK(json_says("\"result\":\"ok\"") && json_says("\"family\":\"cpu\""));
+    memset(&rows[1].best, 0, sizeof rows[1].best);
+    rows[1].verified = false;
+    CHECK(json_says("\"result\":\"no candidate survived\""));
+    char *text = printed();
+    bool said = text && strstr(text, "gemm2: no candidate survived");
+    free(text);
+    CHECK(said);
+}
+
+TEST(what_was_not_written_is_not_from_the_store)
+{
+    start("tune");
+    rows[1].unsaved = true;
+    rows[1].origin = MJ_ORIGIN_ESTIMATE;
+    CHECK(json_says("\"origin\":\"not saved\"") && json_says("\"origin\":\"store\""));
+}
+
+/* As the store does: beyond a JSON number's 53 bits as text. */
+TEST(seeds_are_written_whole)
+{
+    start("tune");
+    subject.seed = 77;
+    CHECK(json_says("\"seed\":77,"));
+    subject.seed = UINT64_MAX;
+    CHECK(json_says("\"seed\":\"18446744073709551615\""));
+}
+
 /* Ctrl-C while configs are counted: no numbers are better than false ones. */
 TEST(a_map_of_a_space_is_whole_or_not_there)
 {
@@ -95,6 +139,9 @@ int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
     RUN(a_cell_is_rated_only_if_all_of_it_was_timed);
+    RUN(a_row_without_a_choice_is_not_ok);
+    RUN(what_was_not_written_is_not_from_the_store);
+    RUN(seeds_are_written_whole);
     RUN(a_map_of_a_space_is_whole_or_not_there); /* the last: it interrupts this process */
     return CHECK_END();
 }

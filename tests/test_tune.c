@@ -422,6 +422,7 @@ TEST(a_save_that_fails_is_said_and_costs_no_result)
     CHECK(!result.persisted);
     CHECK_INT(result.row_count, 2);
     CHECK(result.rows[1].verified && result.rows[1].best.time_us_median > 0);
+    CHECK(result.rows[1].unsaved && result.rows[1].origin == MJ_ORIGIN_ESTIMATE);
     mj_tune_result_free(&result);
     CHECK_INT(unlink(store_dir), 0); /* and the next one has the measurements again */
     CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);

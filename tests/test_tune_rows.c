@@ -6,6 +6,21 @@
 #include "memory_need.h"
 #include "tune_fixture.h"
 
+/* A context of the same cache whose cpu.tmpl ends with one more line. NULL: not to be had. */
+static mj_context *other_template(const char *line)
+{
+    static int count;
+    char folder[1024], command[4096];
+    mj_context *out = NULL;
+    snprintf(folder, sizeof(folder), "%s/data-%d", temp_folder, ++count);
+    snprintf(
+        command, sizeof(command),
+        "mkdir -p '%s/templates' && cp '%s/templates/cpu.tmpl' '%s/templates/' && echo '%s' >>'%s/templates/cpu.tmpl'",
+        folder, MJ_TEST_SOURCE_DIR, folder, line, folder);
+    mj_context_options options = {.cache_dir = context->cache_dir, .store_dir = store_dir, .data_dir = folder};
+    return system(command) == 0 && mj_context_create(&options, &out, NULL) == MJ_OK ? out : NULL;
+}
+
 /* ---- The journal ---- */
 /* A tune of one row that is stopped once so many candidates are done. */
 static void leave_behind(mj_context *in, mj_tune_options o, uint32_t candidates)
@@ -61,17 +76,8 @@ TEST(measurements_under_other_conditions_are_not_resumed)
     other.device_bytes_max /= 2;
     CHECK_INT(resumed_by(context, other), 0);
 
-    /* Other data files: one template says something more. */
-    char folder[1024], command[4096];
-    snprintf(folder, sizeof(folder), "%s/data", temp_folder);
-    snprintf(command, sizeof(command),
-             "mkdir -p '%s/templates' && cp '%s/templates/cpu.tmpl' '%s/templates/' && echo '/* more */' "
-             ">>'%s/templates/cpu.tmpl'",
-             folder, MJ_TEST_SOURCE_DIR, folder, folder);
-    CHECK_INT(system(command), 0);
-    mj_context *with = NULL;
-    mj_context_options options = {.cache_dir = context->cache_dir, .store_dir = store_dir, .data_dir = folder};
-    CHECK_STATUS(mj_context_create(&options, &with, NULL), MJ_OK);
+    mj_context *with = other_template("/* more */"); /* other data files */
+    CHECK(with);
     other = o;
     int resumed = resumed_by(with, other);
     mj_context_destroy(with);
@@ -112,6 +118,37 @@ TEST(a_spent_budget_prepares_no_further_row)
     CHECK_STATUS(bench_tight(1e-3, &w, &result, &error), MJ_OK);
     CHECK(result.row_count == 0 && result.budget_spent);
     CHECK(!strstr(w.last_message, "sets of activations"));
+    mj_tune_result_free(&result);
+}
+
+/* ---- What is said ---- */
+TEST(nobody_survives)
+{
+    watch w = {0};
+    mj_tune_result result;
+    mj_error error = {0};
+    fresh_folders();
+    mj_tune_options o = options_for(&w);
+    o.accept = accept_one;
+    o.token_count_count = 1;
+    mj_context *broken = other_template("#error not a kernel");
+    CHECK(broken);
+    mj_status status = mj_tune(broken, &tiny, &o, &result, &error);
+    CHECK_STATUS(status, MJ_OK);
+    CHECK(result.row_count == 1 && result.rows[0].failed_by_reason[MJ_REASON_COMPILE] == 1);
+    CHECK(!result.rows[0].best.family[0] && !result.rows[0].verified && result.rows[0].row_error < 0);
+    CHECK(access(result.store_path, F_OK) != 0);
+    CHECK(!result.persisted && !result.not_saved[0]);
+    CHECK_INT(result.rows[0].origin, MJ_ORIGIN_ESTIMATE);
+    mj_tune_result_free(&result);
+
+    o.family = "cpu";
+    o.config = "rows=16,tile_k=512,tile_n=64";
+    o.accept = NULL;
+    mj_verify(broken, &tiny, &o, &result, &error); /* and what was never run has no error of a row */
+    mj_context_destroy(broken);
+    CHECK(result.row_count > 0 && result.rows[0].best.reason == MJ_REASON_COMPILE);
+    CHECK(result.rows[0].row_error < 0);
     mj_tune_result_free(&result);
 }
 
@@ -217,6 +254,7 @@ int main(int argc, char **argv)
     RUN(failures_of_a_limit_are_not_resumed);
     RUN(measurements_under_other_conditions_are_not_resumed);
     RUN(a_spent_budget_prepares_no_further_row);
+    RUN(nobody_survives);
     RUN(the_last_of_thousands_of_configs_is_a_candidate);
     RUN(the_first_of_a_part_is_not_the_default);
     fixture_end();

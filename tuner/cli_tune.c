@@ -249,6 +249,20 @@ static cli_exit report(const measure_job *job, const mj_tune_result *result, cli
     return code;
 }
 
+static void say_interrupted(const measure_job *job, const mj_tune_result *result)
+{
+    uint32_t saved = 0;
+    for (uint32_t i = 0; i < result->row_count; i++) {
+        saved += result->rows[i].origin == MJ_ORIGIN_STORE;
+    }
+    if (job->options->command != CLI_CMD_TUNE) {
+        cli_error("interrupted: %u rows are finished", result->row_count);
+    } else {
+        cli_error("interrupted: %u rows are finished, %u of them saved; the same command goes on from here",
+                  result->row_count, saved);
+    }
+}
+
 static cli_exit measure(measure_job *job, measure_fn run)
 {
     progress shown;
@@ -266,8 +280,7 @@ static cli_exit measure(measure_job *job, measure_fn run)
                   job->options->command == CLI_CMD_TUNE ? "; the same command goes on from here" : "");
         code = CLI_INTERRUPTED;
     } else if (status == MJ_ERR_INTERRUPTED) {
-        cli_error("interrupted: %u rows are finished%s", result.row_count,
-                  result.persisted ? " and saved; the same command goes on from here" : "");
+        say_interrupted(job, &result);
         code = CLI_INTERRUPTED;
     } else if (status != MJ_OK) {
         code = cli_fail(&error);

@@ -86,6 +86,7 @@ typedef struct
     uint32_t tried, refused, failed, dropped;
     uint32_t failed_by_reason[MJ_REASON_COUNT];
     bool from_store;  /* skipped: already tuned with this identity */
+    bool unsaved;     /* tune: chosen, but not written: see kept_us, and not_saved of the result */
     double kept_us;   /* > 0: not saved; the store keeps its own verified choice, which took this long */
     bool asked;       /* bench and verify: the config is the caller's; `origin` means nothing then */
     mj_origin origin; /* where the config came from: bench and verify STORE or ESTIMATE; tune STORE once saved */
@@ -142,7 +143,7 @@ typedef struct mj_tune_result {
     char arch[MJ_NAME_MAX], driver[64], compiler[96];
     bool budget_spent; /* some rows are missing because options->budget_seconds passed */
     char store_path[1024];
-    bool persisted;
+    bool persisted;                    /* tune: rows of this result are in the store, and no save failed */
     char not_saved[512];               /* why a finished row could not be written; empty: all were */
     double memory_gbps, matrix_tflops; /* measured ceilings; matrix 0: vendor library absent, arch's figure used */
     char matrix_product[MJ_NAME_MAX];  /* what the vendor's library multiplied: "bf16" or "e4m3"; "" if nothing */

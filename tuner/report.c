@@ -17,7 +17,13 @@ static const char *row_origin(const mj_tune_row *row)
     if (row->from_store) {
         return "tuned before";
     }
-    return row->asked ? "asked for" : row->kept_us > 0 ? "not saved" : report_origin(row->origin);
+    return row->asked ? "asked for" : row->unsaved ? "not saved" : report_origin(row->origin);
+}
+
+/* A tune's row may end without a choice; what bench and verify look at has a family whatever comes of it. */
+static const char *row_result(const mj_tune_row *row)
+{
+    return row->best.family[0] ? mj_reason_text(row->best.reason) : "no candidate survived";
 }
 
 const char *report_origin(mj_origin origin)
@@ -207,6 +213,10 @@ static void print_time(FILE *out, mj_op op, const mj_tune_row *row)
 static void print_config(FILE *out, const mj_tune_row *row)
 {
     char config[640] = "";
+    if (!row->best.family[0]) {
+        fprintf(out, "       %s: %s\n", mj_op_name(row->op), row_result(row));
+        return;
+    }
     mj_config_print(&row->best.config, config, sizeof config, NULL);
     char estimate[48] = "";
     if (!(row->best.time_us_median > 0) && row->best.estimate_us > 0) {
@@ -447,7 +457,7 @@ mj_json *report_row_json(const mj_tune_row *row)
     mj_json_add_string(out, "op", mj_op_name(row->op));
     mj_json_add_string(out, "family", row->best.family);
     mj_json_add(out, "config", mj_config_to_json(&row->best.config));
-    mj_json_add_string(out, "result", mj_reason_text(row->best.reason));
+    mj_json_add_string(out, "result", row_result(row));
     mj_json_add_string(out, "detail", row->best.detail);
     mj_json_add_number(out, "time_us_median", us);
     mj_json_add_number(out, "time_us_spread", row->best.time_us_spread);
@@ -512,6 +522,18 @@ static void add_device(mj_json *root, const mj_tune_result *result)
     }
 }
 
+/* Beyond the 15 digits of a JSON number as text, which the store's reader takes too. */
+static void add_seed(mj_json *root, uint64_t seed)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)seed);
+    if (strlen(text) <= 15) {
+        mj_json_add_int(root, "seed", (int64_t)seed);
+    } else {
+        mj_json_add_string(root, "seed", text);
+    }
+}
+
 mj_json *report_json(const report_subject *subject, const mj_tune_result *result)
 {
     char problem[512] = "";
@@ -521,7 +543,7 @@ mj_json *report_json(const report_subject *subject, const mj_tune_result *result
     mj_json_add_string(root, "command", subject->command);
     mj_json_add_string(root, "model", subject->label);
     mj_json_add_string(root, "problem", problem);
-    mj_json_add_int(root, "seed", (int64_t)(subject->seed & ((1ull << 53) - 1)));
+    add_seed(root, subject->seed);
     if (subject->effort) {
         mj_json_add_string(root, "effort", subject->effort);
     }

@@ -29,7 +29,7 @@ typedef struct mj_contestant {
     double time_us_median, time_us_spread; /* of the final if it was in it, else of the look */
     uint32_t sample_count;
     uint32_t launches;             /* per sample, the fewest; 0: not known */
-    double row_error, padded_rows; /* of the last verification; padded_rows 0: there was none */
+    double row_error, padded_rows; /* of the last verification; row_error < 0, padded_rows 0: there was none */
 } mj_contestant;
 
 typedef struct mj_samples {

@@ -158,6 +158,7 @@ static double compile_median(const mj_session *s)
 static mj_status fill_result(const mj_session *s, mj_tune_result *out, mj_error *error)
 {
     const mj_device_info *info = &s->device.info;
+    bool written = false;
     memcpy(out->device_name, info->name, sizeof(out->device_name));
     memcpy(out->device_id, info->id, sizeof(out->device_id));
     memcpy(out->arch, info->arch, sizeof(out->arch));
@@ -165,7 +166,6 @@ static mj_status fill_result(const mj_session *s, mj_tune_result *out, mj_error 
     memcpy(out->compiler, info->compiler, sizeof(out->compiler));
     snprintf(out->store_path, sizeof(out->store_path), "%.1023s", s->store_path);
     out->budget_spent = s->budget_spent;
-    out->persisted = s->mode == MJ_SESSION_TUNE && s->store_path[0] && !s->save_failed;
     snprintf(out->not_saved, sizeof(out->not_saved), "%.511s", s->save_failed ? s->save_error.text : "");
     out->memory_gbps = s->memory_gbps;
     out->matrix_tflops = s->matrix_tflops;
@@ -182,8 +182,10 @@ static mj_status fill_result(const mj_session *s, mj_tune_result *out, mj_error 
     for (uint32_t i = 0; i < s->row_count; i++) {
         if (s->rows[i].finished && !s->rows[i].absent) {
             out->rows[out->row_count++] = s->rows[i].result;
+            written = written || s->rows[i].result.origin == MJ_ORIGIN_STORE || s->rows[i].result.kept_us > 0;
         }
     }
+    out->persisted = s->mode == MJ_SESSION_TUNE && written && !s->save_failed;
     qsort(out->rows, out->row_count, sizeof(*out->rows), compare_rows);
     return MJ_OK;
 }

@@ -491,6 +491,7 @@ mj_status mj_session_plan_candidates(mj_session *s, mj_row *row, mj_error *error
     for (uint32_t i = 0; status == MJ_OK && i < row->candidate_count; i++) {
         row->contestants[i].text = row->candidates[i].text;
         row->contestants[i].is_default = row->candidates[i].is_default;
+        row->contestants[i].row_error = -1;
     }
     return status;
 }

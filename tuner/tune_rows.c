@@ -462,7 +462,6 @@ mj_status mj_session_row(mj_session *s, mj_row *row, mj_error *error)
             mj_padded_operations(&s->problem, row->result.op, row->contestants[winner].padded_rows);
         if (s->mode == MJ_SESSION_TUNE) {
             mj_session_save(s, row, mj_pool_job(s->pool, row->candidates[winner].job));
-            row->result.origin = row->result.kept_us > 0 ? MJ_ORIGIN_ESTIMATE : MJ_ORIGIN_STORE;
         }
     }
     return mj_session_report(s, NULL, &row->result, NULL) ? MJ_OK : mj_session_interrupted(error);

@@ -136,6 +136,7 @@ bool mj_session_from_store(const mj_session *s, mj_row *row);
 const mj_choice *mj_session_stored(const mj_session *s, const mj_row *row);
 /* Not every config of the space may become a candidate. */
 bool mj_session_is_partial(const mj_session *s);
+/* The row says afterwards whether its choice is in the store. */
 void mj_session_save(mj_session *s, mj_row *row, const mj_job *job);
 
 #endif

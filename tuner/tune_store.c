@@ -326,6 +326,7 @@ void mj_session_save(mj_session *s, mj_row *row, const mj_job *job)
 {
     mj_error error = {0};
     mj_store_file file;
+    row->result.unsaved = true;
     if (s->store_path[0] == 0 || row->candidates == NULL || is_poisoned(s, row, job)) {
         return;
     }
@@ -358,7 +359,10 @@ void mj_session_save(mj_session *s, mj_row *row, const mj_job *job)
     if (status == MJ_OK) {
         status = mj_store_save(s->store_path, &file, &error);
     }
-    if (status != MJ_OK) {
+    if (status == MJ_OK) {
+        row->result.unsaved = row->result.kept_us > 0;
+        row->result.origin = row->result.kept_us > 0 ? MJ_ORIGIN_ESTIMATE : MJ_ORIGIN_STORE;
+    } else {
         save_failed(s, &error);
     }
     mj_store_file_free(&file);
