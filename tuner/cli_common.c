@@ -132,6 +132,16 @@ static void log_line(void *user, int level, const char *line)
     fprintf(stderr, "moejit: %s%s\n", level == 0 ? "warning: " : "", line);
 }
 
+/* Data files that the user names are read at once: a folder that is not there is an input that is missing. */
+static cli_exit check_data(mj_context *context)
+{
+    const mj_spec *spec = NULL;
+    mj_error error = {MJ_OK, ""};
+    mj_status status = context->data_dir ? mj_context_spec(context, &spec, &error) : MJ_OK;
+    cli_exit code = status == MJ_OK ? CLI_OK : cli_fail(&error);
+    return status == MJ_ERR_IO || status == MJ_ERR_NOT_FOUND ? CLI_BAD_FILE : code;
+}
+
 cli_exit cli_context(const cli_options *options, mj_context **out)
 {
     mj_context_options wanted = {
@@ -150,7 +160,7 @@ cli_exit cli_context(const cli_options *options, mj_context **out)
     if (mj_context_create(&wanted, out, &error) != MJ_OK) {
         return cli_fail(&error);
     }
-    return CLI_OK;
+    return options->command == CLI_CMD_CACHE ? CLI_OK : check_data(*out);
 }
 
 cli_exit cli_finish(cli_exit code)

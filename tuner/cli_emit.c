@@ -112,7 +112,9 @@ static void print_emitted(FILE *out, const emission *e)
     for (uint32_t i = 0; i < e->job_count; i++) {
         print_job(out, e->jobs[i]);
     }
-    fprintf(out, "C source: %s/moejit_pack_%s.c\n", e->folder, e->name);
+    if (!e->to_stdout) { /* else the folder was a temporary one */
+        fprintf(out, "C source: %s/moejit_pack_%s.c\n", e->folder, e->name);
+    }
 }
 
 static mj_json *emitted_json(const emission *e, const emit_job *job)

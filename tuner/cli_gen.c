@@ -13,7 +13,11 @@ enum { DEFAULT_TOKENS = 64 };
 static mj_status overlay_config(const mj_space *space, const char *text, mj_config *config, mj_error *error)
 {
     mj_config given;
-    mj_status status = mj_config_parse(text, &given, error);
+    mj_error why = {MJ_OK, ""};
+    mj_status status = mj_config_parse(text, &given, &why);
+    if (status != MJ_OK) { /* the words of a command line, not a file's */
+        return mj_fail(error, status == MJ_ERR_FORMAT ? MJ_ERR_ARGUMENT : status, "--%s", why.text);
+    }
     for (uint32_t i = 0; status == MJ_OK && i < given.count; i++) {
         const char *names[MJ_CONFIG_MAX];
         bool known = false;

@@ -23,9 +23,10 @@ static const char bench_notes[] =
     "prints the\n"
     "predictions and how much of each family's space is legal; `moejit routing` what tiles make of each "
     "distribution.\n";
-static const char verify_notes[] = "Runs one config (--family, --config; else the estimate's "
-                                   "choice) at every batch size and routing and compares\n"
-                                   "all outputs with the reference. Nothing is timed. Exit code 1 "
+static const char verify_notes[] = "Runs one config (--family, --config; else what a plan would use now: the store's "
+                                   "choice, else the estimate's)\n"
+                                   "at every batch size and routing and compares all outputs with the reference. "
+                                   "Nothing is timed. Exit code 1\n"
                                    "names the first wrong coordinate.\n";
 static const char gen_notes[] = "The source's first lines hold the command that recreates it, byte "
                                 "for byte. --batch picks the number of tokens\n"

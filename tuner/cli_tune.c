@@ -104,7 +104,9 @@ static cli_exit dry_run(const measure_job *job)
 {
     mj_tune_forecast forecast = {0};
     mj_error error = {MJ_OK, ""};
-    mj_status status = mj_tune_dry_run(job->context, &job->target.problem, &job->wanted, &forecast, &error);
+    mj_tune_options wanted = job->wanted;
+    wanted.force |= job->options->command != CLI_CMD_TUNE; /* only that one skips what is tuned already */
+    mj_status status = mj_tune_dry_run(job->context, &job->target.problem, &wanted, &forecast, &error);
     if (status != MJ_OK) {
         return cli_fail(&error);
     }

@@ -112,7 +112,7 @@ typedef struct mj_tune_options {
     mj_effort effort;
     double budget_seconds;       /* 0: none; reached: rows so far are kept, the rest is left untuned */
     uint64_t device_bytes_max;   /* 0: nine tenths of what is free */
-    uint64_t host_bytes_max;     /* 0: 2 GiB, per helper */
+    uint64_t host_bytes_max;     /* of each compiler process, 0: 2 GiB; the worker has no limit */
     bool force;                  /* measure again what the store already holds */
     bool gemm1_only, gemm2_only; /* each includes what stands in for it */
     bool no_stand_ins;           /* only the layer's plain ops: no gemm1_act, gemm1_quantise, gemm2_combine */
@@ -168,7 +168,8 @@ MJ_API void mj_tune_result_free(mj_tune_result *result);
  * it under the row's routing, `floor_us` is of the arch's typical figures, and the work is of one routing drawn with the seed. */
 MJ_API mj_status mj_bench(mj_context *context, const mj_problem *problem, const mj_tune_options *options,
                           mj_tune_result *out, mj_error *error);
-/* Verifies one config (options->family, options->config; NULL: the estimate's) at every token count and routing; times nothing. */
+/* Verifies one config (options->family, options->config; NULL: what a plan would use now) at every token count and routing; times
+ * nothing. */
 MJ_API mj_status mj_verify(mj_context *context, const mj_problem *problem, const mj_tune_options *options,
                            mj_tune_result *out, mj_error *error);
 
