@@ -1,4 +1,6 @@
 /* test_config_json.c: config.json of many model families, and every bad form of one. */
+#include <time.h>
+
 #include "check.h"
 #include "config_json.h"
 
@@ -123,6 +125,28 @@ TEST(says_what_is_wrong)
             check_fail(__FILE__, __LINE__, "row %zu gave %d: %s", i, (int)status, error.text);
         }
     }
+}
+
+/* A value per layer, of which there are few; a file may say more, and costs no more than its reading. */
+TEST(a_long_list_is_read_once)
+{
+    enum { ITEMS = 100000 };
+    mj_model model;
+    mj_error error;
+    mj_strbuf text = {0};
+    mj_strbuf_addf(&text, "{\"num_local_experts\":[8");
+    for (int i = 1; i < ITEMS; i++) {
+        mj_strbuf_add(&text, ",8", 2);
+    }
+    mj_strbuf_addf(&text, "]," GOOD_REST);
+    CHECK(!text.failed);
+    clock_t start = clock();
+    mj_status status = parse(text.text, NULL, &model, &error);
+    double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+    mj_strbuf_free(&text);
+    CHECK_STATUS(status, MJ_OK);
+    CHECK_INT(model.expert_count, 8);
+    CHECK(seconds < 2);
 }
 
 TEST(descends_by_prefix)
@@ -293,6 +317,7 @@ int main(int argc, char **argv)
     CHECK_BEGIN(argc, argv);
     RUN(reads_every_family);
     RUN(says_what_is_wrong);
+    RUN(a_long_list_is_read_once);
     RUN(descends_by_prefix);
     RUN(names_the_missing_file);
     RUN(notes_what_it_simplifies);

@@ -142,9 +142,8 @@ static mj_status read_count(const reader *in, const char *where, const char *key
 {
     const mj_json *item = value;
     if (mj_json_is_array(value)) {
-        item = mj_json_at(value, 0);
-        for (size_t i = 1; item && i < mj_json_count(value); i++) {
-            const mj_json *other = mj_json_at(value, i);
+        item = mj_json_first(value);
+        for (const mj_json *other = item ? mj_json_next(item) : NULL; other; other = mj_json_next(other)) {
             if (!mj_json_is_number(other)) {
                 item = other; /* refused below */
                 break;
