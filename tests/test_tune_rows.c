@@ -3,6 +3,9 @@
 #define _GNU_SOURCE
 #include "check.h"
 
+#include "child.h"
+#include "helper.h"
+#include "json.h"
 #include "memory_need.h"
 #include "tune_fixture.h"
 
@@ -152,6 +155,61 @@ TEST(nobody_survives)
     mj_tune_result_free(&result);
 }
 
+/* ---- A worker that says what nobody knows ---- */
+/* moejit-worker behind a process that puts another word in the place of a finding's "ok". */
+static int be_proxy(int argc, char **argv)
+{
+    mj_helper helper;
+    mj_child child;
+    char path[1100];
+    snprintf(path, sizeof(path), "%s/moejit-worker", check_build_dir());
+    mj_status status = mj_helper_start(argc, argv, &helper, NULL);
+    status = status ? status : mj_child_start(path, NULL, 0, &child, NULL);
+    while (status == MJ_OK) {
+        mj_json *message = NULL;
+        status = mj_helper_receive(&helper, &message, NULL);
+        status = status ? status : mj_child_send(&child, message, NULL);
+        mj_json_free(message);
+        status = status ? status : mj_child_wait(&child, 60, &message, NULL);
+        char *text = status == MJ_OK ? mj_json_print(message, false) : NULL;
+        char *word = text ? strstr(text, "\"reason\":\"ok\"") : NULL;
+        if (word) {
+            memcpy(word + strlen("\"reason\":\""), "ko", 2);
+        }
+        if (status == MJ_OK) {
+            mj_json_free(message);
+            status = mj_json_parse(text, strlen(text), "reply", &message, NULL);
+        }
+        free(text);
+        status = status ? status : mj_helper_send(&helper, message, NULL);
+        mj_json_free(status == MJ_OK ? message : NULL);
+    }
+    mj_child_stop(&child, 5);
+    mj_helper_end(&helper);
+    return 0;
+}
+
+TEST(an_unknown_finding_is_no_verification)
+{
+    watch w = {0};
+    mj_tune_result result;
+    mj_error error = {0};
+    fresh_folders();
+    mj_tune_options o = options_for(&w);
+    char self[1100];
+    ssize_t bytes = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    CHECK(bytes > 0);
+    self[bytes] = 0;
+    o.worker_path = self;
+    o.accept = accept_one;
+    o.token_count_count = 1;
+    mj_status status = mj_verify(context, &tiny, &o, &result, &error);
+    CHECK(result.row_count == 0 || !result.rows[0].verified);
+    mj_tune_result_free(&result);
+    CHECK_STATUS(status, MJ_ERR_CHILD);
+    CHECK_CONTAINS(error.text, "'ko'");
+}
+
 /* ---- The space ---- */
 static bool refuse_and_count(void *user, mj_op op, const char *family, const mj_config *config)
 {
@@ -247,6 +305,9 @@ TEST(the_first_of_a_part_is_not_the_default)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strncmp(argv[1], "--parent=", 9) == 0) {
+        return be_proxy(argc, argv);
+    }
     if (!fixture_start()) {
         return 2;
     }
@@ -255,6 +316,7 @@ int main(int argc, char **argv)
     RUN(measurements_under_other_conditions_are_not_resumed);
     RUN(a_spent_budget_prepares_no_further_row);
     RUN(nobody_survives);
+    RUN(an_unknown_finding_is_no_verification);
     RUN(the_last_of_thousands_of_configs_is_a_candidate);
     RUN(the_first_of_a_part_is_not_the_default);
     fixture_end();

@@ -87,9 +87,11 @@ static mj_status read_finding(const mj_json *reply, mj_contestant *c, mj_error *
     for (int i = 0; status == MJ_OK && i < MJ_REASON_COUNT; i++) {
         if (strcmp(reason, mj_reason_text((mj_reason)i)) == 0) {
             c->reason = (mj_reason)i;
+            return MJ_OK;
         }
     }
-    return status;
+    return status == MJ_OK ? mj_fail(error, MJ_ERR_CHILD, "the worker found '%s', which nothing is called here", reason)
+                           : status;
 }
 
 static mj_status verify(mj_session *s, const mj_job *job, mj_contestant *c, mj_error *error)
