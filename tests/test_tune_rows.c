@@ -155,8 +155,22 @@ TEST(nobody_survives)
     mj_tune_result_free(&result);
 }
 
-/* ---- A worker that says what nobody knows ---- */
-/* moejit-worker behind a process that puts another word in the place of a finding's "ok". */
+/* ---- A worker with another's words ---- */
+/* As MOEJIT_TEST_PROXY says: "reason": a finding's "ok" is none any more; "launches": the second time took fewer of them. */
+static void reword(char *text)
+{
+    static int times;
+    const char *what = getenv("MOEJIT_TEST_PROXY");
+    char *reason = strstr(text, "\"reason\":\"ok\""), *launches = strstr(text, "\"launches\":20");
+    if (what && strcmp(what, "reason") == 0 && reason) {
+        memcpy(reason + strlen("\"reason\":\""), "ko", 2);
+    }
+    if (what && strcmp(what, "launches") == 0 && launches && ++times == 2) {
+        memcpy(launches + strlen("\"launches\":"), " 3", 2);
+    }
+}
+
+/* Between a tune and moejit-worker. */
 static int be_proxy(int argc, char **argv)
 {
     mj_helper helper;
@@ -172,11 +186,8 @@ static int be_proxy(int argc, char **argv)
         mj_json_free(message);
         status = status ? status : mj_child_wait(&child, 60, &message, NULL);
         char *text = status == MJ_OK ? mj_json_print(message, false) : NULL;
-        char *word = text ? strstr(text, "\"reason\":\"ok\"") : NULL;
-        if (word) {
-            memcpy(word + strlen("\"reason\":\""), "ko", 2);
-        }
-        if (status == MJ_OK) {
+        if (text) {
+            reword(text);
             mj_json_free(message);
             status = mj_json_parse(text, strlen(text), "reply", &message, NULL);
         }
@@ -189,6 +200,47 @@ static int be_proxy(int argc, char **argv)
     return 0;
 }
 
+static const char *self_path(void)
+{
+    static char path[1100];
+    ssize_t bytes = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    path[bytes > 0 ? bytes : 0] = 0;
+    return path;
+}
+
+static uint32_t last_launches[2]; /* of the last two candidates that were heard of: a final of two */
+static void on_launches(void *user, const mj_candidate_result *result)
+{
+    on_candidate(user, result);
+    last_launches[0] = last_launches[1];
+    last_launches[1] = result->launches;
+}
+
+/* Each launch of a replay has another routing: who is compared in the end launches as many. */
+TEST(finalists_are_timed_over_the_same_routings)
+{
+    mj_tune_result result;
+    mj_error error = {0};
+    uint32_t dropped = 1;
+    for (int tries = 0; dropped > 0 && tries < 9; tries++) { /* a disturbed time may leave one finalist */
+        watch w = {0};
+        fresh_folders();
+        mj_tune_options o = options_for(&w);
+        o.worker_path = self_path();
+        o.token_count_count = 1;
+        o.candidate = on_launches;
+        setenv("MOEJIT_TEST_PROXY", "launches", 1);
+        mj_status status = mj_tune(context, &tiny, &o, &result, &error);
+        unsetenv("MOEJIT_TEST_PROXY");
+        CHECK_STATUS(status, MJ_OK);
+        dropped = result.rows[0].dropped;
+        mj_tune_result_free(&result);
+    }
+    CHECK_INT(dropped, 0);
+    CHECK_INT(last_launches[0], 3);
+    CHECK_INT(last_launches[1], 3);
+}
+
 TEST(an_unknown_finding_is_no_verification)
 {
     watch w = {0};
@@ -196,14 +248,12 @@ TEST(an_unknown_finding_is_no_verification)
     mj_error error = {0};
     fresh_folders();
     mj_tune_options o = options_for(&w);
-    char self[1100];
-    ssize_t bytes = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    CHECK(bytes > 0);
-    self[bytes] = 0;
-    o.worker_path = self;
+    o.worker_path = self_path();
     o.accept = accept_one;
     o.token_count_count = 1;
+    setenv("MOEJIT_TEST_PROXY", "reason", 1);
     mj_status status = mj_verify(context, &tiny, &o, &result, &error);
+    unsetenv("MOEJIT_TEST_PROXY");
     CHECK(result.row_count == 0 || !result.rows[0].verified);
     mj_tune_result_free(&result);
     CHECK_STATUS(status, MJ_ERR_CHILD);
@@ -316,6 +366,7 @@ int main(int argc, char **argv)
     RUN(measurements_under_other_conditions_are_not_resumed);
     RUN(a_spent_budget_prepares_no_further_row);
     RUN(nobody_survives);
+    RUN(finalists_are_timed_over_the_same_routings);
     RUN(an_unknown_finding_is_no_verification);
     RUN(the_last_of_thousands_of_configs_is_a_candidate);
     RUN(the_first_of_a_part_is_not_the_default);

@@ -81,6 +81,7 @@ static mj_status choose_launches(mj_lab *lab, mj_case *prepared, const mj_loaded
         prepared->set_count > MJ_LAUNCHES ? prepared->set_count : MJ_LAUNCHES; /* a launch for every routing */
     double fit = *us > 0 ? aim_us / *us : most;
     *launches = fit >= most ? most : (fit < 1 ? 1 : (uint32_t)fit);
+    *launches = request->launches ? request->launches : *launches;
     return status;
 }
 

@@ -2,8 +2,9 @@
  *
  * A graph of one launch per set (10: each its own routing and activations, and its own weights where the active ones would
  * stay in the last-level cache), random data, counters zero before; warm-up; then replays, each timed with events. A sample
- * is a replay's time divided by its launches. Where one launch takes long (a CPU), the graph holds fewer of them. An
- * activation or quantise2 reads random sums, own ones in each set. */
+ * is a replay's time divided by its launches. Where one launch takes long (a CPU), the graph holds fewer of them, but as many
+ * as those of the kernels that it is compared with: they read the same routings. An activation or quantise2 reads random
+ * sums, own ones in each set. */
 #ifndef MOEJIT_MEASURE_H
 #define MOEJIT_MEASURE_H
 
@@ -13,6 +14,7 @@
 
 typedef struct mj_timing_request {
     uint32_t replays;   /* wanted, 1..MJ_REPLAYS_MAX */
+    uint32_t launches;  /* of a replay, where others' times are compared with it; 0: as many as fit */
     double seconds_max; /* stop early beyond it; at least one replay is taken */
     double seconds_min; /* go on until this much was measured, up to MJ_REPLAYS_MAX replays */
 } mj_timing_request;

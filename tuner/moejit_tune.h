@@ -63,7 +63,8 @@ typedef struct mj_candidate_result {
     double estimate_us;
     double time_us_median, time_us_spread; /* 0: not timed */
     uint32_t sample_count;
-    uint32_t launches; /* in each sample's replay: 10, or 20 up to 512 tokens; fewer where one launch takes long */
+    /* Of each replay: 10, or 20 up to 512 tokens; fewer where one takes long, as many for all finalists of a row. */
+    uint32_t launches;
     double compile_seconds;
 } mj_candidate_result;
 

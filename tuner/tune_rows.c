@@ -112,21 +112,23 @@ static mj_status verify(mj_session *s, const mj_job *job, mj_contestant *c, mj_e
     return status;
 }
 
-static mj_status take_times(mj_session *s, const mj_job *job, uint32_t replays, double seconds_max, mj_samples *samples,
-                            mj_contestant *c, mj_error *error)
+/* `launches` of a replay; 0: as many as fit. */
+static mj_status take_times(mj_session *s, const mj_job *job, uint32_t replays, uint32_t launches, double seconds_max,
+                            mj_samples *samples, mj_contestant *c, mj_error *error)
 {
     mj_json *reply = NULL;
     mj_json *request = kernel_request("time", job);
     mj_json_add_int(request, "replays", replays);
+    mj_json_add_int(request, "launches", launches);
     mj_json_add_number(request, "seconds_max", seconds_max);
     mj_json_add_number(request, "seconds_min", 0);
     mj_status status = call(s, request, candidate_seconds(s), c, &reply, error);
     const mj_json *results = reply ? mj_json_get(reply, "results") : NULL;
     const mj_json *times = mj_json_get(results, "samples_us");
-    int64_t launches = 0;
-    if (results && mj_json_read_int(results, "launches", 1, UINT32_MAX, &launches, NULL) == MJ_OK &&
-        (c->launches == 0 || launches < c->launches)) {
-        c->launches = (uint32_t)launches;
+    int64_t launched = 0;
+    if (results && mj_json_read_int(results, "launches", 1, UINT32_MAX, &launched, NULL) == MJ_OK &&
+        (c->launches == 0 || launched < c->launches)) {
+        c->launches = (uint32_t)launched;
     }
     for (const mj_json *t = mj_json_first(times); t && samples->count < MJ_RACE_SAMPLES_MAX; t = mj_json_next(t)) {
         double us = mj_json_is_number(t) ? mj_json_value_number(t) : 0;
@@ -239,7 +241,7 @@ static mj_status look(void *user, uint32_t index, double incumbent_us, mj_contes
     }
     if (status == MJ_OK && c->reason == MJ_REASON_NONE && s->mode != MJ_SESSION_VERIFY) {
         samples = calloc(1, sizeof(*samples));
-        status = samples ? take_times(s, job, LOOK_REPLAYS, s->is_cpu ? 0.4 : 0.5, samples, c, error)
+        status = samples ? take_times(s, job, LOOK_REPLAYS, 0, s->is_cpu ? 0.4 : 0.5, samples, c, error)
                          : mj_fail(error, MJ_ERR_MEMORY, "samples");
     }
     if (samples && status == MJ_OK && c->reason == MJ_REASON_NONE) {
@@ -257,6 +259,20 @@ static mj_status look(void *user, uint32_t index, double incumbent_us, mj_contes
     return status;
 }
 
+/* Each launch of a replay reads another routing, so those who are compared launch as many: what the slowest did in its look. Also of
+ * one that failed since, or the others would change. 0: nobody's is known (all were in the journal), the first one chooses. */
+static uint32_t launches_of_all(const mj_row *row)
+{
+    uint32_t fewest = 0;
+    for (uint32_t i = 0; i < row->candidate_count; i++) {
+        const mj_contestant *c = &row->contestants[i];
+        if (c->finalist && c->launches > 0 && (fewest == 0 || c->launches < fewest)) {
+            fewest = c->launches;
+        }
+    }
+    return fewest;
+}
+
 static mj_status sample(void *user, uint32_t index, mj_samples *samples, mj_contestant *c, mj_error *error)
 {
     mj_session *s = user;
@@ -266,7 +282,9 @@ static mj_status sample(void *user, uint32_t index, mj_samples *samples, mj_cont
         c->reason = job->reason;
         return MJ_OK;
     }
-    return status == MJ_OK ? take_times(s, job, SAMPLE_REPLAYS, s->is_cpu ? 0.25 : 1.0, samples, c, error) : status;
+    uint32_t launches = launches_of_all(s->row);
+    return status == MJ_OK ? take_times(s, job, SAMPLE_REPLAYS, launches, s->is_cpu ? 0.25 : 1.0, samples, c, error)
+                           : status;
 }
 
 static void seen(void *user, uint32_t index, const mj_contestant *c)
@@ -421,7 +439,7 @@ static mj_status time_replaced(mj_session *s, mj_row *row, mj_error *error)
     mj_samples *samples = calloc(1, sizeof(*samples));
     mj_status status = samples ? MJ_OK : mj_fail(error, MJ_ERR_MEMORY, "samples");
     if (status == MJ_OK) {
-        status = take_times(s, job, SAMPLE_REPLAYS * MJ_RACE_ROUNDS, s->is_cpu ? 1.0 : 5.0, samples, &c, error);
+        status = take_times(s, job, SAMPLE_REPLAYS * MJ_RACE_ROUNDS, 0, s->is_cpu ? 1.0 : 5.0, samples, &c, error);
     }
     if (status == MJ_OK && samples->count > 0) {
         mj_samples_summary(samples->us, samples->count, &out->time_us_median, &out->time_us_spread);

@@ -285,12 +285,15 @@ static mj_status do_verify(worker *w, const mj_json *request, mj_json *reply, mj
 static mj_status do_time(worker *w, const mj_json *request, mj_json *reply, mj_error *error)
 {
     slot *s = NULL;
-    int64_t replays = 0;
+    int64_t replays = 0, launches = 0;
     mj_timing_request timing_request = {0};
     if (!w->main_case.present) {
         return mj_fail(error, MJ_ERR_ARGUMENT, "time: nothing is prepared");
     }
     mj_status status = mj_json_read_int(request, "replays", 1, MJ_REPLAYS_MAX, &replays, error);
+    if (status == MJ_OK) {
+        status = mj_json_read_int(request, "launches", 0, MJ_SETS, &launches, error);
+    }
     if (status == MJ_OK) {
         status = mj_json_read_number(request, "seconds_max", &timing_request.seconds_max, error);
     }
@@ -306,6 +309,7 @@ static mj_status do_time(worker *w, const mj_json *request, mj_json *reply, mj_e
     }
     if (status == MJ_OK) {
         timing_request.replays = (uint32_t)replays;
+        timing_request.launches = (uint32_t)launches;
         status = mj_measure(&w->lab, &w->main_case, &s->kernel, &timing_request, timing, error);
     }
     if (status == MJ_OK) {
