@@ -275,7 +275,7 @@ static mj_status unknown_backend(const char *id, mj_error *error)
     }
     names[count++] = "best";
     const char *near = mj_nearest_name(word, names, count);
-    return mj_fail(error, MJ_ERR_NO_DEVICE, "no device \"%.60s\": an id is cuda:0, cpu or best%s%s%s", id,
+    return mj_fail(error, MJ_ERR_NO_DEVICE, "no device \"%.60s\": an id is cuda:0, hip:0, cpu or best%s%s%s", id,
                    near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 

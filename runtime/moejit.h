@@ -99,7 +99,7 @@ MJ_API void mj_context_destroy(mj_context *context);
 typedef struct mj_device mj_device;
 
 typedef struct mj_device_info {
-    char id[MJ_NAME_MAX];                        /* "cuda:0", "cpu" */
+    char id[MJ_NAME_MAX];                        /* "cuda:0", "hip:0", "cpu" */
     char name[128];                              /* "NVIDIA H200" */
     char arch[MJ_NAME_MAX];                      /* "sm_90a"; empty if this version has no arch for it */
     char driver[64];                             /* "cuda 13.0"; for the cpu the kernel release */
@@ -122,7 +122,7 @@ typedef struct mj_device_info {
 MJ_API mj_status mj_device_list(mj_context *context, mj_device_info *out, uint32_t capacity, uint32_t *count,
                                 mj_error *error);
 
-/* Opens a device. id: "cuda:0", "cpu", or "best", the first usable one of mj_device_list. A GPU is used
+/* Opens a device. id: "cuda:0", "hip:0", "cpu", or "best", the first usable one of mj_device_list. A GPU is used
  * through its primary context, which is created if nobody has.
  * MJ_ERR_NO_DEVICE (no such id, or no driver), MJ_ERR_DEVICE, MJ_ERR_DEVICE_MEMORY, MJ_ERR_MEMORY.
  * [sync: no | alloc: host, and the driver's context | gpu: yes] */

@@ -70,6 +70,52 @@ TEST(emit_on_stdout_names_no_file)
     CHECK(!strstr(cli_last.err, "C source") && !strstr(cli_last.err, "moejit-emit-"));
 }
 
+static bool has_word(const char *text, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = strstr(text, word); at; at = strstr(at + 1, word)) {
+        char before = at > text ? at[-1] : ' ', after = at[length];
+        if (strchr(" \n(", before) && (strchr(" \n,;):", after) || !after)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the tables hold, the help lists. */
+TEST(help_lists_what_there_is)
+{
+    mj_spec_options options = {0};
+    mj_spec *spec = NULL;
+    mj_error error = {MJ_OK, ""};
+    CHECK_STATUS(mj_spec_load(&options, &spec, NULL, &error), MJ_OK);
+    const char *text = cli_run_words("gen --help")->out;
+    for (uint32_t i = 0; i < mj_spec_arch_count(spec); i++) {
+        const mj_arch *arch = mj_spec_arch_at(spec, i);
+        if (!has_word(text, arch->name)) {
+            check_fail(__FILE__, __LINE__, "arch %s is not in the help", arch->name);
+        }
+        for (uint32_t f = 0; f < arch->families.count; f++) {
+            const char *family = arch->families.items[f];
+            if (strcmp(family, "simple") != 0 && !has_word(text, family)) { /* which serves the simple ops alone */
+                check_fail(__FILE__, __LINE__, "family %s is not in the help", family);
+            }
+        }
+    }
+    for (int op = 0; op < MJ_OP_COUNT; op++) {
+        bool helps = op == MJ_OP_FILL || op == MJ_OP_COMPARE || op == MJ_OP_STREAM; /* no step of the layer */
+        if (!helps && !has_word(text, mj_op_name((mj_op)op))) {
+            check_fail(__FILE__, __LINE__, "op %s is not in the help", mj_op_name((mj_op)op));
+        }
+    }
+    mj_spec_free(spec);
+    CHECK_CONTAINS(text, "cuda, hip or host");
+    CHECK_CONTAINS(text, "gen, why: 64");
+    CHECK_CONTAINS(cli_run_words("tune --help")->out, "cuda:0, hip:0, cpu or best");
+    CHECK_CONTAINS(cli_last.out, "whatever the model was");
+    CHECK_CONTAINS(cli_last.out, "roofline are of gemm1 and gemm2 together");
+}
+
 int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
@@ -78,6 +124,7 @@ int main(int argc, char **argv)
     RUN(a_bad_config_is_a_bad_command_line);
     RUN(dry_runs_count_what_is_tuned_already);
     RUN(emit_on_stdout_names_no_file);
+    RUN(help_lists_what_there_is);
     cli_clean_home();
     return CHECK_END();
 }

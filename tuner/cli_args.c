@@ -55,16 +55,17 @@ static const option_row rows[] = {
     {"enable-expert-parallel", {"-enable-ep"}, KIND_FLAG, NULL, AT(expert_parallel), LAYER,
      "vLLM's meaning: the --tp ranks divide the experts instead (ep = tp, then tp = 1)"},
     {"scheme", {"--dtype"}, KIND_TEXT, "NAME", AT(scheme), LAYER,
-     "weight format: auto (what the model or its quantization_config says), bf16, fp16, fp8_w8a8[_channel|_block][_fnuz],\n"
-     "int4_w4a16[_g64|_g32][_zp][_fp16] (default auto)"},
+     "weight format: auto (what a config.json's quantization_config says; built-in names: bf16, whatever the model was\n"
+     "released in), bf16, fp16, fp8_w8a8[_channel|_block][_fnuz], int4_w4a16[_g64|_g32][_zp][_fp16] (default auto)"},
     {"layout", {NULL}, KIND_TEXT, "NAME", AT(layout), MEASURE | KERNEL | C(EMIT),
      "how the first GEMM's weights lie: default (gate rows, then up rows) or interleaved8 (turns of 8 rows, as the library's\n"
      "mj_weights_pack leaves them); results of one are not used for another (default: what --problem says, else default)"},
     {"batch", {"--batch-size", "-b", "--batch-sizes"}, KIND_LIST, "M...", AT(batch), LAYER,
      "numbers of tokens, with blanks or commas between\n"
-     "(default on a GPU: 1 2 4 8 16 24 32 48 64 96 128 256 512 1024 1536 2048 3072 4096)"},
+     "(default: tune, bench, verify on a GPU, and emit: 1 2 4 8 16 24 32 48 64 96 128 256 512 1024 1536 2048 3072 4096;\n"
+     "tune, bench, verify on the CPU: 1 16 64; routing: 1 16 64 256 1024 4096; gen, why: 64)"},
     {"device", {"-d"}, KIND_TEXT, "ID", AT(device), MEASURE | C(DEVICES) | C(RUN),
-     "cuda:0, cpu or best (default best: the first usable GPU, else the CPU)"},
+     "cuda:0, hip:0, cpu or best (default best: the first usable GPU, else the CPU)"},
     {"routing", {NULL}, KIND_LIST, "NAME...", AT(routing), MEASURE | C(ROUTING),
      "balanced, uniform, zipf1, zipf2, hot16, or all of them (default uniform; `routing` shows all)"},
     {"seed", {NULL}, KIND_U64, "N", AT(seed), MEASURE | C(ROUTING),
@@ -93,9 +94,11 @@ static const option_row rows[] = {
     {"trust-remote-code", {NULL}, KIND_FLAG, NULL, AT(trust_remote_code), C(TUNE) | C(BENCH),
      "refused with the reason (benchmark_moe.py's spelling)"},
     {"arch", {NULL}, KIND_LIST, "NAME...", AT(arch), KERNEL | C(EMIT),
-     "target, present or not: sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a cpu (default sm_90a)"},
+     "target, present or not: sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a gfx90a gfx942 gfx950 gfx1100 gfx1151\n"
+     "gfx1200 gfx1201 cpu (default sm_90a)"},
     {"family", {NULL}, KIND_TEXT, "NAME", AT(family), MEASURE | KERNEL | C(EMIT),
-     "template: reference, cpu, mma (default: what the estimate would choose)"},
+     "template: reference, cpu, wgmma (sm_90a), mma (NVIDIA), mfma (gfx9), wmma (gfx11 and 12)\n"
+     "(default: what the estimate would choose)"},
     {"arch", {NULL}, KIND_TEXT, "NAME", AT(estimate_arch), C(TUNE) | C(BENCH),
      "with --effort estimate: predict for this arch's typical device, present or not"},
     {"against", {NULL}, KIND_TEXT, "FAMILY", AT(against), C(BENCH),
@@ -107,12 +110,12 @@ static const option_row rows[] = {
      "gate and up, or down (gen, why: default 1; emit: the one that --config is for)"},
     {"op", {NULL}, KIND_TEXT, "NAME", AT(op), KERNEL,
      "any step of the layer: tables, gemm1, gemm1_act, gemm1_quantise, activation, gemm2, gemm2_combine,\n"
-     "combine"},
+     "combine, quantise1, quantise2"},
     {"config", {"-c"}, KIND_TEXT, "NAME=VALUE,...", AT(config), KERNEL | C(EMIT) | C(BENCH) | C(VERIFY),
      "tile config; names left out keep the default's value\n"
      "(default: what the estimate would choose)"},
     {"prelude", {NULL}, KIND_TEXT, "NAME", AT(prelude), C(GEN),
-     "cuda or host: host is lane-accurate C for any CPU (default: the arch's own)"},
+     "cuda, hip or host: host is lane-accurate C for any CPU (default: the arch's own)"},
     {"manifest", {NULL}, KIND_FLAG, NULL, AT(manifest), C(GEN),
      "print the launch manifest as JSON instead of the source"},
     {"out", {"-o"}, KIND_TEXT, "PATH", AT(out), KERNEL | C(EMIT),

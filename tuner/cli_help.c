@@ -9,14 +9,16 @@ static const char tune_notes[] = "Every candidate is compared with a reference b
                                  "taken, finished rows to the store: a killed tune resumes, Ctrl-C "
                                  "keeps what is known. The device is opened by\n"
                                  "helper processes, so a crashing or hanging kernel costs one "
-                                 "candidate. Without a usable GPU the CPU is tuned.\n";
+                                 "candidate. Without a usable GPU the CPU is tuned.\n"
+                                 "Columns: TFLOP/s, GB/s and roofline are of gemm1 and gemm2 together.\n";
 static const char bench_notes[] =
     "Measures what a plan would use now: the store's choice, else the estimate's, or --family and "
     "--config.\n"
     "Each row says where its config came from. Nothing is searched and nothing is stored.\n"
-    "Columns: TFLOP/s counts rows with a token, padded all rows that tiles compute (each expert's rounded up); error "
-    "is\n"
-    "the largest ||got - ref|| / ||ref|| of an output row; against is how many times as long --against takes.\n"
+    "Columns: TFLOP/s, GB/s, roofline and padded are of gemm1 and gemm2 together. TFLOP/s counts rows with a token, "
+    "padded\n"
+    "all rows that tiles compute (each expert's rounded up); error is the largest ||got - ref|| / ||ref|| of an output "
+    "row; against is how many times as long --against takes.\n"
     "--routing all is a study of both GEMMs over five distributions, each row also against the reference family "
     "(--against\n"
     "none: not); without --model its layer is qwen3.5-35b-a3b. Without the device, --effort estimate --arch NAME "
@@ -119,7 +121,7 @@ const cli_command cli_commands[CLI_CMD_COUNT] = {
      cli_emit,
      emit_notes,
      {"moejit emit --model mixtral-8x7b --tp 2 --arch sm_90a --batch 1 16 64 256 --out pack",
-      "moejit emit --model mixtral-8x7b --tp 2 --arch cpu --batch 1 16 --out pack"}},
+      "moejit emit --model mixtral-8x7b --tp 2 --arch cpu --batch 1 16 --out pack-cpu"}},
     {"run", "FILE.lua [arguments]", "run a Lua sweep", cli_run, run_notes, {"moejit run lua/examples/sweep.lua"}},
     {"cache",
      "ls|clean [options]",

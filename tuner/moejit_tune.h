@@ -104,7 +104,7 @@ typedef struct mj_tune_progress {
 } mj_tune_progress;
 
 typedef struct mj_tune_options {
-    const char *device; /* "best" (NULL), "cuda:0", "cpu" */
+    const char *device; /* "best" (NULL), "cuda:0", "hip:0", "cpu" */
     uint32_t token_count_count;
     const uint32_t *token_counts; /* NULL: the 18 usual ones on a GPU, a few on the cpu */
     uint32_t routing_count;
