@@ -70,6 +70,68 @@ TEST(emit_on_stdout_names_no_file)
     CHECK(!strstr(cli_last.err, "C source") && !strstr(cli_last.err, "moejit-emit-"));
 }
 
+TEST(why_says_a_limit_once)
+{
+    CHECK_INT(cli_run_words("why --model mixtral-8x7b --tp 2 --arch sm_80 --family mma --config stages=8")->code,
+              CLI_FAILED);
+    const char *limit = strstr(cli_last.out, ", limit ");
+    CHECK(limit && !strstr(limit + strlen(", limit "), "limit"));
+    CHECK(!strstr(cli_last.out, "measured"));
+}
+
+/* Which is why only the CPU is listed. */
+TEST(devices_without_a_gpu_say_what_is_missing)
+{
+    setenv("MOEJIT_LIBCUDA", "/no/such/libcuda.so", 1);
+    setenv("MOEJIT_LIBHIP", "/no/such/libamdhip64.so", 1);
+    int code = cli_run_words("devices")->code;
+    unsetenv("MOEJIT_LIBCUDA");
+    unsetenv("MOEJIT_LIBHIP");
+    CHECK_INT(code, CLI_OK);
+    CHECK_CONTAINS(cli_last.out, "\nno NVIDIA driver, no HIP runtime found\n");
+}
+
+#define OTHER "--problem E=2/2,topk=1,H=64,N=32,gated=1,act=silu,bias=0,scheme=bf16,layout=default"
+#define PACK  " --arch cpu --batch 1 --family reference --out pack"
+
+static int pack_files(void)
+{
+    char command[1200], path[700];
+    size_t bytes;
+    snprintf(command, sizeof command, "cd '%s' && ls pack | grep -v mine >listed; wc -l <listed >count", cli_home);
+    cli_shell(command);
+    snprintf(path, sizeof path, "%s/count", cli_home);
+    char *text = cli_slurp(path, &bytes);
+    int count = (int)strtol(text, NULL, 10);
+    free(text);
+    return count;
+}
+
+/* One folder is one pack: another problem's is not mixed with it, and what else lies there is nobody's business. */
+TEST(emit_does_not_write_over_another_pack)
+{
+    char path[700];
+    CHECK_INT(cli_run_words("emit -q " LAYER PACK)->code, CLI_OK);
+    int files = pack_files();
+    CHECK_INT(cli_run_words("emit -q " LAYER PACK)->code, CLI_OK); /* once more is fine */
+    cli_put_file("pack/mine.txt", "mine");
+    const cli_run_result *got = cli_run_words("emit -q " OTHER PACK);
+    CHECK_INT(got->code, CLI_NOT_SAVED);
+    CHECK(cli_one_line(got->err));
+    CHECK_CONTAINS(got->err, "pack: holds the pack of another problem (E=4/4,");
+    CHECK_CONTAINS(got->err, "--force");
+    CHECK_INT(pack_files(), files);
+    CHECK_INT(cli_run_words("emit -q --force " OTHER PACK)->code, CLI_OK);
+    CHECK_INT(pack_files(), files);
+    snprintf(path, sizeof path, "%s/pack/mine.txt", cli_home);
+    CHECK(access(path, R_OK) == 0);
+    cli_put_file("pack/pack.json", "{ damaged");
+    CHECK_INT(cli_run_words("emit -q " OTHER PACK)->code, CLI_NOT_SAVED);
+    CHECK_CONTAINS(cli_last.err, "pack.json");
+    CHECK(cli_one_line(cli_last.err));
+    CHECK_INT(cli_run_words("emit -q -f " OTHER PACK)->code, CLI_OK);
+}
+
 static bool has_word(const char *text, const char *word)
 {
     size_t length = strlen(word);
@@ -124,6 +186,9 @@ int main(int argc, char **argv)
     RUN(a_bad_config_is_a_bad_command_line);
     RUN(dry_runs_count_what_is_tuned_already);
     RUN(emit_on_stdout_names_no_file);
+    RUN(why_says_a_limit_once);
+    RUN(devices_without_a_gpu_say_what_is_missing);
+    RUN(emit_does_not_write_over_another_pack);
     RUN(help_lists_what_there_is);
     cli_clean_home();
     return CHECK_END();

@@ -80,9 +80,9 @@ static const option_row rows[] = {
      "stop after 90, 90s, 5m, 1h and keep what is finished (default none)"},
     {"mem", {NULL}, KIND_BYTES, "BYTES", AT(device_bytes_max), MEASURE,
      "device memory to use at most, e.g. 16G (default nine tenths of what is free)"},
-    {"force", {"-f"}, KIND_FLAG, NULL, AT(force), C(TUNE) | C(BENCH),
+    {"force", {"-f"}, KIND_FLAG, NULL, AT(force), C(TUNE) | C(BENCH) | C(EMIT),
      "measure again what is already tuned (otherwise skipped), and move a store of another version\n"
-     "aside; bench: only with --tune"},
+     "aside; bench: only with --tune; emit: replace the pack of another problem in --out"},
     {"dry-run", {"-n"}, KIND_FLAG, NULL, AT(dry_run), MEASURE,
      "print the number of candidates and the estimated time, start nothing"},
     {"jobs", {"-j"}, KIND_U32, "N", AT(jobs), MEASURE | C(EMIT),

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend_cuda.h"
 #include "backend_hip.h"
 #include "cli.h"
 #include "context.h"
@@ -190,6 +191,43 @@ static void add_amd_compiler(mj_json *list, mj_context *context, bool verbose)
     mj_json_push(list, row);
 }
 
+/* The vendor's library is on this machine, whatever it found. Their backends look for it once they are asked for devices. */
+static bool has_library(mj_context *context, const char *name, const char **why)
+{
+    const mj_backend *backend = NULL;
+    void *state = NULL;
+    uint32_t count = 0;
+    *why = "";
+    if (mj_context_backend(context, name, &backend, &state, NULL, NULL) != MJ_OK) {
+        return false;
+    }
+    backend->device_count(state, &count, NULL);
+    if (strcmp(name, "cuda") == 0) {
+        const mj_cuda_state *cuda = state;
+        *why = cuda->driver_error.text;
+        return cuda->api.library != NULL;
+    }
+    const mj_hip_state *hip = state;
+    *why = hip->runtime_error.text;
+    return hip->api.library != NULL;
+}
+
+/* Why there is nothing but the CPU. */
+static void print_missing(mj_context *context, const mj_device_info *infos, uint32_t count, bool verbose)
+{
+    const char *cuda_why, *hip_why;
+    for (uint32_t i = 0; i < count; i++) {
+        if (strncmp(infos[i].id, "cpu", 3) != 0) {
+            return;
+        }
+    }
+    bool cuda = has_library(context, "cuda", &cuda_why), hip = has_library(context, "hip", &hip_why);
+    printf("no NVIDIA %s, no %s found\n", cuda ? "GPU" : "driver", hip ? "AMD GPU" : "HIP runtime");
+    if (verbose) {
+        printf("        %s\n        %s\n", cuda_why, hip_why);
+    }
+}
+
 static cli_exit list_devices(const cli_options *options, mj_context *context, const mj_device_info *infos,
                              uint32_t count)
 {
@@ -203,6 +241,7 @@ static cli_exit list_devices(const cli_options *options, mj_context *context, co
     if (compilers && !options->device) {
         add_amd_compiler(compilers, context, options->verbose > 0);
     } else if (!options->device) {
+        print_missing(context, infos, count, options->verbose > 0);
         print_amd_compiler(context, options->verbose > 0);
     }
     return root ? cli_print_json(root) : CLI_OK;

@@ -9,11 +9,14 @@
 #include "os.h"
 #include "pack.h"
 
+#define PACK_BYTES_MAX (64u << 20)
+
 typedef struct emission { /* what one command writes: one pack */
     const cli_options *options;
     mj_context *context;
     const cli_target *target;
     bool to_stdout; /* no --out: the C file on stdout; the folder is a temporary one */
+    bool replaces;  /* the folder holds another problem's pack, which goes */
     char folder[4096], command[2048], name[128];
     uint32_t job_count;
     emit_job *jobs[MJ_PACK_TARGETS_MAX];
@@ -223,6 +226,91 @@ static mj_status make_temporary_folder(emission *e, mj_error *error)
     return MJ_OK;
 }
 
+/* ---- With --out: a folder that may hold a pack already ---- */
+/* pack.json of the folder, parsed. MJ_OK and NULL: there is none. */
+static mj_status read_pack(const char *folder, mj_json **out, mj_error *error)
+{
+    char path[4096], *text = NULL;
+    size_t bytes = 0;
+    *out = NULL;
+    mj_status status = mj_os_join(path, sizeof path, folder, "pack.json", error);
+    if (status != MJ_OK || access(path, F_OK) != 0) {
+        return status;
+    }
+    status = mj_os_read_file(path, PACK_BYTES_MAX, &text, &bytes, error);
+    if (status == MJ_OK) {
+        status = mj_json_parse(text, bytes, path, out, error);
+    }
+    free(text);
+    return status;
+}
+
+/* One folder is one pack: two problems' files would lie there side by side, and the first one's would not be used any more. */
+static cli_exit check_pack(emission *e)
+{
+    mj_json *root = NULL;
+    mj_error error = {MJ_OK, ""};
+    char problem[512] = "", there[512] = "";
+    mj_problem_print(&e->target->problem, problem, sizeof problem, NULL);
+    mj_status status = read_pack(e->folder, &root, &error);
+    bool other = status != MJ_OK;
+    if (status == MJ_OK && root) {
+        status = mj_json_read_string(root, "problem", there, sizeof there, &error);
+        other = status != MJ_OK || strcmp(there, problem) != 0;
+    }
+    mj_json_free(root);
+    e->replaces = other;
+    if (!other || e->options->force) {
+        return CLI_OK;
+    }
+    if (status != MJ_OK) {
+        cli_error("--out: %s: another folder is needed, or --force, which replaces that pack", error.text);
+    } else {
+        cli_error("--out: %s: holds the pack of another problem (%s): another folder is needed, or --force, which "
+                  "replaces it",
+                  e->folder, there);
+    }
+    return CLI_NOT_SAVED;
+}
+
+static void remove_named(const char *folder, const char *name)
+{
+    char path[4096];
+    if (name && name[0] && name[0] != '.' && !strchr(name, '/') &&
+        mj_os_join(path, sizeof path, folder, name, NULL) == MJ_OK) {
+        unlink(path);
+    }
+}
+
+static bool remove_source(void *user, const char *name, uint64_t bytes, double mtime_seconds)
+{
+    (void)bytes;
+    (void)mtime_seconds;
+    size_t length = strlen(name);
+    if (strncmp(name, "moejit_pack_", 12) == 0 && length > 2 && strcmp(name + length - 2, ".c") == 0) {
+        remove_named(user, name);
+    }
+    return true;
+}
+
+/* pack.json first: a folder without it is no pack. Other files than the pack's stay. */
+static void remove_pack(emission *e)
+{
+    static const char *const keys[] = {"manifest", "binary"};
+    mj_json *root = NULL;
+    read_pack(e->folder, &root, NULL);
+    remove_named(e->folder, "pack.json");
+    const mj_json *files = root ? mj_json_get(root, "files") : NULL;
+    for (const mj_json *file = files ? mj_json_first(files) : NULL; file; file = mj_json_next(file)) {
+        for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+            const mj_json *name = mj_json_get(file, keys[i]);
+            remove_named(e->folder, mj_json_is_string(name) ? mj_json_value_string(name) : NULL);
+        }
+    }
+    mj_json_free(root);
+    mj_os_list_folder(e->folder, remove_source, e->folder, NULL);
+}
+
 static mj_status print_source(const emission *e, mj_error *error)
 {
     char path[4096 + 160];
@@ -242,6 +330,9 @@ static mj_status output_pack(emission *e, mj_error *error)
     mj_status status = e->to_stdout ? make_temporary_folder(e, error) : MJ_OK;
     if (status != MJ_OK) {
         return status;
+    }
+    if (e->replaces) {
+        remove_pack(e);
     }
     status = write_pack(e, error);
     if (e->to_stdout) {
@@ -386,7 +477,10 @@ static cli_exit emit_all(const cli_options *options, mj_context *context)
     e->target = &target;
     e->to_stdout = !options->out || strcmp(options->out, "-") == 0;
     snprintf(e->folder, sizeof e->folder, "%s", e->to_stdout ? "" : options->out);
-    code = emit_pack(e, &error) == MJ_OK ? report(e) : cli_fail(&error);
+    code = e->to_stdout ? CLI_OK : check_pack(e);
+    if (code == CLI_OK) {
+        code = emit_pack(e, &error) == MJ_OK ? report(e) : cli_fail(&error);
+    }
     for (uint32_t i = 0; i < e->job_count; i++) {
         free_job(e->jobs[i]);
     }
