@@ -58,10 +58,29 @@ TEST(examples_of_all_else)
     }
 }
 
+/* A demonstration does not fill the user's store. */
+TEST(the_sweep_writes_beside_its_result)
+{
+    char path[700];
+    snprintf(path, sizeof path, "%s/sweep-result.json", cli_home);
+    if (access(path, R_OK) != 0) { /* asked for by name: the examples did not run before */
+        CHECK_INT(cli_run_words("run lua/examples/sweep.lua ./config.json 1")->code, CLI_OK);
+    }
+    CHECK_INT(access(path, R_OK), 0);
+    snprintf(path, sizeof path, "%s/sweep-store", cli_home);
+    CHECK_INT(access(path, R_OK), 0);
+    snprintf(path, sizeof path, "%s/.local/share/moejit", cli_home);
+    CHECK(access(path, F_OK) != 0);
+}
+
 TEST(layouts_side_by_side)
 {
     const char *full = getenv("MOEJIT_TEST_FULL");
-    const cli_run_result *got = cli_run_words("run lua/examples/layouts.lua E=2,topk=1,H=64,N=30 1 3");
+    const cli_run_result *got = cli_run_words("run lua/examples/layouts.lua mixtral-8x7b two 1");
+    CHECK_INT(got->code, CLI_FAILED);
+    CHECK_CONTAINS(got->err, "TP must be a whole number");
+    CHECK(cli_one_line(got->err));
+    got = cli_run_words("run lua/examples/layouts.lua E=2,topk=1,H=64,N=30 1 3");
     CHECK_INT(got->code, CLI_BAD_FILE);
     CHECK_CONTAINS(got->err, "are not whole turns of 8");
     if (!full || strcmp(full, "1") != 0) { /* two benches */
@@ -88,6 +107,7 @@ int main(int argc, char **argv)
     }
     RUN(examples_of_measuring);
     RUN(examples_of_all_else);
+    RUN(the_sweep_writes_beside_its_result);
     RUN(layouts_side_by_side);
     cli_clean_home();
     return CHECK_END();

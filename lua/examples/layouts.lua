@@ -5,7 +5,8 @@
 -- Tune both first (`moejit tune ... --layout default`, then `--layout interleaved8`): what is not tuned is the estimate's
 -- choice. The API is described in sweep.lua.
 
-local name, tp = arg[1] or "qwen3-30b-a3b", math.tointeger(tonumber(arg[2] or 1))
+local name = arg[1] or "qwen3-30b-a3b"
+local tp = assert(math.tointeger(tonumber(arg[2] or 1)), "TP must be a whole number")
 local tokens = {}
 for i = 3, #arg do
     tokens[#tokens + 1] = assert(math.tointeger(tonumber(arg[i])), "TOKENS must be whole numbers")

@@ -2,6 +2,9 @@
 --
 --     moejit run lua/examples/sweep.lua [MODEL [TOKENS...]]
 --
+-- Writes sweep-result.json, and a store of its own, sweep-store/, into $OUT or the current folder: your own results stay as they are.
+-- Without save_dir, moe.tune writes to your store, which plans are taken from.
+--
 -- A sweep script is ordinary Lua 5.4 with all its libraries and one more global, `moe`. The words after the file name
 -- are in `arg` and `...`. An error stops the script with one line, "file:line: what", and a documented exit code.
 --
@@ -61,7 +64,17 @@ for _, d in ipairs(moe.devices()) do
         break
     end
 end
-local family = device.arch == "cpu" and "cpu" or "mma"
+
+-- The family that is made for its matrix instructions.
+local function family_of(arch)
+    if arch == "cpu" then
+        return "cpu"
+    elseif arch:find("^gfx") then
+        return arch:find("^gfx9") and "mfma" or "wmma"
+    end
+    return arch == "sm_90a" and "wgmma" or "mma"
+end
+local family = family_of(device.arch)
 print(("%s on %s (%s), family %s"):format(problem, device.name, device.id, family))
 
 -- A space of our own: all of the family's configs with small row tiles.
@@ -72,7 +85,10 @@ end)
 local counts = space:explain(problem, {arch = device.arch})
 print(("%d of %d configs are legal for gemm1"):format(counts.legal, counts.candidates))
 
-local result = moe.tune(space, problem, {tokens = tokens, device = device.id, effort = "quick", budget = "3m"})
+local out = os.getenv("OUT") or "."
+local result = moe.tune(space, problem, {
+    tokens = tokens, device = device.id, effort = "quick", budget = "3m", save_dir = out .. "/sweep-store",
+})
 result:print()
 for _, m in ipairs(tokens) do
     local cell = result.best[m] and result.best[m].uniform
@@ -80,4 +96,4 @@ for _, m in ipairs(tokens) do
         print(("%5d tokens: %.1f us for both GEMMs"):format(m, cell.gemm1.time_us_median + cell.gemm2.time_us_median))
     end
 end
-result:save((os.getenv("OUT") or ".") .. "/sweep-result.json")
+result:save(out .. "/sweep-result.json")

@@ -1,7 +1,12 @@
 /* serve.c: a serving process in small: opens the library, takes a plan from the store (or tunes for it, because it asks to),
  * and runs a layer on its own memory and stream. Checks what came out and exits with 0 only if it is right.
  *
- *     cc serve.c $(pkg-config --cflags --libs moejit_tuner moejit) -lm && ./a.out [device]     device: best, cuda:0, cpu
+ *     cc serve.c $(pkg-config --cflags --libs moejit_tuner moejit) -lm && ./a.out [device]     device: best, cuda:0, hip:0, cpu
+ *
+ * A tune starts moejit-worker and moejit-compile. A program beside an installed `moejit` finds them by itself; one that lies
+ * elsewhere, as this one does, gives their paths (worker_path and compile_path of mj_tune_options) or has the folder on PATH:
+ *
+ *     PATH=PREFIX/libexec/moejit:$PATH ./a.out
  */
 #include <math.h>
 #include <stdio.h>
@@ -94,7 +99,8 @@ static void fill_layer(host_layer *host)
 
 /* ---- Planning ---- */
 
-/* Ten seconds at most, helper processes, results in the store: the next start of this program finds them. */
+/* Ten seconds at most, in helper processes. Finished rows are in the store, where the next start of this program finds them; what is not
+ * finished by then has its measurements in a journal, and the next start, which tunes again, goes on from these. */
 static void tune(server *s)
 {
     static const uint32_t token_counts[] = {8}; /* serves 1..64 */
@@ -110,7 +116,8 @@ static void tune(server *s)
     if (mj_tune(s->context, &problem, &options, &result, &error) != MJ_OK) {
         fail("tuning (the estimate serves instead)", &error);
     }
-    fprintf(stderr, "tuned %u rows in %.1f s\n", (unsigned)result.row_count, result.seconds);
+    fprintf(stderr, "tuned %u rows in %.1f s%s\n", (unsigned)result.row_count, result.seconds,
+            result.budget_spent ? ", not all of them: the time was up" : "");
     mj_tune_result_free(&result);
 }
 
