@@ -101,8 +101,10 @@ mj_status mj_cc_identity(const char *cc, char *out, size_t bytes, mj_error *erro
     if (status != MJ_OK) {
         return status;
     }
+    const char *environment[] = {place.temporaries, NULL};
     const char *argv[] = {cc, "-march=native", "-O3", "-std=gnu11", "-dM", "-E", "-x", "c", "-", NULL};
     mj_program r = {.argv = argv,
+                    .environment = environment,
                     .input = "/dev/null",
                     .output = place.output,
                     .messages = place.messages,
@@ -184,7 +186,9 @@ mj_status mj_cc_compile(const char *cc, const char *target, const char *source, 
                               "none",
                               "-lm",
                               NULL};
+        const char *environment[] = {place.temporaries, NULL};
         mj_program r = {.argv = argv,
+                        .environment = environment,
                         .input = place.source,
                         .output = place.output,
                         .messages = place.messages,

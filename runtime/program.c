@@ -261,7 +261,15 @@ static bool is_of_a_run(const char *name)
             return true;
         }
     }
-    return false;
+    return strncmp(name, "cc", 2) == 0 || name[0] == '-'; /* gcc's own temporaries, and clang's */
+}
+
+static void remove_files(DIR *files)
+{
+    rewinddir(files);
+    for (struct dirent *entry; (entry = readdir(files));) {
+        unlinkat(dirfd(files), entry->d_name, 0);
+    }
 }
 
 /* A folder of this user's alone, old, with nothing in it that no run makes; `files` are its entries. */
@@ -277,7 +285,6 @@ static bool is_leftover(DIR *files)
             return false;
         }
     }
-    rewinddir(files);
     return true;
 }
 
@@ -292,10 +299,8 @@ static void remove_leftover(int base, const char *name)
         return;
     }
     bool leftover = is_leftover(files);
-    for (struct dirent *entry; leftover && (entry = readdir(files));) {
-        if (is_of_a_run(entry->d_name)) {
-            unlinkat(folder, entry->d_name, 0);
-        }
+    if (leftover) {
+        remove_files(files);
     }
     closedir(files);
     if (leftover) {
@@ -339,6 +344,7 @@ mj_status mj_workplace_make(mj_workplace *place, const char *source, const char 
     snprintf(place->object, sizeof place->object, "%s/%s", place->folder, object);
     snprintf(place->output, sizeof place->output, "%s/out", place->folder);
     snprintf(place->messages, sizeof place->messages, "%s/log", place->folder);
+    snprintf(place->temporaries, sizeof place->temporaries, "TMPDIR=%s", place->folder);
     return MJ_OK;
 }
 
@@ -349,7 +355,14 @@ void mj_workplace_remove(const mj_workplace *place)
         unlink(place->object);
         unlink(place->output);
         unlink(place->messages);
-        rmdir(place->folder);
+    }
+    if (place->folder[0] && rmdir(place->folder) != 0) { /* a compiler that was killed leaves its temporaries */
+        DIR *files = opendir(place->folder);
+        if (files) {
+            remove_files(files);
+            closedir(files);
+            rmdir(place->folder);
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mj_status mj_program_run(mj_program *program, mj_error *error);
 typedef struct mj_workplace {
     char folder[512];
     char source[600], object[600], output[600], messages[600];
+    char temporaries[600]; /* "TMPDIR=<folder>", for the environment of a compiler: what it leaves goes too */
 } mj_workplace;
 mj_status mj_workplace_make(mj_workplace *place, const char *source, const char *object, mj_error *error);
 void mj_workplace_remove(const mj_workplace *place);

@@ -377,7 +377,8 @@ TEST(strange_compilers)
     temp_folder_make();
     const char *cc = temp_path("cc");
     setenv("TMPDIR", temp_folder, 1);
-    script(cc, "#!/bin/sh\nsleep 30 & echo $! > $TMPDIR/pid\nwait\n"); /* its children must go with it */
+    setenv("CC_TEST", temp_folder, 1);
+    script(cc, "#!/bin/sh\nsleep 30 & echo $! > $CC_TEST/pid\nwait\n"); /* its children must go with it */
     CHECK_STATUS(mj_cc_compile(cc, "native", "x", 1, 0.3, &out, &error), MJ_ERR_TIMEOUT);
     mj_compiled_free(&out);
     CHECK(is_gone(read_pid("pid")));
@@ -403,7 +404,9 @@ TEST(strange_compilers)
 static pid_t compile_apart(bool leads, double seconds)
 {
     const char *cc = temp_path("cc");
-    script(cc, "#!/bin/sh\nsleep 60 & echo $! > $TMPDIR/child\necho $$ > $TMPDIR/compiler\nwait\n");
+    script(
+        cc,
+        "#!/bin/sh\n: > $TMPDIR/ccAb12Cd.s\nsleep 60 & echo $! > $CC_TEST/child\necho $$ > $CC_TEST/compiler\nwait\n");
     unlink(temp_path("child"));
     unlink(temp_path("compiler"));
     pid_t pid = fork();
@@ -421,8 +424,9 @@ TEST(a_compiler_goes_with_who_started_it)
 {
     temp_folder_make();
     setenv("TMPDIR", temp_folder, 1);
+    setenv("CC_TEST", temp_folder, 1);
     for (int leads = 0; leads < 2; leads++) {
-        int status = 0;
+        int status = 0, files = 0;
         pid_t pid = compile_apart(leads, 60);
         pid_t compiler = read_pid("compiler"), child = read_pid("child");
         CHECK(pid > 0 && compiler > 0 && child > 0);
@@ -431,12 +435,14 @@ TEST(a_compiler_goes_with_who_started_it)
         CHECK(is_gone(compiler));
         CHECK(!leads || is_gone(child)); /* gcc's cc1: elsewhere it ends when its file is compiled */
         kill(child, SIGKILL);
+        files = temp_count_files();
         pid = compile_apart(leads, 0.5); /* the time limit ends them all, and nobody else */
         compiler = read_pid("compiler");
         child = read_pid("child");
         CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
         CHECK_INT(WEXITSTATUS(status), MJ_ERR_TIMEOUT);
         CHECK(is_gone(compiler) && is_gone(child));
+        CHECK_INT(temp_count_files(), files); /* also what it made for itself */
     }
     unsetenv("TMPDIR");
     temp_folder_remove();
@@ -478,7 +484,7 @@ TEST(what_killed_runs_left_goes_after_an_hour)
         unsigned mode;
         bool old, stays;
     } rows[] = {
-        {"moejit-Ab12cd", "kernel.c", 0700, true, false},   {"moejit-Ab12ce", "out", 0700, true, false},
+        {"moejit-Ab12cd", "kernel.c", 0700, true, false},   {"moejit-Ab12ce", "ccAb12Cd.s", 0700, true, false},
         {"moejit-young1", "kernel.c", 0700, false, true},   {"moejit-backup", "letters.txt", 0700, true, true},
         {"moejit-shared", "kernel.c", 0755, true, true},    {"moejit-results", "kernel.c", 0700, true, true},
         {"elsewhere-Ab12cd", "kernel.c", 0700, true, true},
