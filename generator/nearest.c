@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 #define WORD_MAX 96
 
@@ -32,6 +33,19 @@ static size_t edit_distance(const char *a, const char *b)
     return row[b_length];
 }
 
+/* The shortest name that goes on from what was typed: "int4" is far from "int4_w4a16". */
+static const char *shortest_beginning_with(const char *word, const char *const *names, size_t count)
+{
+    const char *best = NULL;
+    size_t length = strlen(word);
+    for (size_t i = 0; length >= 3 && i < count; i++) {
+        if (strncasecmp(names[i], word, length) == 0 && (!best || strlen(names[i]) < strlen(best))) {
+            best = names[i];
+        }
+    }
+    return best;
+}
+
 const char *mj_nearest_name(const char *word, const char *const *names, size_t count)
 {
     size_t length = strlen(word), best_distance = length / 3 + 2; /* farther is no likely slip */
@@ -52,7 +66,7 @@ const char *mj_nearest_name(const char *word, const char *const *names, size_t c
             best = names[i];
         }
     }
-    return best;
+    return best ? best : shortest_beginning_with(word, names, count);
 }
 
 bool mj_list_has(const mj_name_list *list, const char *name)

@@ -1,5 +1,6 @@
 /* spec.c: loads every data file of lua/ into plain structs. A file's name is the name of what it describes. Each file
  * runs in a Lua state of its own, closed as soon as it is read; only a space with rules keeps its state. */
+#define _GNU_SOURCE
 #include "gen.h"
 
 #include <lauxlib.h>
@@ -285,6 +286,17 @@ static bool model_answers(const mj_model *model, const char *name)
     return false;
 }
 
+/* An arch whose description names the device: people know their card by its name. */
+static void hint_device(const mj_spec *spec, const char *name, char out[MJ_HINT_BYTES])
+{
+    for (uint32_t i = 0; !out[0] && strlen(name) >= 3 && i < spec->lists[MJ_KIND_ARCH].count; i++) {
+        const mj_arch *arch = row_at(spec, MJ_KIND_ARCH, i);
+        if (strcasestr(arch->doc, name)) {
+            snprintf(out, MJ_HINT_BYTES, "; did you mean \"%.24s\" (%.70s)?", arch->name, arch->doc);
+        }
+    }
+}
+
 static mj_status fail_unknown(const mj_spec *spec, mj_spec_kind kind, const char *name, mj_error *error)
 {
     const mj_spec_list *list = &spec->lists[kind];
@@ -302,6 +314,9 @@ static mj_status fail_unknown(const mj_spec *spec, mj_spec_kind kind, const char
         mj_hint(name, names, count, hint);
     }
     free(names);
+    if (kind == MJ_KIND_ARCH) {
+        hint_device(spec, name, hint);
+    }
     return mj_fail(error, MJ_ERR_NOT_FOUND, "unknown %s \"%.100s\"%s", kinds[kind].what, name, hint);
 }
 

@@ -171,6 +171,9 @@ TEST(nearest_names)
     CHECK_STRING(mj_nearest_name("tile_o", names, 4), "tile_m");
     CHECK_STRING(mj_nearest_name("stage", names, 4), "stages");
     CHECK(mj_nearest_name("completely different", names, 4) == NULL);
+    static const char *const schemes[] = {"int4_w4a16_g64", "int4_w4a16", "fp8_w8a8"};
+    CHECK_STRING(mj_nearest_name("int4", schemes, 3), "int4_w4a16"); /* far, but the beginning of it */
+    CHECK(mj_nearest_name("in", schemes, 3) == NULL);
     CHECK(mj_nearest_name("", names, 4) == NULL);
     CHECK(mj_nearest_name("x", names, 0) == NULL);
 }
