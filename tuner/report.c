@@ -522,18 +522,6 @@ static void add_device(mj_json *root, const mj_tune_result *result)
     }
 }
 
-/* Beyond the 15 digits of a JSON number as text, which the store's reader takes too. */
-static void add_seed(mj_json *root, uint64_t seed)
-{
-    char text[24];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)seed);
-    if (strlen(text) <= 15) {
-        mj_json_add_int(root, "seed", (int64_t)seed);
-    } else {
-        mj_json_add_string(root, "seed", text);
-    }
-}
-
 mj_json *report_json(const report_subject *subject, const mj_tune_result *result)
 {
     char problem[512] = "";
@@ -543,7 +531,7 @@ mj_json *report_json(const report_subject *subject, const mj_tune_result *result
     mj_json_add_string(root, "command", subject->command);
     mj_json_add_string(root, "model", subject->label);
     mj_json_add_string(root, "problem", problem);
-    add_seed(root, subject->seed);
+    mj_json_add_u64(root, "seed", subject->seed);
     if (subject->effort) {
         mj_json_add_string(root, "effort", subject->effort);
     }
