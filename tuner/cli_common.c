@@ -160,7 +160,12 @@ cli_exit cli_context(const cli_options *options, mj_context **out)
     if (mj_context_create(&wanted, out, &error) != MJ_OK) {
         return cli_fail(&error);
     }
-    return options->command == CLI_CMD_CACHE ? CLI_OK : check_data(*out);
+    cli_exit code = options->command == CLI_CMD_CACHE ? CLI_OK : check_data(*out);
+    if (code != CLI_OK) {
+        mj_context_destroy(*out);
+        *out = NULL;
+    }
+    return code;
 }
 
 cli_exit cli_finish(cli_exit code)
