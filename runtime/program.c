@@ -87,9 +87,10 @@ static _Noreturn void become_program(start *s)
     }
     if (s->own_group) {
         setpgid(0, 0);
-    } else { /* a terminal's keys are the caller's to answer */
+    } else { /* what a terminal sends to the group is the caller's to answer */
         sigaction(SIGINT, &ignored, NULL);
         sigaction(SIGQUIT, &ignored, NULL);
+        sigaction(SIGHUP, &ignored, NULL);
     }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -232,8 +233,11 @@ static mj_status wait_for(mj_program *r, pid_t pid, bool own_group, mj_error *er
             }
             return mj_fail(error, MJ_ERR_TIMEOUT, "%s took more than %.0f s", r->argv[0], r->timeout_seconds);
         }
+        double before = mj_os_monotonic_seconds();
         nanosleep(&(struct timespec){.tv_nsec = nap_ns}, NULL);
         nap_ns = nap_ns < 4000000 ? nap_ns * 2 : nap_ns;
+        double slept = mj_os_monotonic_seconds() - before;
+        deadline += slept > 1 ? slept : 0; /* this process was stopped, and the program with it */
     }
 }
 
@@ -252,6 +256,18 @@ mj_status mj_program_run(mj_program *r, mj_error *error)
 
 #define LEFTOVER_SECONDS_MIN 3600.0
 
+#define FOLDER_HEAD "moejit-run-" /* and mkdtemp's six letters and digits */
+
+/* "cc" and six more, then ".s", ".o", ".res": gcc's. "kernel-" and some more, then ".o": clang's. */
+static bool is_compilers(const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    if (strncmp(name, "cc", 2) == 0) {
+        return strspn(name + 2, letters) == 6 && name[8] == '.';
+    }
+    return strncmp(name, "kernel-", 7) == 0 && name[7 + strspn(name + 7, letters)] == '.';
+}
+
 /* The name of a file that a run makes in its folder. */
 static bool is_of_a_run(const char *name)
 {
@@ -261,7 +277,7 @@ static bool is_of_a_run(const char *name)
             return true;
         }
     }
-    return strncmp(name, "cc", 2) == 0 || name[0] == '-'; /* gcc's own temporaries, and clang's */
+    return is_compilers(name);
 }
 
 static void remove_files(DIR *files)
@@ -272,23 +288,25 @@ static void remove_files(DIR *files)
     }
 }
 
-/* A folder of this user's alone, old, with nothing in it that no run makes; `files` are its entries. */
-static bool is_leftover(DIR *files)
+/* A folder of this user's alone, an hour older than `now`, that holds a source and nothing that no run makes. */
+static bool is_leftover(DIR *files, const struct timespec *now)
 {
     struct stat info;
+    bool has_source = false;
     if (fstat(dirfd(files), &info) != 0 || info.st_uid != geteuid() || (info.st_mode & 0777) != 0700 ||
-        mj_os_wall_seconds() - (double)info.st_mtim.tv_sec < LEFTOVER_SECONDS_MIN) {
+        (double)now->tv_sec - (double)info.st_mtim.tv_sec < LEFTOVER_SECONDS_MIN) {
         return false;
     }
     for (struct dirent *entry; (entry = readdir(files));) {
         if (!is_of_a_run(entry->d_name) && strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
             return false;
         }
+        has_source |= strcmp(entry->d_name, "kernel.c") == 0 || strcmp(entry->d_name, "kernel.hip") == 0;
     }
-    return true;
+    return has_source;
 }
 
-static void remove_leftover(int base, const char *name)
+static void remove_leftover(int base, const char *name, const struct timespec *now)
 {
     int folder = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *files = folder >= 0 ? fdopendir(folder) : NULL;
@@ -298,7 +316,7 @@ static void remove_leftover(int base, const char *name)
         }
         return;
     }
-    bool leftover = is_leftover(files);
+    bool leftover = is_leftover(files, now);
     if (leftover) {
         remove_files(files);
     }
@@ -308,17 +326,15 @@ static void remove_leftover(int base, const char *name)
     }
 }
 
-/* What a killed process left of its runs. */
-static void remove_leftovers(const char *base)
+/* What killed processes left of their runs. `fresh` was made just now: its time is by the clock of that file system. */
+static void remove_leftovers(const char *base, const char *fresh)
 {
-    static const char head[] = "moejit-"; /* and mkdtemp's six letters and digits */
-    static const char tail[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    enum { HEAD = sizeof head - 1, TAIL = 6 };
-    DIR *folder = opendir(base);
+    enum { HEAD = sizeof FOLDER_HEAD - 1, TAIL = 6 };
+    struct stat info;
+    DIR *folder = stat(fresh, &info) == 0 ? opendir(base) : NULL;
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
-        const char *name = entry->d_name;
-        if (strncmp(name, head, HEAD) == 0 && strlen(name) == HEAD + TAIL && strspn(name + HEAD, tail) == TAIL) {
-            remove_leftover(dirfd(folder), name);
+        if (strncmp(entry->d_name, FOLDER_HEAD, HEAD) == 0 && strlen(entry->d_name) == HEAD + TAIL) {
+            remove_leftover(dirfd(folder), entry->d_name, &info.st_mtim);
         }
     }
     if (folder) {
@@ -330,7 +346,7 @@ mj_status mj_workplace_make(mj_workplace *place, const char *source, const char 
 {
     const char *base = getenv("TMPDIR");
     base = base && *base == '/' ? base : "/tmp";
-    int written = snprintf(place->folder, sizeof place->folder, "%s/moejit-XXXXXX", base);
+    int written = snprintf(place->folder, sizeof place->folder, "%s/" FOLDER_HEAD "XXXXXX", base);
     if (written < 0 || (size_t)written >= sizeof place->folder) {
         place->folder[0] = '\0';
         return mj_fail(error, MJ_ERR_IO, "TMPDIR is too long");
@@ -339,7 +355,7 @@ mj_status mj_workplace_make(mj_workplace *place, const char *source, const char 
         place->folder[0] = '\0';
         return mj_fail(error, MJ_ERR_IO, "no temporary folder in %s: %s", base, strerror(errno));
     }
-    remove_leftovers(base);
+    remove_leftovers(base, place->folder);
     snprintf(place->source, sizeof place->source, "%s/%s", place->folder, source);
     snprintf(place->object, sizeof place->object, "%s/%s", place->folder, object);
     snprintf(place->output, sizeof place->output, "%s/out", place->folder);

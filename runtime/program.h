@@ -15,9 +15,10 @@ typedef struct mj_program {
     double cpu_seconds;
 } mj_program;
 
-/* Starts it and waits. It dies with this process; if this process leads a process group, also all that it started. Messages are in
- * English: compile_log.c reads them.
- * MJ_ERR_CHILD: it could not be started; MJ_ERR_TIMEOUT: it was killed, and all that it started. */
+/* Starts it and waits. It dies with this process, and all that it started if this process leads a group and is killed with it.
+ * Messages are in English: compile_log.c reads them.
+ * MJ_ERR_CHILD: it could not be started; MJ_ERR_TIMEOUT: it was killed, and all that it started (by /proc where this process leads a
+ * group). Time in which this process was stopped does not count. */
 mj_status mj_program_run(mj_program *program, mj_error *error);
 
 /* A private temporary folder with the files of one run. Those that killed processes left go when they are an hour old. */

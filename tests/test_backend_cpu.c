@@ -379,7 +379,7 @@ TEST(strange_compilers)
     setenv("TMPDIR", temp_folder, 1);
     setenv("CC_TEST", temp_folder, 1);
     script(cc, "#!/bin/sh\nsleep 30 & echo $! > $CC_TEST/pid\nwait\n"); /* its children must go with it */
-    CHECK_STATUS(mj_cc_compile(cc, "native", "x", 1, 0.3, &out, &error), MJ_ERR_TIMEOUT);
+    CHECK_STATUS(mj_cc_compile(cc, "native", "x", 1, 2, &out, &error), MJ_ERR_TIMEOUT);
     mj_compiled_free(&out);
     CHECK(is_gone(read_pid("pid")));
     script(cc, "#!/bin/sh\nkill -9 $$\n");
@@ -436,7 +436,7 @@ TEST(a_compiler_goes_with_who_started_it)
         CHECK(!leads || is_gone(child)); /* gcc's cc1: elsewhere it ends when its file is compiled */
         kill(child, SIGKILL);
         files = temp_count_files();
-        pid = compile_apart(leads, 0.5); /* the time limit ends them all, and nobody else */
+        pid = compile_apart(leads, 2); /* the time limit ends them all, and nobody else */
         compiler = read_pid("compiler");
         child = read_pid("child");
         CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
@@ -480,14 +480,20 @@ TEST(a_host_that_ignores_its_children)
 TEST(what_killed_runs_left_goes_after_an_hour)
 {
     static const struct {
-        const char *folder, *file;
+        const char *folder, *files[2];
         unsigned mode;
         bool old, stays;
     } rows[] = {
-        {"moejit-Ab12cd", "kernel.c", 0700, true, false},   {"moejit-Ab12ce", "ccAb12Cd.s", 0700, true, false},
-        {"moejit-young1", "kernel.c", 0700, false, true},   {"moejit-backup", "letters.txt", 0700, true, true},
-        {"moejit-shared", "kernel.c", 0755, true, true},    {"moejit-results", "kernel.c", 0700, true, true},
-        {"elsewhere-Ab12cd", "kernel.c", 0700, true, true},
+        {"moejit-run-Ab12cd", {"kernel.c", "out"}, 0700, true, false},
+        {"moejit-run-Ab12ce", {"kernel.hip", "ccAb12Cd.s"}, 0700, true, false},
+        {"moejit-run-Ab12cf", {"kernel.c", "kernel-1a2b3c.o"}, 0700, true, false},
+        {"moejit-run-young1", {"kernel.c", "out"}, 0700, false, true},
+        {"moejit-run-backup", {"kernel.c", "letters.txt"}, 0700, true, true},
+        {"moejit-run-costs1", {"kernel.c", "cc-costs.csv"}, 0700, true, true},
+        {"moejit-run-traces", {"out", "log"}, 0700, true, true}, /* no source: not a run's */
+        {"moejit-run-shared", {"kernel.c", "out"}, 0755, true, true},
+        {"moejit-run-results", {"kernel.c", "out"}, 0700, true, true},
+        {"moejit-report", {"kernel.c", "log"}, 0700, true, true},
     };
     enum { COUNT = sizeof rows / sizeof rows[0] };
     char path[400];
@@ -496,18 +502,22 @@ TEST(what_killed_runs_left_goes_after_an_hour)
     setenv("TMPDIR", temp_folder, 1);
     for (size_t i = 0; i < COUNT; i++) {
         const struct timespec long_ago[2] = {{.tv_sec = time(NULL) - 4000}, {.tv_sec = time(NULL) - 4000}};
-        snprintf(path, sizeof path, "%s/%s", rows[i].folder, rows[i].file);
         CHECK(mkdir(temp_path(rows[i].folder), 0700) == 0);
-        temp_write(temp_path(path), "x", 1);
+        for (int f = 0; f < 2; f++) {
+            snprintf(path, sizeof path, "%s/%s", rows[i].folder, rows[i].files[f]);
+            temp_write(temp_path(path), "x", 1);
+        }
         CHECK(chmod(temp_path(rows[i].folder), rows[i].mode) == 0);
         CHECK(!rows[i].old || utimensat(AT_FDCWD, temp_path(rows[i].folder), long_ago, 0) == 0);
     }
-    CHECK(symlink(temp_path("moejit-backup"), temp_path("moejit-linked")) == 0);
+    CHECK(symlink(temp_path("moejit-report"), temp_path("moejit-run-linked")) == 0);
     CHECK_STATUS(mj_workplace_make(&place, "kernel.c", "kernel.so", NULL), MJ_OK);
     CHECK(access(place.folder, F_OK) == 0);
     for (size_t i = 0; i < COUNT; i++) {
-        snprintf(path, sizeof path, "%s/%s", rows[i].folder, rows[i].file);
-        CHECK_INT(access(temp_path(path), F_OK) == 0, rows[i].stays);
+        for (int f = 0; f < 2; f++) {
+            snprintf(path, sizeof path, "%s/%s", rows[i].folder, rows[i].files[f]);
+            CHECK_INT(access(temp_path(path), F_OK) == 0, rows[i].stays);
+        }
         CHECK_INT(access(temp_path(rows[i].folder), F_OK) == 0, rows[i].stays);
     }
     mj_workplace_remove(&place);
