@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "gen.h"
 
+#include <ctype.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdio.h>
@@ -286,12 +287,27 @@ static bool model_answers(const mj_model *model, const char *name)
     return false;
 }
 
+/* Case aside, and not in the midst of a word: "a10" is no beginning of "A100" where "A10" is meant, nor "100" of it. `whole`: the end
+ * of a word as well. */
+static bool has_word(const char *text, const char *word, bool whole)
+{
+    size_t length = strlen(word);
+    for (const char *at = text; (at = strcasestr(at, word)) != NULL; at++) {
+        bool begins = at == text || !isalnum((unsigned char)at[-1]);
+        if (begins && (!whole || !isalnum((unsigned char)at[length]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* An arch whose description names the device: people know their card by its name. */
 static void hint_device(const mj_spec *spec, const char *name, char out[MJ_HINT_BYTES])
 {
-    for (uint32_t i = 0; !out[0] && strlen(name) >= 3 && i < spec->lists[MJ_KIND_ARCH].count; i++) {
-        const mj_arch *arch = row_at(spec, MJ_KIND_ARCH, i);
-        if (strcasestr(arch->doc, name)) {
+    uint32_t count = spec->lists[MJ_KIND_ARCH].count;
+    for (uint32_t i = 0; !out[0] && strlen(name) >= 3 && i < 2 * count; i++) { /* whole words first */
+        const mj_arch *arch = row_at(spec, MJ_KIND_ARCH, i % count);
+        if (has_word(arch->doc, name, i < count)) {
             snprintf(out, MJ_HINT_BYTES, "; did you mean \"%.24s\" (%.70s)?", arch->name, arch->doc);
         }
     }

@@ -369,8 +369,8 @@ MJ_API mj_status mj_plan_find_output(const mj_plan *plan, mj_op op, const mj_lay
 /* ---- 8. Precompiled packs ------------------------------------------------------------------------
  * `moejit emit` writes kernels of one problem for one arch or several, compiled, as a folder and as one C file. A
  * library built without the generator, on a machine without a compiler, serves from packs alone. A device takes what a
- * pack has for its own arch; a CPU only what was compiled for one like it: by the same compiler with the same answer to
- * -march=native, or, where there is no compiler, on a CPU of the same name if the pack says on which. Several
+ * pack has for its own arch; a CPU only what was compiled for one like it: the same compiler gives the same answer to
+ * -march=native, or, where there is none or another version, the CPU has the same name if the pack says on which. Several
  * packs (other problems, other archs) may be registered; they are asked in the order of registration. */
 typedef struct mj_pack_variant { /* one kernel */
     const char *manifest_json;

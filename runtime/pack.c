@@ -478,7 +478,7 @@ static void refuse_another_cpu(const offer_visit *visit, mj_offer *offer)
     const mj_pack_section *made = visit->section;
     const mj_device *device = visit->plan->device;
     if (mj_is_of_another_cpu(device, &offer->manifest, made->compiler, made->identity.device)) {
-        bool by_name = !device->info.compiler[0];
+        bool by_name = !mj_is_same_compiler(made->compiler, device->info.compiler);
         offer->is_of_another_cpu = true;
         offer->verified = false;
         snprintf(offer->reason, sizeof offer->reason, "pack: compiled for another CPU: %.32s, not %.32s",

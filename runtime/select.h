@@ -56,9 +56,10 @@ typedef struct mj_offers { /* of one source, for one op, sorted by token_count *
 /* A zeroed offer at the end, or NULL when out of memory. */
 mj_offer *mj_offers_add(mj_context *context, mj_offers *offers);
 
-/* A binary made for "native", the CPU of the machine that compiled it, and that was another: its compiler, whose identity holds
- * what that CPU can do, was not this machine's. Where there is no compiler here the CPU's name must do, as far as it is known
- * (`name` null or empty: not). */
+/* Both of one version: then their identities differ by the CPU alone. */
+bool mj_is_same_compiler(const char *a, const char *b);
+/* A binary made for "native", the CPU of the machine that compiled it, and that was another: the same compiler says so. Where there is
+ * none here, or another version, the CPU's name must do, as far as it is known (`name` null or empty: not). */
 bool mj_is_of_another_cpu(const mj_device *device, const mj_manifest *manifest, const char *compiler, const char *name);
 
 /* Fills plan->entries, ops and kernels. */

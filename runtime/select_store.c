@@ -8,12 +8,19 @@
 
 enum { FILES_MAX = sizeof((mj_store_source *)0)->files / sizeof((mj_store_source *)0)->files[0] };
 
+/* "gcc 12.2.0 d14d2b76": the last word is of what the CPU can do as that compiler says it. */
+bool mj_is_same_compiler(const char *a, const char *b)
+{
+    const char *a_end = strrchr(a, ' '), *b_end = strrchr(b, ' ');
+    return a_end && b_end && a_end - a == b_end - b && strncmp(a, b, (size_t)(a_end - a)) == 0;
+}
+
 bool mj_is_of_another_cpu(const mj_device *device, const mj_manifest *manifest, const char *compiler, const char *name)
 {
     if (strcmp(manifest->compile_target, "native") != 0) {
         return false;
     }
-    if (device->info.compiler[0]) {
+    if (mj_is_same_compiler(compiler, device->info.compiler)) {
         return strcmp(compiler, device->info.compiler) != 0;
     }
     return name && name[0] && strcmp(name, device->info.name) != 0;

@@ -149,6 +149,9 @@ TEST(kernels_of_another_cpu_are_not_offered)
         {false, "fakecc 1.0", "Fake Two", NULL},
         {false, "fakecc 2.0", "Fake One", "pack: compiled for another CPU: fakecc 1.0, not fakecc 2.0"},
         {false, "", "Fake Two", NULL}, /* nothing is known */
+        {false, "clang 1.0", "Fake Two", NULL},
+        {true, "clang 1.0", "Fake One", NULL}, /* another compiler says nothing of the CPU */
+        {true, "clang 1.0", "Fake Two", "pack: compiled for another CPU: Fake One, not Fake Two"},
         {true, "", "Fake Two", "pack: compiled for another CPU: Fake One, not Fake Two"},
         {true, "", "Fake One", NULL},
     };

@@ -324,6 +324,7 @@ TEST(kernels_of_another_cpu_are_never_loaded)
     } cases[] = {
         {true, "fakecc 1.0", "Fake Two", true},
         {true, "fakecc 1.0 other cpu", "Fake Two", false},
+        {true, "clang 1.0", "Fake One", true}, /* another compiler says nothing of the CPU */
         {true, "", "Fake Two", false},
         {true, "", "Fake One", true},
         {false, "fakecc 1.0 other", "Fake Two", true},

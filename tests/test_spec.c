@@ -79,6 +79,8 @@ TEST(unknown_names_offer_the_nearest)
     mj_error error;
     CHECK_STATUS(load(NULL, &spec, NULL, NULL), MJ_OK);
     const mj_arch *arch;
+    CHECK_STATUS(mj_spec_find_arch(spec, "a10", &arch, &error), MJ_ERR_NOT_FOUND);
+    CHECK_CONTAINS(error.text, "did you mean \"sm_86\"");
     CHECK_STATUS(mj_spec_find_arch(spec, "h100", &arch, &error), MJ_ERR_NOT_FOUND);
     CHECK_CONTAINS(error.text, "did you mean \"sm_90a\" (Hopper: H100, H200, GH200)?");
     CHECK_STATUS(mj_spec_find_arch(spec, "sm_90aa", &arch, &error), MJ_ERR_NOT_FOUND);
