@@ -8,7 +8,8 @@
  *     moejit_pack_<name>.c          all of it as one C file: const mj_pack *moejit_pack_<name>(void)
  *
  * The table (mj_pack.rows_json):
- *     { "moejit_pack": 2, "generator": 1, "problem": "E=8/8,...", "targets": [ target, ... ] }
+ *     { "moejit_pack": 2, "generator": 1, "problem": "E=8/8,...", "source": "moejit_pack_x.c",
+ *       "targets": [ target, ... ] }
  *     target = { "arch": "sm_90a", "compiler": "nvrtc 13.0",      each arch once: a device takes the one that is its own
  *       "identity": { "device", "arch", "sm_count", "memory_bytes", "driver", "compiler", "generator" },   if verified somewhere
  *       "ops": { "tables": {use}, "activation": {use}, "combine": {use} },

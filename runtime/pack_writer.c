@@ -233,12 +233,14 @@ static bool add_targets(mj_json *root, const writer *w)
 
 static char *print_table(const writer *w)
 {
-    char problem[256];
+    char problem[256], source[256];
     mj_json *root = mj_json_object();
+    snprintf(source, sizeof source, "moejit_pack_%s.c", w->c_name);
     bool added = mj_problem_print(w->contents->problem, problem, sizeof problem, NULL) == MJ_OK &&
                  mj_json_add_int(root, "moejit_pack", MJ_PACK_VERSION) &&
                  mj_json_add_int(root, "generator", MJ_GENERATOR_VERSION) &&
-                 mj_json_add_string(root, "problem", problem) && add_targets(root, w) && add_files(root, w);
+                 mj_json_add_string(root, "problem", problem) && mj_json_add_string(root, "source", source) &&
+                 add_targets(root, w) && add_files(root, w);
     char *text = added ? mj_json_print(root, true) : NULL;
     mj_json_free(root);
     return text;

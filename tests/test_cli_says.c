@@ -98,7 +98,7 @@ static int pack_files(void)
 {
     char command[1200], path[700];
     size_t bytes;
-    snprintf(command, sizeof command, "cd '%s' && ls pack | grep -v mine >listed; wc -l <listed >count", cli_home);
+    snprintf(command, sizeof command, "cd '%s' && ls pack | grep -v -e mine -e registry >listed; wc -l <listed >count", cli_home);
     cli_shell(command);
     snprintf(path, sizeof path, "%s/count", cli_home);
     char *text = cli_slurp(path, &bytes);
@@ -110,11 +110,14 @@ static int pack_files(void)
 /* One folder is one pack: another problem's is not mixed with it, and what else lies there is nobody's business. */
 TEST(emit_does_not_write_over_another_pack)
 {
+    static const char *const mine[] = {"pack/mine.txt", "pack/moejit_pack_registry.c"};
     char path[700];
     CHECK_INT(cli_run_words("emit -q " LAYER PACK)->code, CLI_OK);
     int files = pack_files();
     CHECK_INT(cli_run_words("emit -q " LAYER PACK)->code, CLI_OK); /* once more is fine */
-    cli_put_file("pack/mine.txt", "mine");
+    for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) {
+        cli_put_file(mine[i], "mine");
+    }
     const cli_run_result *got = cli_run_words("emit -q " OTHER PACK);
     CHECK_INT(got->code, CLI_NOT_SAVED);
     CHECK(cli_one_line(got->err));
@@ -123,8 +126,13 @@ TEST(emit_does_not_write_over_another_pack)
     CHECK_INT(pack_files(), files);
     CHECK_INT(cli_run_words("emit -q --force " OTHER PACK)->code, CLI_OK);
     CHECK_INT(pack_files(), files);
-    snprintf(path, sizeof path, "%s/pack/mine.txt", cli_home);
-    CHECK(access(path, R_OK) == 0);
+    for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", cli_home, mine[i]);
+        CHECK(access(path, R_OK) == 0);
+    }
+    CHECK_INT(cli_run_words("emit -q " OTHER " --arch sm_90a --batch 1 --family reference --out pack")->code,
+              CLI_NOT_SAVED);
+    CHECK_CONTAINS(cli_last.err, "pack: holds the pack of another arch (cpu)");
     cli_put_file("pack/pack.json", "{ damaged");
     CHECK_INT(cli_run_words("emit -q " OTHER PACK)->code, CLI_NOT_SAVED);
     CHECK_CONTAINS(cli_last.err, "pack.json");

@@ -10,13 +10,13 @@
 #include "pack.h"
 
 #define PACK_BYTES_MAX (64u << 20)
+#define DEFAULT_ARCH   "sm_90a"
 
 typedef struct emission { /* what one command writes: one pack */
     const cli_options *options;
     mj_context *context;
     const cli_target *target;
     bool to_stdout; /* no --out: the C file on stdout; the folder is a temporary one */
-    bool replaces;  /* the folder holds another problem's pack, which goes */
     char folder[4096], command[2048], name[128];
     uint32_t job_count;
     emit_job *jobs[MJ_PACK_TARGETS_MAX];
@@ -245,70 +245,98 @@ static mj_status read_pack(const char *folder, mj_json **out, mj_error *error)
     return status;
 }
 
-/* One folder is one pack: two problems' files would lie there side by side, and the first one's would not be used any more. */
-static cli_exit check_pack(emission *e)
+static bool is_emitted(const emission *e, const char *arch)
+{
+    const cli_list *archs = &e->options->arch;
+    for (uint32_t i = 0; i < archs->count; i++) {
+        if (strcmp(archs->items[i], arch) == 0) {
+            return true;
+        }
+    }
+    return archs->count == 0 && strcmp(arch, DEFAULT_ARCH) == 0;
+}
+
+/* What of the pack that is there this one would not hold; "" if nothing. */
+static mj_status find_lost(const emission *e, const mj_json *root, char *lost, size_t bytes, mj_error *error)
+{
+    char problem[512] = "", there[512], arch[MJ_NAME_MAX];
+    lost[0] = '\0';
+    mj_problem_print(&e->target->problem, problem, sizeof problem, NULL);
+    mj_status status = mj_json_read_string(root, "problem", there, sizeof there, error);
+    if (status == MJ_OK && strcmp(there, problem) != 0) {
+        snprintf(lost, bytes, "another problem (%.300s)", there);
+    }
+    const mj_json *targets = mj_json_get(root, "targets");
+    for (const mj_json *t = mj_json_first(targets); t && status == MJ_OK && !lost[0]; t = mj_json_next(t)) {
+        status = mj_json_read_string(t, "arch", arch, sizeof arch, error);
+        if (status == MJ_OK && !is_emitted(e, arch)) {
+            snprintf(lost, bytes, "another arch (%s)", arch);
+        }
+    }
+    return status;
+}
+
+/* One folder is one pack: what another one held would not be used any more. */
+static cli_exit check_pack(const emission *e)
 {
     mj_json *root = NULL;
     mj_error error = {MJ_OK, ""};
-    char problem[512] = "", there[512] = "";
-    mj_problem_print(&e->target->problem, problem, sizeof problem, NULL);
+    char lost[400] = "";
     mj_status status = read_pack(e->folder, &root, &error);
-    bool other = status != MJ_OK;
     if (status == MJ_OK && root) {
-        status = mj_json_read_string(root, "problem", there, sizeof there, &error);
-        other = status != MJ_OK || strcmp(there, problem) != 0;
+        status = find_lost(e, root, lost, sizeof lost, &error);
     }
     mj_json_free(root);
-    e->replaces = other;
-    if (!other || e->options->force) {
+    if (e->options->force || (status == MJ_OK && !lost[0])) {
         return CLI_OK;
     }
     if (status != MJ_OK) {
         cli_error("--out: %s: another folder is needed, or --force, which replaces that pack", error.text);
     } else {
-        cli_error("--out: %s: holds the pack of another problem (%s): another folder is needed, or --force, which "
-                  "replaces it",
-                  e->folder, there);
+        cli_error("--out: %s: holds the pack of %s: another folder is needed, or --force, which replaces it", e->folder,
+                  lost);
     }
     return CLI_NOT_SAVED;
 }
 
-static void remove_named(const char *folder, const char *name)
+static bool is_file(const mj_json *file, const char *key, const char *name)
+{
+    const mj_json *value = mj_json_get(file, key);
+    return mj_json_is_string(value) && strcmp(mj_json_value_string(value), name) == 0;
+}
+
+static bool pack_has(const mj_json *root, const char *name)
+{
+    bool has = is_file(root, "source", name);
+    for (const mj_json *f = mj_json_first(mj_json_get(root, "files")); f && !has; f = mj_json_next(f)) {
+        has = is_file(f, "manifest", name) || is_file(f, "binary", name);
+    }
+    return has;
+}
+
+static void remove_unless(const char *folder, const mj_json *now, const mj_json *value)
 {
     char path[4096];
-    if (name && name[0] && name[0] != '.' && !strchr(name, '/') &&
+    const char *name = mj_json_is_string(value) ? mj_json_value_string(value) : "";
+    if (name[0] && name[0] != '.' && !strchr(name, '/') && !pack_has(now, name) &&
         mj_os_join(path, sizeof path, folder, name, NULL) == MJ_OK) {
         unlink(path);
     }
 }
 
-static bool remove_source(void *user, const char *name, uint64_t bytes, double mtime_seconds)
+/* Files that `before` names and the pack that is there now does not. Others are not a pack's and stay. */
+static void remove_replaced(const char *folder, const mj_json *before)
 {
-    (void)bytes;
-    (void)mtime_seconds;
-    size_t length = strlen(name);
-    if (strncmp(name, "moejit_pack_", 12) == 0 && length > 2 && strcmp(name + length - 2, ".c") == 0) {
-        remove_named(user, name);
+    mj_json *now = NULL;
+    if (!before || read_pack(folder, &now, NULL) != MJ_OK || !now) {
+        return;
     }
-    return true;
-}
-
-/* pack.json first: a folder without it is no pack. Other files than the pack's stay. */
-static void remove_pack(emission *e)
-{
-    static const char *const keys[] = {"manifest", "binary"};
-    mj_json *root = NULL;
-    read_pack(e->folder, &root, NULL);
-    remove_named(e->folder, "pack.json");
-    const mj_json *files = root ? mj_json_get(root, "files") : NULL;
-    for (const mj_json *file = files ? mj_json_first(files) : NULL; file; file = mj_json_next(file)) {
-        for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-            const mj_json *name = mj_json_get(file, keys[i]);
-            remove_named(e->folder, mj_json_is_string(name) ? mj_json_value_string(name) : NULL);
-        }
+    remove_unless(folder, now, mj_json_get(before, "source"));
+    for (const mj_json *f = mj_json_first(mj_json_get(before, "files")); f; f = mj_json_next(f)) {
+        remove_unless(folder, now, mj_json_get(f, "manifest"));
+        remove_unless(folder, now, mj_json_get(f, "binary"));
     }
-    mj_json_free(root);
-    mj_os_list_folder(e->folder, remove_source, e->folder, NULL);
+    mj_json_free(now);
 }
 
 static mj_status print_source(const emission *e, mj_error *error)
@@ -327,14 +355,17 @@ static mj_status print_source(const emission *e, mj_error *error)
 
 static mj_status output_pack(emission *e, mj_error *error)
 {
+    mj_json *before = NULL;
     mj_status status = e->to_stdout ? make_temporary_folder(e, error) : MJ_OK;
     if (status != MJ_OK) {
         return status;
     }
-    if (e->replaces) {
-        remove_pack(e);
-    }
+    read_pack(e->folder, &before, NULL); /* damaged: nothing is known of its files */
     status = write_pack(e, error);
+    if (status == MJ_OK) {
+        remove_replaced(e->folder, before);
+    }
+    mj_json_free(before);
     if (e->to_stdout) {
         status = status == MJ_OK ? print_source(e, error) : status;
         mj_os_list_folder(e->folder, remove_file, e->folder, NULL);
@@ -440,7 +471,7 @@ static mj_status emit_pack(emission *e, mj_error *error)
     uint32_t count = e->options->arch.count ? e->options->arch.count : 1;
     mj_status status = MJ_OK;
     for (uint32_t i = 0; i < count && status == MJ_OK; i++) {
-        status = build_arch(e, e->options->arch.count ? e->options->arch.items[i] : "sm_90a", error);
+        status = build_arch(e, e->options->arch.count ? e->options->arch.items[i] : DEFAULT_ARCH, error);
     }
     return status == MJ_OK ? output_pack(e, error) : status;
 }
