@@ -289,7 +289,8 @@ static cli_exit measure(measure_job *job, measure_fn run)
         /* every name was looked up before: what is not found now is a helper program */
         code = status == MJ_ERR_NOT_FOUND ? CLI_NO_DEVICE : code;
     }
-    if (result.not_saved[0] && strcmp(error.text, result.not_saved) != 0) {
+    if (result.not_saved[0] &&
+        strncmp(error.text, result.not_saved, strlen(result.not_saved)) != 0) { /* else said above */
         cli_error("not saved: %s", result.not_saved);
         code = CLI_NOT_SAVED;
     }

@@ -461,7 +461,8 @@ static int measure(lua_State *L, const char *command, measure_fn run, int space,
     host->interrupt_told |= status == MJ_ERR_INTERRUPTED;
     bool partial = status == MJ_ERR_INTERRUPTED;                          /* a spent budget is no failure */
     bool wrong = status == MJ_ERR_WRONG_RESULT && result.tuned.row_count; /* verify: the rows say which */
-    bool unsaved = status != MJ_OK && strcmp(error.text, result.tuned.not_saved) == 0; /* all else went well */
+    const char *not_saved = result.tuned.not_saved;                       /* cut, where the error is long */
+    bool unsaved = status != MJ_OK && not_saved[0] && strncmp(error.text, not_saved, strlen(not_saved)) == 0;
     if (status != MJ_OK && !partial && !wrong && !unsaved) {
         run_result_free(&result);
         return script_raise(L, &error);

@@ -108,6 +108,9 @@ static mj_status find_device(mj_session *s, mj_error *error)
     for (uint32_t i = 0; status == MJ_OK && i < count; i++) {
         bool usable = infos[i].note[0] == 0 && infos[i].arch[0];
         if (strcmp(wanted, "best") == 0 ? usable : strcmp(infos[i].id, wanted) == 0) {
+            if (!infos[i].arch[0]) { /* listed, with what the driver says */
+                return mj_fail(error, MJ_ERR_NO_DEVICE, "%s cannot be used: %s", infos[i].id, infos[i].note);
+            }
             s->device.info = infos[i];
             s->is_cpu = strncmp(infos[i].id, "cpu", 3) == 0;
             status = mj_spec_find_arch(s->spec, infos[i].arch, &s->arch, error);

@@ -260,13 +260,14 @@ static mj_status look(void *user, uint32_t index, double incumbent_us, mj_contes
 }
 
 /* Each launch of a replay reads another routing, so those who are compared launch as many: what the slowest did in its look. Also of
- * one that failed since, or the others would change. 0: nobody's is known (all were in the journal), the first one chooses. */
-static uint32_t launches_of_all(const mj_row *row)
+ * one that failed since, or the others would change. 0: nobody's is known (all were in the journal), the first one chooses. What bench
+ * holds a choice against has a count of its own: one that takes long must not spoil the choice's time. */
+static uint32_t launches_of_all(const mj_row *row, uint32_t index)
 {
     uint32_t fewest = 0;
-    for (uint32_t i = 0; i < row->candidate_count; i++) {
+    for (uint32_t i = 0; i < row->candidate_count && !row->candidates[index].is_against; i++) {
         const mj_contestant *c = &row->contestants[i];
-        if (c->finalist && c->launches > 0 && (fewest == 0 || c->launches < fewest)) {
+        if (c->finalist && c->launches > 0 && !row->candidates[i].is_against && (fewest == 0 || c->launches < fewest)) {
             fewest = c->launches;
         }
     }
@@ -282,7 +283,7 @@ static mj_status sample(void *user, uint32_t index, mj_samples *samples, mj_cont
         c->reason = job->reason;
         return MJ_OK;
     }
-    uint32_t launches = launches_of_all(s->row);
+    uint32_t launches = launches_of_all(s->row, index);
     return status == MJ_OK ? take_times(s, job, SAMPLE_REPLAYS, launches, s->is_cpu ? 0.25 : 1.0, samples, c, error)
                            : status;
 }
