@@ -172,8 +172,11 @@ static void reword(char *text)
         from += strlen(samples);
         memset(from, ' ', (size_t)(to - from));
         *from = '7';
-        if (++times == 2 && strncmp(launches, "\"launches\":20", 13) == 0) {
-            memcpy(launches + strlen("\"launches\":"), " 3", 2);
+        char *count = launches + strlen("\"launches\":");
+        size_t digits = strspn(count, "0123456789");
+        if (++times <= 2 && digits > 0) { /* 20 where the machine has time, any number where it is busy */
+            memset(count, ' ', digits);
+            count[digits - 1] = times == 1 ? '9' : '3';
         }
     }
 }
