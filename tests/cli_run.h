@@ -48,6 +48,7 @@ static inline void cli_set_home(void)
     unsetenv("MOEJIT_STORE_DIR");
     unsetenv("MOEJIT_CACHE_DIR");
     unsetenv("MOEJIT_DATA_DIR");
+    unsetenv("OUT"); /* where lua/examples/sweep.lua writes */
 }
 
 static inline int cli_shell(const char *command)
