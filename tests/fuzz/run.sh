@@ -1,7 +1,8 @@
 #!/bin/bash
 # run.sh BUILD [SECONDS]: runs every fuzz target of BUILD/fuzz, two at a time, and prints its executions. SECONDS: for each of them;
 # "" or left out: 30 for those of `longer`, 12 for the others.
-# Seeds: tests/fuzz/corpus_<target without fuzz_>/, where there are any. Finds stay in BUILD/fuzz/<target>.found/.
+# Seeds: tests/fuzz/corpus_<target without fuzz_>/, where there are any; a folder of no target's name is a FAIL line. Finds stay in
+# BUILD/fuzz/<target>.found/.
 set -u
 build=$1
 seconds_each=${2:-}
@@ -43,6 +44,11 @@ fuzz_all() {
     done
 }
 
+for folder in tests/fuzz/*/; do
+    name=$(basename "$folder")
+    { [ "$name" != "${name#corpus_}" ] && [ -f "tests/fuzz/fuzz_${name#corpus_}.c" ]; } ||
+        echo "FAIL fuzz: tests/fuzz/$name belongs to no target"
+done
 others=$(find "$build/fuzz" -maxdepth 1 -name 'fuzz_*' -type f -executable -printf '%f\n' | grep -vxF "$longer" | sort)
 [ -n "$others" ] || echo "FAIL fuzz: none of the other targets was built"
 fuzz_all 30 "$longer"
