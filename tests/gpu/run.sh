@@ -32,11 +32,12 @@ for name in $(sed 's/^/tests\//;s/$/.log/' "$build/tests/gpu-list.txt"); do
     grep '^# ' "$build/$name" 2>/dev/null | grep -E 'us$|ms$|verified$' | sed 's/^/   /'
 done
 
+# Lines for tests that are not run here say nothing about this run.
+MOEJIT_SKIPS=$(grep -F -- "$filter" "$build/tests/all-list.txt" | sed 's#.*#^&/#' | grep -f - tests/skips.txt)
+export MOEJIT_SKIPS
+tests/check_skips.sh "$results" "$MOEJIT_TEST_FULL" >"$build/tests/gpu-skips.txt"
+cat "$build/tests/gpu-skips.txt" >>"$results"
 if [ -z "$filter" ]; then
-    # Lines for tests that are not run here say nothing about this run.
-    MOEJIT_SKIPS=$(grep -F "$(sed 's#$#/#' "$build/tests/all-list.txt")" tests/skips.txt) \
-        tests/check_skips.sh "$results" "$MOEJIT_TEST_FULL" >"$build/tests/gpu-skips.txt"
-    cat "$build/tests/gpu-skips.txt" >>"$results"
     # Its skips are not in the list: whether the tool can watch the device depends on more than can be asked for.
     if [ "${MOEJIT_SANITIZER:-1}" != 0 ]; then
         tests/gpu/sanitizer.sh "$build" | sed -nE 's#^(ok|FAIL|SKIP) #\1 gpu sanitizer/#p' | tee -a "$results" | sed 's/^/   /'
