@@ -164,6 +164,8 @@ def test_report_counts_what_is_behind(folder, _build):
             made_up_row(256, 126.0, 126.0, 100.0, bound="matrix", verified=False)]
     line = [cell.strip() for cell in peers_report.summary_line("bf16", "uniform", rows).strip("|").split("|")]
     assert line == ["bf16", "uniform", "4", "1.000", "1.05", "1", "2.000 (layer gemm1 M=16)", "1.212", "1", "1", "1"], line
+    errors = [peers_report.worse_error(dict(rows[0], moejit_error=e)) for e in (0.002, 0.0022, math.nan, math.inf)]
+    assert errors == [False, True, True, True], errors
     assert [r["moejit_us"] > peers_report.limit_us(r) for r in rows] == [False, False, False, True]
     path = os.path.join(folder, "baseline.json")
     with open(path, "w") as file:

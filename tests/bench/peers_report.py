@@ -81,7 +81,7 @@ def against_baseline(rows, baseline):
 
 def worse_error(row):
     peers = [row[p] for p in ("triton_error", "torch_error") if p in row]
-    return bool(peers) and row["moejit_error"] > ERROR_BAND * max(peers)
+    return bool(peers) and not row["moejit_error"] <= ERROR_BAND * max(peers)  # NaN is worse
 
 
 def summary_line(mode, routing, rows):
