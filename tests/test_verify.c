@@ -12,17 +12,24 @@
 static mj_spec *spec;
 
 /* A GEMM's row in float64, with the products of `skip` steps starting at `from` left out. */
-static void make_row(const mj_scheme *scheme, uint64_t seed, uint32_t k, uint32_t from, uint32_t skip, double *out)
+static void make_sums(uint64_t seed, uint32_t k, uint32_t from, uint32_t skip, double *out)
 {
     float scale = (float)(1 / sqrt((double)k));
     for (uint32_t column = 0; column < COLUMNS; column++) {
-        double sum = 0;
+        out[column] = 0;
         for (uint32_t i = 0; i < k; i++) {
             double x = mj_ref_fill(seed, i, 1), w = mj_ref_fill(seed + 1, (uint64_t)column * k + i, scale);
-            sum += i - from < skip ? 0 : x * w; /* unsigned: below `from` is far above `skip` */
+            out[column] += i - from < skip ? 0 : x * w; /* unsigned: below `from` is far above `skip` */
         }
+    }
+}
+
+/* As a kernel of the scheme stores them; `out` may be `sums`. */
+static void round_row(const mj_scheme *scheme, const double *sums, double *out)
+{
+    for (uint32_t column = 0; column < COLUMNS; column++) {
         char rounded[4];
-        mj_ref_store(scheme->io_format, rounded, 0, sum);
+        mj_ref_store(scheme->io_format, rounded, 0, sums[column]);
         out[column] = mj_ref_load(scheme->io_format, rounded, 0);
     }
 }
@@ -38,25 +45,37 @@ static uint32_t largest_depth(void)
     return k;
 }
 
+static uint32_t supported_count(void)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < mj_spec_scheme_count(spec); i++) {
+        count += mj_spec_scheme_at(spec, i)->supported;
+    }
+    return count;
+}
+
 TEST(one_missing_step_of_the_largest_depth_is_seen)
 {
     uint32_t k = largest_depth(), caught = 0, tried = 0;
-    double want[COLUMNS], got[COLUMNS];
+    double sums[COLUMNS], short_sums[COLUMNS], want[COLUMNS], got[COLUMNS];
     CHECK(k >= 4096);
-    for (uint32_t i = 0; i < mj_spec_scheme_count(spec); i++) {
-        const mj_scheme *scheme = mj_spec_scheme_at(spec, i);
-        if (!scheme->supported || !mj_ref_format_bytes(scheme->weight_format)) {
-            continue;
-        }
-        for (uint32_t row = 0; row < ROWS; row++) {
-            make_row(scheme, 10 + row, k, 0, 0, want);
-            make_row(scheme, 10 + row, k, k - 16, 16, got); /* the last step of the smallest matrix instruction */
+    for (uint32_t row = 0; row < ROWS; row++) {
+        make_sums(10 + row, k, 0, 0, sums);
+        make_sums(10 + row, k, k - 16, 16, short_sums); /* the last step of the smallest matrix instruction */
+        for (uint32_t i = 0; i < mj_spec_scheme_count(spec); i++) {
+            const mj_scheme *scheme = mj_spec_scheme_at(spec, i);
+            if (!scheme->supported) {
+                continue;
+            }
+            round_row(scheme, sums, want);
+            round_row(scheme, short_sums, got);
             tried++;
             caught += mj_tolerance_check(&scheme->tolerance, got, want, COLUMNS) != UINT32_MAX;
             CHECK(mj_tolerance_check(&scheme->tolerance, want, want, COLUMNS) == UINT32_MAX);
         }
     }
     CHECK(tried >= ROWS);
+    CHECK_INT(tried, ROWS * supported_count());
     CHECK_INT(caught, tried); /* a kernel has many rows: one would do */
 }
 
@@ -65,7 +84,8 @@ TEST(rounding_passes_and_single_errors_do_not)
     const mj_scheme *scheme = NULL;
     double want[COLUMNS], got[COLUMNS];
     CHECK_STATUS(mj_spec_find_scheme(spec, "bf16", &scheme, NULL), MJ_OK);
-    make_row(scheme, 3, 512, 0, 0, want);
+    make_sums(3, 512, 0, 0, want);
+    round_row(scheme, want, want);
     for (int i = 0; i < COLUMNS; i++) { /* every element one unit in the last place off */
         got[i] = want[i] * (i % 2 ? 1 + 0x1p-8 : 1 - 0x1p-8);
     }
@@ -194,18 +214,23 @@ TEST(activated_rows_have_a_tolerance_of_their_own)
 {
     static const mj_activation kinds[] = {MJ_ACT_SILU, MJ_ACT_GELU, MJ_ACT_RELU2};
     uint32_t k = largest_depth(), tried = 0;
-    double gate[COLUMNS], up[COLUMNS], short_gate[COLUMNS], short_up[COLUMNS], want[COLUMNS], got[COLUMNS];
+    double sums[4][COLUMNS], gate[COLUMNS], up[COLUMNS], short_gate[COLUMNS], short_up[COLUMNS];
+    double want[COLUMNS], got[COLUMNS];
+    make_sums(10, k, 0, 0, sums[0]);
+    make_sums(30, k, 0, 0, sums[1]);
+    make_sums(10, k, k - 16, 16, sums[2]);
+    make_sums(30, k, k - 16, 16, sums[3]);
     for (uint32_t i = 0; i < mj_spec_scheme_count(spec); i++) {
         const mj_scheme *scheme = mj_spec_scheme_at(spec, i);
         mj_lab lab = {.scheme = scheme, .op = MJ_OP_GEMM1_ACT};
         mj_tolerance tolerance = mj_lab_tolerance(&lab);
-        if (!scheme->supported || !mj_ref_format_bytes(scheme->weight_format)) {
+        if (!scheme->supported) {
             continue;
         }
-        make_row(scheme, 10, k, 0, 0, gate);
-        make_row(scheme, 30, k, 0, 0, up);
-        make_row(scheme, 10, k, k - 16, 16, short_gate);
-        make_row(scheme, 30, k, k - 16, 16, short_up);
+        round_row(scheme, sums[0], gate);
+        round_row(scheme, sums[1], up);
+        round_row(scheme, sums[2], short_gate);
+        round_row(scheme, sums[3], short_up);
         for (size_t a = 0; a < sizeof kinds / sizeof kinds[0]; a++, tried++) {
             activate_rows(scheme, kinds[a], gate, up, 0, want);
             activate_rows(scheme, kinds[a], short_gate, short_up, 0, got);
@@ -217,6 +242,7 @@ TEST(activated_rows_have_a_tolerance_of_their_own)
         CHECK(mj_lab_tolerance(&lab).element_rms == scheme->tolerance.element_rms);
     }
     CHECK(tried >= 3);
+    CHECK_INT(tried, sizeof kinds / sizeof kinds[0] * supported_count());
 }
 
 int main(int argc, char **argv)
