@@ -52,7 +52,7 @@ run_script() {
 build_and_run() { # pass folder [cmake option...]
     local pass=$1 folder=$2
     shift 2
-    if ! build "$folder" -DMOEJIT_TESTS=ON "$@"; then
+    if ! build "$folder" -DMOEJIT_TESTS=ON -DMOEJIT_WERROR=ON "$@"; then
         record FAIL "$pass" build "see above"
         return 1
     fi
@@ -88,7 +88,8 @@ pass_fuzz() {
         record SKIP fuzz fuzz/all "no clang with libFuzzer"
         return
     fi
-    if ! CC=clang build $out/fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOEJIT_FUZZ=ON -DMOEJIT_SANITIZE=ON -DMOEJIT_TESTS=ON; then
+    if ! CC=clang build $out/fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMOEJIT_FUZZ=ON -DMOEJIT_SANITIZE=ON \
+        -DMOEJIT_TESTS=ON -DMOEJIT_WERROR=ON; then
         record FAIL fuzz build "see above"
         return
     fi
@@ -101,7 +102,7 @@ pass_tidy() {
 }
 
 need_release() {
-    [ -x $out/release/moejit ] || build $out/release -DCMAKE_BUILD_TYPE=Release -DMOEJIT_TESTS=ON || {
+    [ -x $out/release/moejit ] || build $out/release -DCMAKE_BUILD_TYPE=Release -DMOEJIT_TESTS=ON -DMOEJIT_WERROR=ON || {
         record FAIL "$1" build "see above"
         return 1
     }
