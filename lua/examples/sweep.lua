@@ -64,6 +64,7 @@ for _, d in ipairs(moe.devices()) do
         break
     end
 end
+assert(device, "no usable device: see moejit devices")
 
 -- The family that is made for its matrix instructions.
 local function family_of(arch)
