@@ -88,18 +88,22 @@ part_check() {
 part_tune() {
     local until=$((SECONDS + $(least 70 420))) words=
     [ "$device" != cpu ] || schemes=bf16 batch="1 5" words="--mem 64M"
-    local all=0 budget scheme name problem
+    local all=0 code budget scheme name problem
     for scheme in $schemes; do
         while read -r name problem; do
             budget=$((until - SECONDS))
             if [ "$budget" -lt 3 ]; then
-                all=124
+                [ $all -ne 0 ] || all=124
                 continue
             fi
             # shellcheck disable=SC2086
             timeout -k 10 -s INT $((budget + 5)) "$build/moejit" tune --device "$device" --batch $batch --budget "$budget" $words \
                 --json -q --problem "$problem,gated=1,act=silu,bias=0,scheme=$scheme,layout=default" \
-                >"$work/tune.json" 2>>"$logs/tune.log" </dev/null || all=$?
+                >"$work/tune.json" 2>>"$logs/tune.log" </dev/null
+            code=$?
+            case $all in # what failed is said, whatever came after it
+                0 | 6 | 124 | 130) [ $code -eq 0 ] || all=$code ;;
+            esac
             tr -d '\n' <"$work/tune.json" >>"$out/tune.jsonl"
             echo >>"$out/tune.jsonl"
             echo "$name $scheme: $(grep -c '"op"' "$work/tune.json") rows, $(grep -c '"mma"' "$work/tune.json") of them mma;" \
