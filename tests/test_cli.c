@@ -101,8 +101,6 @@ TEST(refuses_wrong_models)
     cli_put_file("negative.json", "{\"num_local_experts\":-8,\"num_experts_per_tok\":2,\"hidden_size\":64}");
     cli_put_file("topk.json", "{\"num_local_experts\":8,\"num_experts_per_tok\":9,\"hidden_size\":64,"
                               "\"intermediate_size\":32}");
-    cli_put_file("good.json", "{\"num_local_experts\":8,\"num_experts_per_tok\":2,\"hidden_size\":256,"
-                              "\"intermediate_size\":128,\"hidden_act\":\"silu\"}");
     CHECK_REFUSALS(rows);
 }
 
@@ -583,6 +581,8 @@ int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
     cli_set_home();
+    cli_put_file("good.json", "{\"num_local_experts\":8,\"num_experts_per_tok\":2,\"hidden_size\":256,"
+                              "\"intermediate_size\":128,\"hidden_act\":\"silu\"}");
     RUN(refuses_wrong_words);
     RUN(refuses_wrong_models);
     RUN(answers_vllm_spellings);
