@@ -12,7 +12,11 @@ TIMEFORMAT='%U %S'
 
 # The compiler of the kernels for the CPU keeps what it made (tests/kept/cc), for the other tests and for the other builds' passes.
 MOEJIT_TEST_CC=$(command -v cc)
-MOEJIT_TEST_KEPT=$(dirname "$build")/kept/$("${MOEJIT_TEST_CC:-true}" --version | sha256sum | cut -c 1-16)
+cc_identity() { # its version, and what it makes of this CPU: a kept library may come to another machine
+    "${MOEJIT_TEST_CC:-true}" --version
+    "${MOEJIT_TEST_CC:-true}" -march=native -dM -E -x c /dev/null
+}
+MOEJIT_TEST_KEPT=$(dirname "$build")/kept/$(cc_identity | sha256sum | cut -c 1-16)
 export MOEJIT_TEST_CC MOEJIT_TEST_KEPT
 if [ -n "$MOEJIT_TEST_CC" ] && mkdir -p "$MOEJIT_TEST_KEPT"; then
     find "$MOEJIT_TEST_KEPT" -type f -mtime +1 -delete

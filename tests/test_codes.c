@@ -238,7 +238,7 @@ TEST(kernels_that_write_codes_are_verified)
 {
     static const char *const problems[] = {"E=3,topk=2,H=144,N=264,scheme=fp8_w8a8_block,bias=1",
                                            "E=3,topk=2,H=80,N=136,scheme=fp8_w8a8,act=swigluoai"};
-    for (int i = 0; i < KERNEL_COUNT; i += getenv("MOEJIT_TEST_FULL") ? 1 : 2) {
+    for (int i = 0; i < KERNEL_COUNT; i++) {
         mj_error error = {0};
         mj_context_options options = {.cache_dir = temp_path("cache"), .store_dir = temp_path("store")};
         mj_context *context = NULL;
@@ -251,9 +251,6 @@ TEST(kernels_that_write_codes_are_verified)
         CHECK_STATUS(mj_lab_open(device, 64 << 20, &lab, &error), MJ_OK);
         for (int p = 0; p < 2; p++) {
             mj_finding found;
-            if (p && kernels[i].template_name && kernels[i].tensor == MJ_REASON_NONE && !getenv("MOEJIT_TEST_FULL")) {
-                continue; /* as the first */
-            }
             mj_reason want = p ? kernels[i].tensor : kernels[i].block;
             mj_status status = verify(&lab, problems[p], &found, &error);
             if (status != MJ_OK || found.reason != want) {

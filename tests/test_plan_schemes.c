@@ -63,9 +63,7 @@ TEST(layers_of_fp8)
     check_layers("E=6,topk=2,H=200,N=136,scheme=fp8_w8a8");
     check_layers("E=6,topk=2,H=200,N=136,bias=1,scheme=fp8_w8a8_channel");
     check_layers("E=6,topk=3,H=264,N=136,gated=0,act=relu2,scheme=fp8_w8a8_block");
-    if (getenv("MOEJIT_TEST_FULL")) {
-        check_layers("E=6,topk=2,H=99,N=130,scheme=fp8_w8a8_block_fnuz");
-    }
+    check_layers("E=6,topk=2,H=99,N=130,scheme=fp8_w8a8_block_fnuz");
 }
 
 TEST(layers_of_int4)

@@ -502,7 +502,7 @@ def main():
     triton = sys.modules["triton"].__version__ if device is Gpu else "not used"
     head = dict(device=device.describe(), torch=torch.__version__, triton=triton, moejit=moejit.lib.mj_version().decode(), **ceilings)
     print(" ".join(f"{k} {v:.0f}" if isinstance(v, float) else f"{k} {v}" for k, v in head.items()), flush=True)
-    left = 0
+    left, failed = 0, 0
     with open(options.out, "a" if options.resume else "w") as out:
         for routing, tokens, mode, name, case in units(options):
             key = (name, mode, routing, tokens)
@@ -520,7 +520,7 @@ def main():
                         out.flush()
                         print(peers_report.line(row), flush=True)
             except Exception as failure:  # one unit's: a resumed run tries it again
-                left += 1
+                failed += 1
                 print(f"{' '.join(map(str, key))}: {type(failure).__name__}: {failure}", flush=True)
                 if "CUDA error" in str(failure):
                     break
@@ -528,9 +528,9 @@ def main():
     print(peers_report.summary(earlier, options.baseline))
     if options.json:
         peers_report.write_json(options.json, head, earlier)
-    print(f"{len(earlier)} rows in {time.time() - start:.0f} s, {left} units left" + (": the same command with --resume goes on"
-                                                                                  if left else ""))
-    sys.exit(1 if left else 0)
+    print(f"{len(earlier)} rows in {time.time() - start:.0f} s, {failed} units failed, {left} left" +
+          (": the same command with --resume goes on" if left + failed else ""))
+    sys.exit(1 if failed else 6 if left else 0)  # as moejit's own: 6 where the time was spent first
 
 
 if __name__ == "__main__":
