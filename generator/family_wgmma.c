@@ -154,6 +154,7 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
     wgmma_step_parts parts = wgmma_parts_of_step(desc, s, out->block_threads);
     uint32_t consumer = 0, producer = 0, last = parts.columns / 2 - 1, height[WGMMA_HEIGHTS_MAX];
     uint32_t heights = wgmma_heights(desc, s, parts.columns, height);
+    bool in_turn = wgmma_parts_in_turn(desc, s, parts);
     wgmma_split_registers(desc, s, &consumer, &producer);
     const struct {
         const char *name;
@@ -196,6 +197,8 @@ static void add_vars(const mj_kernel_desc *desc, const wgmma_shape *s, const lay
         {"scale_columns", wgmma_scale_columns(desc, s)},
         {"row_parts", out->counters_per_token},
         {"parts_held", parts.held},
+        {"parts_in_turn", in_turn},
+        {"ordered", in_turn || s->schedule == IN_TURNS},
         {"rows_ahead", wgmma_rows_ahead(desc, s, out->block_threads)},
     };
     for (size_t i = 0; i < sizeof vars / sizeof vars[0]; i++) {

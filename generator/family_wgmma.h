@@ -77,10 +77,10 @@ static inline bool wgmma_early(const mj_kernel_desc *desc, const wgmma_shape *s)
 }
 
 /* Others stand right behind the kernel that sorts pairs. Up to so many pairs blocks count experts' rows from the ids, which are older, and
- * only input rows wait: a thread of the smallest block looks at six. 0: it need not. */
+ * only input rows wait: a thread of the smallest block looks at 43, eight at a time. 0: it need not. */
 static inline uint32_t wgmma_counted_pairs(const mj_kernel_desc *desc, const wgmma_shape *s)
 {
-    return wgmma_early(desc, s) ? 0 : 1024;
+    return wgmma_early(desc, s) ? 0 : 8192;
 }
 
 /* Weight rows of an output column: 2 are gate and up, which a tile then has in turns of 8. */
@@ -147,6 +147,7 @@ uint32_t wgmma_producer_need(const mj_kernel_desc *desc, const wgmma_shape *s);
 uint32_t wgmma_consumer_need(const mj_kernel_desc *desc, const wgmma_shape *s, wgmma_step_parts parts);
 uint32_t wgmma_consumer_most(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 wgmma_step_parts wgmma_parts_of_step(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
+bool wgmma_parts_in_turn(const mj_kernel_desc *desc, const wgmma_shape *s, wgmma_step_parts parts);
 bool wgmma_rows_ahead(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 uint32_t wgmma_estimate_registers(const mj_kernel_desc *desc, const wgmma_shape *s, uint32_t threads);
 

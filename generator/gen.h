@@ -13,7 +13,7 @@
 #include "moejit_types.h"
 
 /* Part of every cache and store key. Raise it when generated text changes for an unchanged input. */
-#define MJ_GENERATOR_VERSION 12
+#define MJ_GENERATOR_VERSION 13
 
 /* ---- Growing string (strbuf.c). A failed append sets `failed`; check once at the end. ---- */
 typedef struct mj_strbuf {
