@@ -76,6 +76,9 @@ static const mutant_base bases[] = {
     {"fp8_blocks_in_halves", "E=5,topk=2,H=304,N=360,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=128,tile_n=256,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
+    {"fp8_blocks_parts_in_turn", "E=3,topk=2,H=1040,N=120,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
+     "tile_m=128,tile_n=256,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
     {"fp8_blocks_tall", "E=3,topk=2,H=688,N=232,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=112,tile_n=256,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
      "group_m=1,blocks_per_sm=1"},

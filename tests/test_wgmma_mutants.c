@@ -23,6 +23,7 @@ typedef enum base_id {
     COMBINE_ROWS,
     COMBINE_SHARED,
     HEIGHTS,
+    PARTS_IN_TURN,
     BASE_COUNT
 } base_id;
 
@@ -68,6 +69,9 @@ static const mutant_base bases[BASE_COUNT] = {
     [BLOCKS_OF_RUNS] = {"blocks_of_runs", "E=5,topk=2,H=688,N=64,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
                         "tile_m=24,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=1,schedule=1,"
                         "producers=2,cluster=1,group_m=1,blocks_per_sm=2"},
+    [PARTS_IN_TURN] = {"parts_in_turn", "E=3,topk=2,H=1040,N=120,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
+                       "tile_m=128,tile_n=256,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=1,"
+                       "producers=4,cluster=1,group_m=1,blocks_per_sm=1"},
     [BLOCKS_TALL] = {"blocks_tall", "E=3,topk=2,H=1072,N=128,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
                      "tile_m=112,tile_n=256,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=1,"
                      "producers=4,cluster=1,group_m=1,blocks_per_sm=1"},
@@ -133,12 +137,13 @@ static const mutant mutants[] = {
      "at < MJ_K * MJ_ELEMENT_BYTES; at +=", "at + 16 < MJ_K * MJ_ELEMENT_BYTES; at +="},
     {"scan_takes_everything", SORTED, 1, "sum += mj_lane() >= d ? lower : 0;", "sum += lower;"},
     {"scan_takes_its_own", GATHER, 1, "return sum - own;", "return sum;"},
-    {"counted_before_all_is_zero", GATHER, 1, "    mj_block_sync();\n    for (mj_i32 i = mj_thread(); i < pairs;",
-     "    for (mj_i32 i = mj_thread(); i < pairs;"},
+    {"counted_before_all_is_zero", GATHER, 1,
+     "    mj_block_sync();\n    for (mj_i32 first = mj_thread(); first < pairs;",
+     "    for (mj_i32 first = mj_thread(); first < pairs;"},
     {"read_before_all_is_counted", GATHER, 1, "        }\n    }\n    mj_block_sync();\n}", "        }\n    }\n}"},
     {"counts_not_zeroed", GATHER, 1, "table[MJ_EXPERTS + expert] = 0;", ""},
-    {"pairs_of_other_ranks_counted", GATHER, 1, "if (id >= 0 && id < MJ_EXPERTS) {",
-     "{ id = id < 0 ? 0 : id % MJ_EXPERTS;"},
+    {"pairs_of_other_ranks_counted", GATHER, 1, "if (id[i] >= 0 && id[i] < MJ_EXPERTS) {",
+     "{ id[i] = id[i] < 0 ? 0 : id[i] % MJ_EXPERTS;"},
     {"first_rows_not_summed_up", GATHER, 1, "        first[j + 1] += first[j];\n", ""},
     {"counts_of_one_token_each", GATHER, 1, "A.token_count * MJ_TOP_K, few", "A.token_count, few"},
     {"tiles_rounded_down", SORTED, 2, "(first[j + 1] - first[j] + MJ_TILE_M - 1) / MJ_TILE_M",
@@ -170,7 +175,13 @@ static const mutant mutants[] = {
     {"stage_released_for_the_next", BLOCKS_IN_PAIRS, 1, "        mj_give_back(shared, stage, 1);\n",
      "        mj_give_back(shared, ring->stage, 1);\n"},
     {"turn_not_passed_on", TURNS, 2, "    mj_pass_turn(shared);\n", ""},
-    {"turn_of_the_wrong_parity", TURNS, 1, "        order ^= 1;\n", ""},
+    {"turn_of_the_wrong_parity", TURNS, 1, "    ring->order ^= 1;\n", ""},
+    {"skipped_part_takes_no_turn", PARTS_IN_TURN, 1,
+     "            mj_take_turn(shared, ring);\n            mj_pass_turn(shared);\n",
+     "            mj_pass_turn(shared);\n"},
+    {"turn_of_a_part_not_passed_on", PARTS_IN_TURN, 2, "            mj_pass_turn(shared);\n", ""},
+    {"turn_passed_while_a_lane_waits", PARTS_IN_TURN, 1, "    mj_warp_sync(); /* turns are short",
+     "    /* turns are short"},
     {"gate_and_up_swapped", ACT, 1, "mj_activate(finished[1], finished[3])", "mj_activate(finished[3], finished[1])"},
     {"gate_and_up_swapped_in_rows", ACT_ROWS, 1, "mj_activate(gate_value, up_value)",
      "mj_activate(up_value, gate_value)"},
