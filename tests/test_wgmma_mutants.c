@@ -24,6 +24,7 @@ typedef enum base_id {
     COMBINE_SHARED,
     HEIGHTS,
     PARTS_IN_TURN,
+    NOT_COUNTED,
     BASE_COUNT
 } base_id;
 
@@ -69,6 +70,10 @@ static const mutant_base bases[BASE_COUNT] = {
     [BLOCKS_OF_RUNS] = {"blocks_of_runs", "E=5,topk=2,H=688,N=64,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
                         "tile_m=24,tile_n=64,orientation=2,input_load=2,step_bytes=256,consumers=1,schedule=1,"
                         "producers=2,cluster=1,group_m=1,blocks_per_sm=2"},
+    [NOT_COUNTED] = {"not_counted", "E=32,topk=28,H=72,N=28", "sm_90a", "wgmma",
+                     MJ_OP_GEMM1, /* 300 tokens: 8400 pairs */
+                     "tile_m=128,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,producers=4,cluster=1,"
+                     "group_m=1,blocks_per_sm=1"},
     [PARTS_IN_TURN] = {"parts_in_turn", "E=3,topk=2,H=1040,N=120,scheme=fp8_w8a8_block", "sm_90a", "wgmma", MJ_OP_GEMM1,
                        "tile_m=128,tile_n=256,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=1,"
                        "producers=4,cluster=1,group_m=1,blocks_per_sm=1"},
@@ -145,6 +150,8 @@ static const mutant mutants[] = {
     {"pairs_of_other_ranks_counted", GATHER, 1, "if (id[i] >= 0 && id[i] < MJ_EXPERTS) {",
      "{ id[i] = id[i] < 0 ? 0 : id[i] % MJ_EXPERTS;"},
     {"first_rows_not_summed_up", GATHER, 1, "        first[j + 1] += first[j];\n", ""},
+    {"more_pairs_than_are_counted", NOT_COUNTED, 1, "mj_tile_table(A.expert_offsets, table);",
+     "(void)A.expert_offsets;"},
     {"counts_of_one_token_each", GATHER, 1, "A.token_count * MJ_TOP_K, few", "A.token_count, few"},
     {"tiles_rounded_down", SORTED, 2, "(first[j + 1] - first[j] + MJ_TILE_M - 1) / MJ_TILE_M",
      "(first[j + 1] - first[j]) / MJ_TILE_M"},
