@@ -294,9 +294,9 @@ TEST(handful_of_mma_configs_cuda)
 #define STEPS_FP16    "E=5,topk=2,H=320,N=448,gated=0,act=relu2,bias=0,scheme=fp16,layout=default"
 #define STEPS_TENSOR  "E=5,topk=2,H=256,N=640,gated=0,act=relu2,bias=1,scheme=fp8_w8a8,layout=default"
 #define STEPS_CHANNEL "E=4/6,topk=3,H=640,N=384,gated=1,act=silu,bias=0,scheme=fp8_w8a8_channel,layout=default"
-#define STEPS_BLOCK   "E=3,topk=2,H=512,N=384,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=default"
+#define STEPS_BLOCK   "E=3,topk=2,H=1024,N=1152,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=default"
 #define PACKED_BF16   "E=4,topk=2,H=576,N=320,gated=1,act=silu,bias=1,scheme=bf16,layout=interleaved8"
-#define PACKED_BLOCK  "E=3,topk=2,H=512,N=384,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=interleaved8"
+#define PACKED_BLOCK  "E=3,topk=2,H=1024,N=1152,gated=1,act=silu,bias=0,scheme=fp8_w8a8_block,layout=interleaved8"
 #define STEPS_INT4    "E=4,topk=2,H=576,N=320,gated=1,act=silu,bias=1,scheme=int4_w4a16_g64_zp,layout=default"
 #define STEPS_HALF4   "E=5,topk=2,H=512,N=640,gated=0,act=relu2,bias=0,scheme=int4_w4a16_fp16,layout=default"
 

@@ -154,6 +154,10 @@ static const mutant_base bases[] = {
      MJ_OP_GEMM1_ACT,
      "tile_m=64,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
+    {"act_fp8_blocks_parts_in_turn", "E=3,topk=2,H=1040,N=384,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
+     MJ_OP_GEMM1_ACT,
+     "tile_m=256,tile_n=128,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=2,"
+     "cluster_of=2,group_m=1,blocks_per_sm=1"},
     {"codes_blocks_two_consumers", "E=5,topk=2,H=272,N=256,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
      MJ_OP_GEMM1_QUANTISE,
      "tile_m=40,tile_n=256,orientation=2,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=1,"
@@ -169,6 +173,10 @@ static const mutant_base bases[] = {
      MJ_OP_GEMM1_QUANTISE,
      "tile_m=128,tile_n=256,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=2,"
      "cluster_of=2,group_m=1,blocks_per_sm=1"},
+    {"codes_blocks_parts_in_turn", "E=3,topk=2,H=1040,N=384,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
+     MJ_OP_GEMM1_QUANTISE,
+     "tile_m=128,tile_n=256,orientation=1,input_load=1,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
     {"codes_blocks_not_gated", "E=5,topk=2,H=144,N=552,scheme=fp8_w8a8_block,bias=1,act=gelu,gated=0", "sm_90a",
      "wgmma", MJ_OP_GEMM1_QUANTISE,
      "tile_m=24,tile_n=128,orientation=2,input_load=1,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
@@ -223,6 +231,10 @@ static const mutant_base bases[] = {
     {"combine_fp8_blocks", "E=5,topk=2,H=232,N=368,scheme=fp8_w8a8_block,bias=1", "sm_90a", "wgmma",
      MJ_OP_GEMM2_COMBINE,
      "tile_m=40,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
+     "group_m=1,blocks_per_sm=1"},
+    {"combine_fp8_blocks_parts_in_turn", "E=3,topk=2,H=264,N=1040,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
+     MJ_OP_GEMM2_COMBINE,
+     "tile_m=128,tile_n=64,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=2,"
      "group_m=1,blocks_per_sm=1"},
     {"heights_gather", "E=5,topk=4,H=264,N=60,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=64,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,producers=4,cluster=1,group_m=1,"
