@@ -82,7 +82,7 @@ static const option_row rows[] = {
      "device memory to use at most, e.g. 16G (default nine tenths of what is free)"},
     {"force", {"-f"}, KIND_FLAG, NULL, AT(force), C(TUNE) | C(BENCH) | C(EMIT),
      "measure again what is already tuned (otherwise skipped), and move a store of another version\n"
-     "aside; bench: only with --tune; emit: replace the pack of another problem in --out"},
+     "aside; bench: only with --tune; emit: replace the pack of another problem or arch in --out"},
     {"dry-run", {"-n"}, KIND_FLAG, NULL, AT(dry_run), MEASURE,
      "print the number of candidates and the estimated time, start nothing"},
     {"jobs", {"-j"}, KIND_U32, "N", AT(jobs), MEASURE | C(EMIT),

@@ -265,7 +265,10 @@ static mj_status look(void *user, uint32_t index, double incumbent_us, mj_contes
 static uint32_t launches_of_all(const mj_row *row, uint32_t index)
 {
     uint32_t fewest = 0;
-    for (uint32_t i = 0; i < row->candidate_count && !row->candidates[index].is_against; i++) {
+    if (row->candidates[index].is_against) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < row->candidate_count; i++) {
         const mj_contestant *c = &row->contestants[i];
         if (c->finalist && c->launches > 0 && !row->candidates[i].is_against && (fewest == 0 || c->launches < fewest)) {
             fewest = c->launches;
