@@ -285,26 +285,38 @@ TEST(sources_compile_for_their_arch)
     }
 }
 
-/* Tall tiles have several wgmma instructions, unless blocks share the depth: ptxas would serialise them. */
-TEST(tall_tiles_that_share_the_depth_compile)
+/* Where ptxas would first spill or serialise: tall tiles whose blocks share the depth, which have one wgmma instruction where others
+ * have several, and fused ops whose parts take turns, with no register to spare by the predicate. */
+TEST(tight_kernels_compile)
 {
-    static const char *const configs[] = {"tile_m=64,tile_n=128,consumers=2", "tile_m=64,tile_n=192,consumers=1",
-                                          "tile_m=128,tile_n=64,consumers=1"};
+    static const char shared[] = "orientation=2,input_load=2,step_bytes=128,schedule=3,producers=4,cluster=1";
+    static const char gather[] = "orientation=1,input_load=1,step_bytes=128,schedule=1,producers=4,cluster=1";
+    static const char mixtral[] = "E=8,topk=2,H=4096,N=7168";
+    static const char blocks[] = "E=8,topk=2,H=4096,N=7168,scheme=fp8_w8a8_block";
+    static const struct {
+        const char *problem, *tile, *more;
+        mj_op op;
+    } rows[] = {
+        {mixtral, "tile_m=64,tile_n=128,consumers=2", shared, MJ_OP_GEMM1},
+        {mixtral, "tile_m=64,tile_n=192,consumers=1", shared, MJ_OP_GEMM1},
+        {mixtral, "tile_m=128,tile_n=64,consumers=1", shared, MJ_OP_GEMM1},
+        {blocks, "tile_m=128,tile_n=256,consumers=2", gather, MJ_OP_GEMM1_ACT},
+        {blocks, "tile_m=128,tile_n=256,consumers=2", gather, MJ_OP_GEMM1_QUANTISE},
+        {blocks, "tile_m=128,tile_n=192,consumers=2", gather, MJ_OP_GEMM2_COMBINE},
+    };
     if (!nvrtc) {
         SKIP("no NVRTC: MOEJIT_NVRTC");
     }
-    for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         fixture f;
         mj_kernel_source source;
         mj_error error = {0};
         char config[256];
-        snprintf(config, sizeof config,
-                 "%s,orientation=2,input_load=2,step_bytes=128,schedule=3,producers=4,cluster=1,cluster_of=1,group_m=1,"
-                 "blocks_per_sm=1",
-                 configs[i]);
-        CHECK(fixture_kernel(&f, "E=8,topk=2,H=4096,N=7168", "sm_90a", "wgmma", MJ_OP_GEMM1, config));
+        snprintf(config, sizeof config, "%s,%s,cluster_of=1,group_m=1,blocks_per_sm=1", rows[i].tile, rows[i].more);
+        CHECK(fixture_kernel(&f, rows[i].problem, "sm_90a", "wgmma", rows[i].op, config));
         CHECK_STATUS(mj_generate(fixture_spec, &f.desc, NULL, &source, &error), MJ_OK);
-        compiles(configs[i], &source);
+        CHECK(rows[i].more == shared || strstr(source.text, "MJ_FN void mj_take_turn("));
+        compiles(rows[i].tile, &source);
         mj_kernel_source_free(&source);
     }
 }
@@ -501,7 +513,7 @@ int main(int argc, char **argv)
     RUN(commands_recreate_the_sources);
     RUN(sources_run_under_the_host_prelude);
     RUN(sources_compile_for_their_arch);
-    RUN(tall_tiles_that_share_the_depth_compile);
+    RUN(tight_kernels_compile);
     RUN(wgmma_kernels_hold_its_instructions);
     RUN(random_legal_configs_do_not_spill);
     mj_nvrtc_close(nvrtc);

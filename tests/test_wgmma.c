@@ -234,7 +234,7 @@ static const mutant_base bases[] = {
      "group_m=1,blocks_per_sm=1"},
     {"combine_fp8_blocks_parts_in_turn", "E=3,topk=2,H=264,N=1040,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
      MJ_OP_GEMM2_COMBINE,
-     "tile_m=128,tile_n=64,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=2,cluster=2,"
+     "tile_m=128,tile_n=192,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=2,"
      "group_m=1,blocks_per_sm=1"},
     {"heights_gather", "E=5,topk=4,H=264,N=60,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=64,tile_n=64,orientation=2,input_load=1,step_bytes=128,consumers=1,producers=4,cluster=1,group_m=1,"
