@@ -232,7 +232,7 @@ static const mutant_base bases[] = {
      MJ_OP_GEMM2_COMBINE,
      "tile_m=40,tile_n=128,orientation=2,input_load=2,step_bytes=128,consumers=1,schedule=1,producers=2,cluster=1,"
      "group_m=1,blocks_per_sm=1"},
-    {"combine_fp8_blocks_parts_in_turn", "E=3,topk=2,H=264,N=1040,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
+    {"combine_fp8_blocks_parts_in_turn", "E=3,topk=2,H=360,N=1040,scheme=fp8_w8a8_block", "sm_90a", "wgmma",
      MJ_OP_GEMM2_COMBINE,
      "tile_m=128,tile_n=192,orientation=1,input_load=2,step_bytes=128,consumers=2,schedule=1,producers=4,cluster=2,"
      "group_m=1,blocks_per_sm=1"},
