@@ -134,6 +134,11 @@ mj_json *mj_json_add(mj_json *object, const char *key, mj_json *child)
     return child;
 }
 
+void mj_json_remove(mj_json *object, const char *key)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(object, key);
+}
+
 mj_json *mj_json_push(mj_json *array, mj_json *child)
 {
     if (!child) {

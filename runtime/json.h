@@ -16,6 +16,7 @@ mj_json *mj_json_object(void);
 mj_json *mj_json_array(void);
 /* Adders return the added child, or NULL when out of memory (also when `object` is NULL: chains are checked once). */
 mj_json *mj_json_add(mj_json *object, const char *key, mj_json *child); /* takes ownership, replaces an equal key */
+void mj_json_remove(mj_json *object, const char *key);                  /* absent: nothing */
 mj_json *mj_json_push(mj_json *array, mj_json *child);
 mj_json *mj_json_add_string(mj_json *object, const char *key, const char *value);
 mj_json *mj_json_add_int(mj_json *object, const char *key, int64_t value); /* |value| <= 2^53 */

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gen.h"
@@ -161,6 +162,44 @@ static bool add_optional(mj_json *object, const mj_manifest *manifest)
     return true;
 }
 
+static const char digest_key[] = "manifest_sha256";
+
+/* Of all else in the object, keys of other versions too: what its figures lost on a disk is no kernel's description any more. */
+static bool digest_of(const mj_json *object, char out[MJ_SHA256_HEX])
+{
+    mj_json *rest = mj_json_copy(object);
+    mj_json_remove(rest, digest_key);
+    char *text = mj_json_print(rest, false);
+    mj_json_free(rest);
+    if (text) {
+        mj_sha256_hex(text, strlen(text), out);
+    }
+    free(text);
+    return text != NULL;
+}
+
+static bool add_digest(mj_json *object)
+{
+    char digest[MJ_SHA256_HEX];
+    return digest_of(object, digest) && mj_json_add_string(object, digest_key, digest);
+}
+
+/* Files of before it was written have none. */
+static mj_status check_digest(const mj_json *value, mj_error *error)
+{
+    char written[MJ_SHA256_HEX], digest[MJ_SHA256_HEX];
+    if (!mj_json_get(value, digest_key)) {
+        return MJ_OK;
+    }
+    mj_status status = mj_json_read_string(value, digest_key, written, sizeof written, error);
+    if (status == MJ_OK && !digest_of(value, digest)) {
+        return mj_fail(error, MJ_ERR_MEMORY, "no memory to check a manifest");
+    }
+    return status == MJ_OK && strcmp(written, digest) != 0
+               ? mj_fail(error, MJ_ERR_FORMAT, "%s: not that of the rest, which was changed", digest_key)
+               : status;
+}
+
 mj_json *mj_manifest_to_json(const mj_manifest *manifest)
 {
     char problem[512];
@@ -168,21 +207,21 @@ mj_json *mj_manifest_to_json(const mj_manifest *manifest)
         return NULL;
     }
     mj_json *object = mj_json_object();
-    bool good = mj_json_add_string(object, "symbol", manifest->symbol) &&
-                mj_json_add_string(object, "op", mj_op_name(manifest->op)) &&
-                mj_json_add_string(object, "family", manifest->family) &&
-                mj_json_add_string(object, "arch", manifest->arch) &&
-                mj_json_add_string(object, "compile_target", manifest->compile_target) &&
-                mj_json_add_string(object, "problem", problem) &&
-                mj_json_add(object, "config", mj_config_to_json(&manifest->config)) &&
-                mj_json_add_int(object, "block_threads", manifest->block_threads) &&
-                mj_json_add_int(object, "smem_bytes", manifest->smem_bytes) &&
-                mj_json_add(object, "grid", grid_to_json(&manifest->grid)) &&
-                mj_json_add_int(object, "args_bytes", manifest->args_bytes) &&
-                mj_json_add_int(object, "pointer_align_bytes", manifest->pointer_align_bytes) &&
-                mj_json_add_int(object, "tiles_per_row_tile", manifest->tiles_per_row_tile) &&
-                mj_json_add_int(object, "partial_tile_bytes", manifest->partial_tile_bytes) &&
-                add_optional(object, manifest) && mj_json_add_string(object, "source_sha256", manifest->source_sha256);
+    bool good =
+        mj_json_add_string(object, "symbol", manifest->symbol) &&
+        mj_json_add_string(object, "op", mj_op_name(manifest->op)) &&
+        mj_json_add_string(object, "family", manifest->family) && mj_json_add_string(object, "arch", manifest->arch) &&
+        mj_json_add_string(object, "compile_target", manifest->compile_target) &&
+        mj_json_add_string(object, "problem", problem) &&
+        mj_json_add(object, "config", mj_config_to_json(&manifest->config)) &&
+        mj_json_add_int(object, "block_threads", manifest->block_threads) &&
+        mj_json_add_int(object, "smem_bytes", manifest->smem_bytes) &&
+        mj_json_add(object, "grid", grid_to_json(&manifest->grid)) &&
+        mj_json_add_int(object, "args_bytes", manifest->args_bytes) &&
+        mj_json_add_int(object, "pointer_align_bytes", manifest->pointer_align_bytes) &&
+        mj_json_add_int(object, "tiles_per_row_tile", manifest->tiles_per_row_tile) &&
+        mj_json_add_int(object, "partial_tile_bytes", manifest->partial_tile_bytes) && add_optional(object, manifest) &&
+        mj_json_add_string(object, "source_sha256", manifest->source_sha256) && add_digest(object);
     if (!good) {
         mj_json_free(object);
         return NULL;
@@ -220,7 +259,7 @@ static mj_status read_grid(const mj_json *object, mj_grid_rule *out, mj_error *e
         uint32_t *out;
     } rows[] = {
         {"per_block", out->unit == MJ_GRID_ONE || out->unit == MJ_GRID_WORKERS ? 0 : 1, &out->per_block},
-        {"factor", 0, &out->factor},
+        {"factor", 1, &out->factor}, /* 0 blocks would be a launch of nothing, and no error */
         {"blocks_per_sm_max", 0, &out->blocks_per_sm_max},
     };
     for (size_t i = 0; status == MJ_OK && i < sizeof rows / sizeof *rows; i++) {
@@ -486,6 +525,9 @@ mj_status mj_manifest_from_json(const mj_json *value, mj_manifest *out, mj_error
     }
     if (status == MJ_OK) {
         status = check_manifest(&manifest, error);
+    }
+    if (status == MJ_OK) {
+        status = check_digest(value, error);
     }
     if (status == MJ_OK) {
         *out = manifest;

@@ -253,6 +253,47 @@ TEST(manifests_round_trip)
     mj_json_free(second);
 }
 
+/* Each figure of a manifest as a damaged file may have it: good in itself, another than was written. */
+TEST(changed_manifests_are_noticed)
+{
+    static const struct {
+        const char *from, *to;
+    } changes[] = {
+        {"\"factor\":", "\"factor\":1"},
+        {"\"block_threads\":", "\"block_threads\":1"},
+        {"\"smem_bytes\":", "\"smem_bytes\":1"},
+        {"\"tile_m\":16", "\"tile_m\":17"},
+        {"sha256\":\"aaa", "sha256\":\"aab"},
+        {"\"sm_90a\"", "\"sm_80\""},
+        {"moejit_gemm1", "moejit_gemm7"},
+    };
+    mj_manifest manifest = sample_manifest(), out;
+    mj_json *json = mj_manifest_to_json(&manifest), *again = NULL;
+    char *text = mj_json_print(json, false);
+    mj_json_free(json);
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        char changed[4096];
+        mj_error error = {0};
+        const char *at = strstr(text, changes[i].from);
+        CHECK(at);
+        snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, changes[i].to,
+                 at + strlen(changes[i].from));
+        CHECK_STATUS(parse(changed, &again, &error), MJ_OK);
+        mj_status status = mj_manifest_from_json(again, &out, &error);
+        mj_json_free(again);
+        CHECK_STATUS(status, MJ_ERR_FORMAT);
+        CHECK_CONTAINS(error.text, "manifest_sha256");
+    }
+    /* A key of another version is part of what was written; without a digest nothing is compared. */
+    CHECK_STATUS(parse(text, &again, NULL), MJ_OK);
+    mj_json_add_int(again, "of_another_version", 1);
+    CHECK_STATUS(mj_manifest_from_json(again, &out, NULL), MJ_ERR_FORMAT);
+    mj_json_remove(again, "manifest_sha256");
+    CHECK_STATUS(mj_manifest_from_json(again, &out, NULL), MJ_OK);
+    mj_json_free(again);
+    free(text);
+}
+
 /* Every key of a manifest, given a value it must refuse by name. */
 TEST(manifest_keys_are_checked)
 {
@@ -265,6 +306,7 @@ TEST(manifest_keys_are_checked)
         {"grid", "[]"}, {"grid", "{}"}, {"grid", "{\"unit\":\"x\"}"},
         {"grid", "{\"unit\":\"tiles\",\"per_block\":0,\"factor\":1,\"blocks_per_sm_max\":0}"},
         {"grid", "{\"unit\":\"tiles\",\"per_block\":1,\"factor\":-1,\"blocks_per_sm_max\":0}"},
+        {"grid", "{\"unit\":\"tiles\",\"per_block\":1,\"factor\":0,\"blocks_per_sm_max\":0}"},
         {"args_bytes", "8"}, {"args_bytes", "1000"}, {"args_bytes", "4294967296"}, {"pointer_align_bytes", "0"},
         {"pointer_align_bytes", "24"}, {"pointer_align_bytes", "8192"}, {"tiles_per_row_tile", "-1"},
         {"partial_tile_bytes", "9007199254740992"}, {"partial_block_bytes", "0"}, {"partial_block_bytes", "4294967296"},
@@ -285,8 +327,8 @@ TEST(manifest_keys_are_checked)
     }
     mj_json *whole = mj_manifest_to_json(&manifest);
     size_t keys = mj_json_count(whole);
-    CHECK_INT(keys, 15);
-    for (size_t i = 0; i < keys; i++) { /* each key left out */
+    CHECK_INT(keys, 16);
+    for (size_t i = 0; i < keys - 1; i++) { /* each key left out; files of earlier versions are without the last */
         mj_json *json = mj_json_object();
         mj_error error = {0};
         for (size_t j = 0; j < keys; j++) {
@@ -314,6 +356,7 @@ int main(int argc, char **argv)
     RUN(parses_files);
     RUN(configs);
     RUN(manifests_round_trip);
+    RUN(changed_manifests_are_noticed);
     RUN(manifest_keys_are_checked);
     return CHECK_END();
 }
