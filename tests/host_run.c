@@ -210,7 +210,7 @@ static const routing_case routings[] = {
     {"many", 64, RAGGED},
     {"tall tiles", 300, ONE_EXPERT}, /* only where one tile takes all rows of those above */
 };
-enum { ROUTING_COUNT = sizeof routings / sizeof routings[0], TALL_TILE_ROWS = 128 };
+enum { ROUTING_COUNT = sizeof routings / sizeof routings[0], TALL_TILE_ROWS = 128, SHARED_TILE_ROWS = 64 };
 
 /* Distinct experts per token. */
 static void route(run *r, const routing_case *c, int32_t *ids)
@@ -510,11 +510,15 @@ static void run_child(const mj_kernel_desc *desc, const mj_manifest *manifest, c
         r.beside = &beside;
     }
     out->result = HOST_RIGHT;
-    int count = ROUTING_COUNT - (manifest->grid.unit != MJ_GRID_TILES || manifest->grid.per_block < TALL_TILE_ROWS);
-    for (int i = 0; i < count; i++) {
-        if (!op_cases[desc->op](&r, &routings[i])) {
-            _exit(0);
-        }
+    const uint32_t tile_rows = manifest->grid.unit == MJ_GRID_TILES ? manifest->grid.per_block : 0;
+    int count = ROUTING_COUNT - (tile_rows < TALL_TILE_ROWS);
+    bool right = true;
+    for (int i = 0; right && i < count; i++) {
+        right = op_cases[desc->op](&r, &routings[i]);
+    }
+    if (right && tile_rows >= SHARED_TILE_ROWS) { /* where tiles share rows evenly, those above fill none */
+        const routing_case full = {"two full tiles but for a row", 2 * tile_rows - 1, ONE_EXPERT};
+        op_cases[desc->op](&r, &full);
     }
     _exit(0);
 }

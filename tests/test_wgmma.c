@@ -34,7 +34,7 @@ static const mutant_base bases[] = {
     {"sorted_boxes_grouped", "E=5,topk=2,H=72,N=88,gated=0,scheme=fp16,bias=1", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=80,tile_n=64,orientation=2,input_load=2,step_bytes=128,consumers=1,producers=2,cluster=1,group_m=8,"
      "blocks_per_sm=2"},
-    {"gather_more_pairs_than_are_counted", "E=5,topk=4,H=72,N=60", "sm_90a", "wgmma", MJ_OP_GEMM1,
+    {"gather_more_pairs_than_are_counted", "E=32,topk=28,H=72,N=60", "sm_90a", "wgmma", MJ_OP_GEMM1,
      "tile_m=128,tile_n=128,orientation=1,input_load=1,step_bytes=128,consumers=2,producers=4,cluster=1,group_m=1,"
      "blocks_per_sm=1"},
     {"gather_40_rows", "E=5,topk=3,H=328,N=60", "sm_90a", "wgmma", MJ_OP_GEMM1,

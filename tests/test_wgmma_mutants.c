@@ -265,6 +265,7 @@ static const mutant mutants[] = {
      "            mj_store_staged"},
     {"chunks_of_another_warp", SORTED, 1, "chunk = mj_warp() % MJ_STORE_WARPS * 2 +", "chunk = mj_warp() % 2 * 2 +"},
     {"height_below_the_rows", HEIGHTS, 1, "rows <= 72) {", "rows <= 88) {"},
+    {"height_below_a_full_tile", HEIGHTS, 1, "rows <= 88) {", "rows <= 96) {"},
     {"sums_of_other_columns", HEIGHTS, 1, "sum + m * MJ_PART_REGS, mj_descriptor(",
      "sum + m * columns / 2, mj_descriptor("},
     {"even_rows_rounded_down", HEIGHTS, 1, "(table[expert] - begin) + 1;", "(table[expert] - begin);"},
