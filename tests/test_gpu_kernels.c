@@ -8,7 +8,7 @@
 
 /* ---- Configs: one that has each value of each tunable, then as many as wished, all drawn at random ---- */
 
-enum { CONFIGS_MAX = 4096, CASE_COUNT = 4 };
+enum { CONFIGS_MAX = 4096, CASE_COUNT = 6 };
 
 typedef struct sampling {
     const char *problem, *family;
@@ -112,13 +112,15 @@ static bool said(mj_status status, const char *what, const mj_error *error)
     return status == MJ_OK;
 }
 
-/* Small and odd on purpose; the reference output of each is compared with the host first. */
+/* Small and odd on purpose; the last two fill the tallest tiles of each space. The reference output of each is compared with the host
+ * first. */
 static bool prepare_cases(mj_lab *lab, mj_case cases[CASE_COUNT])
 {
     static const struct {
         uint32_t tokens;
         const char *routing;
-    } rows[CASE_COUNT] = {{1, "uniform"}, {37, "small:ragged"}, {70, "small:one"}, {150, "zipf1"}};
+    } rows[CASE_COUNT] = {{1, "uniform"}, {37, "small:ragged"}, {70, "small:one"},
+                          {150, "zipf1"}, {176, "small:one"},   {208, "small:one"}};
     mj_error error = {0};
     mj_finding finding = {0};
     for (int i = 0; i < CASE_COUNT; i++) {
