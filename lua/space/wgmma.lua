@@ -133,7 +133,14 @@ return {
             name = "turns_of_tall_tiles",
             reason = "rows of the tile: turns hide the stores of many rows; for few, more blocks do",
             holds = function(c)
-                return c.schedule ~= 2 or c.tile_m >= 64 and c.blocks_per_sm == 1, c.tile_m, 64
+                return c.schedule ~= 2 or c.tile_m >= 64, c.tile_m, 64
+            end,
+        },
+        {
+            name = "turns_of_one_block",
+            reason = "blocks a multiprocessor: of two, one's stores are hidden by the other without turns",
+            holds = function(c)
+                return c.schedule ~= 2 or c.blocks_per_sm == 1, c.blocks_per_sm, 1
             end,
         },
         {
@@ -171,8 +178,14 @@ return {
             name = "cluster_of_tall_tiles",
             reason = "rows of the tile: neighbours share in groups of many rows only",
             holds = function(c)
-                local tall = c.tile_m >= 96 and c.blocks_per_sm == 1
-                return c.cluster == 1 or tall, c.tile_m, 96
+                return c.cluster == 1 or c.tile_m >= 96, c.tile_m, 96
+            end,
+        },
+        {
+            name = "cluster_of_one_block",
+            reason = "blocks a multiprocessor: tiles that are worth sharing leave no room for two",
+            holds = function(c)
+                return c.cluster == 1 or c.blocks_per_sm == 1, c.blocks_per_sm, 1
             end,
         },
         {
