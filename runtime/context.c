@@ -215,24 +215,27 @@ void mj_context_destroy(mj_context *context)
 /* ---- What is loaded on first need ------------------------------------------------------------- */
 
 #if MOEJIT_GENERATOR
-mj_status mj_context_spec(mj_context *context, const mj_spec **out, mj_error *error)
+mj_status mj_context_load_spec(mj_context *context, mj_spec **out, mj_error *error)
 {
-    mj_status status = MJ_OK;
-    pthread_mutex_lock(&context->lock);
-    if (!context->spec) {
-        mj_spec_options options = {.data_dir = context->data_dir};
-        mj_strbuf problems = {0};
-        status = mj_spec_load(&options, &context->spec, &problems, error);
-        if (status != MJ_OK) {
-            context->spec = NULL;
-            for (char *rest = problems.text, *line; rest && (line = strsep(&rest, "\n"));) {
-                if (line[0]) {
-                    mj_log(context, 0, "%s", line);
-                }
+    mj_spec_options options = {.data_dir = context->data_dir};
+    mj_strbuf problems = {0};
+    mj_status status = mj_spec_load(&options, out, &problems, error);
+    if (status != MJ_OK) {
+        *out = NULL;
+        for (char *rest = problems.text, *line; rest && (line = strsep(&rest, "\n"));) {
+            if (line[0]) {
+                mj_log(context, 0, "%s", line);
             }
         }
-        mj_strbuf_free(&problems);
     }
+    mj_strbuf_free(&problems);
+    return status;
+}
+
+mj_status mj_context_spec(mj_context *context, const mj_spec **out, mj_error *error)
+{
+    pthread_mutex_lock(&context->lock);
+    mj_status status = context->spec ? MJ_OK : mj_context_load_spec(context, &context->spec, error);
     *out = context->spec;
     pthread_mutex_unlock(&context->lock);
     return status;

@@ -37,8 +37,11 @@ void mj_free(mj_context *context, void *pointer);
 char *mj_strdup(mj_context *context, const char *text);
 void mj_log(mj_context *context, int level, const char *format, ...) MJ_PRINTF(3, 4);
 
-/* Loads lua/ on first call. Without the generator: MJ_ERR_UNSUPPORTED. */
+/* Loads lua/ on first call. Its rules run on one Lua state: calls that ask them hold `lock`. Without the generator:
+ * MJ_ERR_UNSUPPORTED. */
 mj_status mj_context_spec(mj_context *context, const mj_spec **out, mj_error *error);
+/* The same loaded anew (mj_spec_free), for who asks its rules at length beside other threads. Not without the generator. */
+mj_status mj_context_load_spec(mj_context *context, mj_spec **out, mj_error *error);
 /* Backend by the part of `id` before ':', its state (opened on first use), and the index after it. */
 mj_status mj_context_backend(mj_context *context, const char *id, const mj_backend **backend, void **state,
                              uint32_t *index, mj_error *error);

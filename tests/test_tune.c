@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "check.h"
 
+#include <pthread.h>
+
 #include "poison.h"
 #include "store.h"
 #include "tune_fixture.h"
@@ -550,6 +552,45 @@ TEST(a_dry_run_counts_and_starts_nothing)
     mj_tune_result_free(&result);
 }
 
+/* ---- Threads ---- */
+static void *estimate_again_and_again(void *out_us)
+{
+    static const uint32_t token_counts[] = {64};
+    const mj_problem problem = {.expert_count = 8,
+                                .expert_total_count = 8,
+                                .top_k = 2,
+                                .hidden = 4096,
+                                .intermediate = 1792,
+                                .gated = true,
+                                .scheme = "bf16",
+                                .layout = "default"};
+    const mj_tune_options options = {
+        .effort = MJ_EFFORT_ESTIMATE, .arch = "sm_80", .token_counts = token_counts, .token_count_count = 1};
+    double *us = out_us;
+    for (int i = 0; i < 3; i++) {
+        mj_tune_result result;
+        us[i] = mj_tune(context, &problem, &options, &result, NULL) == MJ_OK ? result.rows[0].best.estimate_us : 0;
+        mj_tune_result_free(&result);
+    }
+    return NULL;
+}
+
+/* A context may be used by several threads: each call asks the rules on a Lua state of its own. */
+TEST(threads_may_share_a_context)
+{
+    double us[4][3] = {{0}};
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) {
+        CHECK_INT(pthread_create(&threads[i], NULL, estimate_again_and_again, us[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    for (int i = 0; i < 12; i++) {
+        CHECK(us[i / 3][i % 3] > 0 && us[i / 3][i % 3] == us[0][0]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (!fixture_start()) {
@@ -573,6 +614,7 @@ int main(int argc, char **argv)
     RUN(a_worker_that_never_works_is_given_up);
     RUN(a_damaged_store_makes_way);
     RUN(a_dry_run_counts_and_starts_nothing);
+    RUN(threads_may_share_a_context);
     fixture_end();
     return CHECK_END();
 }

@@ -11,6 +11,9 @@
  *
  * A store file of another version stops a tune before it starts anything (MJ_ERR_VERSION); with `force` it is renamed to ".old"
  * and a new one is written. A damaged one is renamed to ".damaged". Bench and verify do without either, and say so.
+ *
+ * Calls may run in several threads at once, of one context too, and beside plans that serve: nothing is shared but files. Two that
+ * measure on one device see each other in their times.
  */
 #ifndef MOEJIT_TUNE_H
 #define MOEJIT_TUNE_H

@@ -37,7 +37,7 @@ static mj_status session_start(mj_session *s, mj_session_mode mode, mj_context *
         status = mj_problem_print(&s->problem, s->problem_text, sizeof(s->problem_text), error);
     }
     if (status == MJ_OK) {
-        status = mj_context_spec(context, &s->spec, error);
+        status = mj_context_load_spec(context, &s->spec, error);
     }
     if (status == MJ_OK) {
         status = mj_spec_find_scheme(s->spec, s->problem.scheme, &s->scheme, error);
@@ -73,6 +73,7 @@ static void session_end(mj_session *s)
     mj_session_close(s);
     mj_session_free_rows(s);
     mj_store_file_free(&s->store);
+    mj_spec_free(s->spec);
     if (s->cache_is_temporary) {
         nftw(s->cache_dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
     }

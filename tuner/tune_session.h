@@ -52,7 +52,7 @@ typedef struct mj_op_ranking {
 typedef struct mj_session {
     mj_session_mode mode;
     mj_context *context;
-    const mj_spec *spec;
+    mj_spec *spec; /* its own: rules are asked beside the context's other threads */
     mj_problem problem;
     char problem_text[512];
     mj_tune_options options;
