@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "os.h"
 #include "poison.h"
 #include "store.h"
 #include "tune_fixture.h"
@@ -203,6 +204,69 @@ TEST(another_version_that_comes_in_between_is_left_alone)
     CHECK_STRING(now, other_version);
     free(now);
     mj_tune_result_free(&result);
+}
+
+typedef struct other_tune { /* of the same layer, that saves while ours waits to */
+    watch seen;             /* first: a callback's `user` is one */
+    char path[2048];
+    int lock;
+    pthread_t thread;
+    bool runs, saved;
+} other_tune;
+
+static void *save_other(void *user)
+{
+    other_tune *other = user;
+    mj_store_file file;
+    const struct timespec until_ours_waits = {.tv_sec = 3};
+    nanosleep(&until_ours_waits, NULL);
+    if (mj_store_load(other->path, &file, NULL) == MJ_OK) {
+        file.rows[0].gemm1.time_us_median = 7;
+        other->saved = mj_store_replace(other->path, &file, NULL) == MJ_OK; /* which takes no lock */
+        mj_store_file_free(&file);
+    }
+    mj_os_unlock(other->lock);
+    return NULL;
+}
+
+static void on_candidate_of_the_second_row(void *user, const mj_candidate_result *result)
+{
+    other_tune *other = user;
+    on_candidate(&other->seen, result);
+    if (other->seen.rows > 0 && !other->runs) {
+        other->lock = mj_os_lock_folder_of(other->path, 1);
+        other->runs = pthread_create(&other->thread, NULL, save_other, other) == 0;
+    }
+}
+
+TEST(what_another_tune_saves_meanwhile_stays)
+{
+    other_tune other = {.lock = -1};
+    mj_tune_result result;
+    mj_store_file file;
+    mj_error error = {0};
+    mj_tune_options o = options_for(&other.seen);
+    mj_device_info info[8];
+    uint32_t count = 0, cpu = 0;
+    char name[512];
+    fresh_folders();
+    CHECK_STATUS(mj_device_list(context, info, 8, &count, NULL), MJ_OK);
+    while (cpu < count && cpu < 8 && strncmp(info[cpu].id, "cpu", 3) != 0) {
+        cpu++;
+    }
+    CHECK(cpu < count && cpu < 8);
+    CHECK_STATUS(mj_store_file_name(&tiny, info[cpu].name, name, sizeof(name), NULL), MJ_OK);
+    snprintf(other.path, sizeof(other.path), "%s/%s", store_dir, name);
+    o.accept = accept_one;
+    o.user = &other;
+    o.candidate = on_candidate_of_the_second_row;
+    CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
+    CHECK(other.runs && pthread_join(other.thread, NULL) == 0 && other.saved);
+    CHECK_STRING(result.store_path, other.path);
+    mj_tune_result_free(&result);
+    CHECK_STATUS(mj_store_load(other.path, &file, NULL), MJ_OK);
+    CHECK(file.row_count == 2 && file.rows[1].gemm1.present && file.rows[0].gemm1.time_us_median == 7);
+    mj_store_file_free(&file);
 }
 
 static void check_fused_store(const mj_tune_result *result, mj_op fused)
@@ -603,6 +667,7 @@ int main(int argc, char **argv)
     RUN(the_stored_choice_races_along);
     RUN(force_moves_another_version_aside);
     RUN(another_version_that_comes_in_between_is_left_alone);
+    RUN(what_another_tune_saves_meanwhile_stays);
     RUN(poisoned_kernels_do_not_win_or_end_the_sweep);
     RUN(a_cancelled_tune_keeps_what_is_finished);
     RUN(a_killed_tune_resumes);

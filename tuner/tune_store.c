@@ -322,40 +322,54 @@ static bool keeps_stored(const mj_session *s, const mj_row *row, const mj_choice
            stored->time_us_median > 0 && stored->time_us_median <= row->result.best.time_us_median;
 }
 
-void mj_session_save(mj_session *s, mj_row *row, const mj_job *job)
+/* The row's choices into `file`, which is otherwise empty; what `before` holds for it stays if it is better. */
+static mj_status fill_row(const mj_session *s, mj_row *row, const mj_job *job, mj_store_file *before,
+                          mj_store_file *file, mj_error *error)
 {
-    mj_error error = {0};
-    mj_store_file file;
-    row->result.unsaved = true;
-    if (s->store_path[0] == 0 || row->candidates == NULL || is_poisoned(s, row, job)) {
-        return;
+    mj_tune_row *r = &row->result;
+    mj_store_row *known = mj_store_row_at(before, r->token_count, r->routing);
+    mj_store_row *stored = mj_store_row_at(file, r->token_count, r->routing);
+    if (!known || !stored) {
+        return mj_fail(error, MJ_ERR_MEMORY, "a store row");
     }
-    mj_status status = load_current(s, &file, &error);
-    mj_store_row *stored =
-        status == MJ_OK ? mj_store_row_at(&file, row->result.token_count, row->result.routing) : NULL;
-    if (status == MJ_OK && !stored) {
-        status = mj_fail(&error, MJ_ERR_MEMORY, "a store row");
-    }
-    if (status == MJ_OK) {
-        mj_choice *choice = mj_store_row_choice(stored, row->result.op);
-        if (keeps_stored(s, row, choice)) {
-            row->result.kept_us = choice->time_us_median;
-        } else {
-            status = fill_choice(s, row, job, choice, &error);
-        }
+    mj_status status = MJ_OK;
+    const mj_choice *old = mj_store_row_choice(known, r->op);
+    if (keeps_stored(s, row, old)) {
+        r->kept_us = old->time_us_median;
+    } else {
+        mj_choice choice = *old;
+        status = fill_choice(s, row, job, &choice, error);
+        *mj_store_row_choice(stored, r->op) = choice;
     }
     for (int i = 0; i < MJ_LAYER_KERNELS && status == MJ_OK; i++) {
         const mj_layer_kernel *kernel = &s->layer[i];
         if (kernel->verified) {
-            status = fill_layer_choice(s, kernel, &file.ops[kernel->op], &error);
+            status = fill_layer_choice(s, kernel, &file->ops[kernel->op], error);
         }
     }
-    if (status == MJ_OK && row->result.replaced.time_us_median > 0) {
-        status = fill_replaced(s, &row->result, mj_store_row_choice(stored, row->result.replaced.op), &error);
+    if (status == MJ_OK && r->replaced.time_us_median > 0) {
+        status = fill_replaced(s, r, mj_store_row_choice(stored, r->replaced.op), error);
     }
-    file.memory_gbps = s->memory_gbps;
-    file.matrix_tflops = s->matrix_tflops;
+    return status;
+}
+
+/* What is written is this row alone: the rest of the file is as it is when it is written, which another tune may have changed since. */
+void mj_session_save(mj_session *s, mj_row *row, const mj_job *job)
+{
+    mj_error error = {0};
+    mj_store_file before, file = {.problem = s->problem,
+                                  .identity = s->device.identity,
+                                  .memory_gbps = s->memory_gbps,
+                                  .matrix_tflops = s->matrix_tflops};
+    row->result.unsaved = true;
+    if (s->store_path[0] == 0 || row->candidates == NULL || is_poisoned(s, row, job)) {
+        return;
+    }
     memcpy(file.matrix_product, s->matrix_product, sizeof(file.matrix_product));
+    mj_status status = load_current(s, &before, &error);
+    if (status == MJ_OK) {
+        status = fill_row(s, row, job, &before, &file, &error);
+    }
     if (status == MJ_OK) {
         status = mj_store_save(s->store_path, &file, &error);
     }
@@ -365,5 +379,6 @@ void mj_session_save(mj_session *s, mj_row *row, const mj_job *job)
     } else {
         save_failed(s, &error);
     }
+    mj_store_file_free(&before);
     mj_store_file_free(&file);
 }
