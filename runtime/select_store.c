@@ -199,22 +199,6 @@ static mj_status add_choice(mj_plan *plan, const mj_store_source *source, uint32
     return MJ_OK;
 }
 
-/* The column asked for, else uniform, else the first there is. */
-static const char *pick_routing(const mj_store_file *file, const char *wanted)
-{
-    bool has_uniform = false;
-    for (uint32_t i = 0; i < file->row_count; i++) {
-        if (strcmp(file->rows[i].routing, wanted) == 0) {
-            return wanted;
-        }
-        has_uniform |= strcmp(file->rows[i].routing, "uniform") == 0;
-    }
-    if (has_uniform) {
-        return "uniform";
-    }
-    return file->row_count ? file->rows[0].routing : wanted;
-}
-
 mj_status mj_store_source_offers(mj_plan *plan, const mj_store_source *source, uint32_t file_index, mj_op op,
                                  mj_offers *out, mj_error *error)
 {
@@ -223,7 +207,7 @@ mj_status mj_store_source_offers(mj_plan *plan, const mj_store_source *source, u
         const mj_choice *choice = &file->ops[op];
         return choice->present ? add_choice(plan, source, file_index, op, choice, 0, plan->routing, out, error) : MJ_OK;
     }
-    const char *routing = pick_routing(file, plan->routing);
+    const char *routing = mj_store_pick_routing(file, plan->routing);
     mj_status status = MJ_OK;
     for (uint32_t i = 0; status == MJ_OK && i < file->row_count; i++) {
         mj_store_row *row = &file->rows[i];

@@ -93,6 +93,21 @@ mj_store_row *mj_store_row_at(mj_store_file *file, uint32_t token_count, const c
     return row;
 }
 
+const char *mj_store_pick_routing(const mj_store_file *file, const char *wanted)
+{
+    bool has_uniform = false;
+    for (uint32_t i = 0; i < file->row_count; i++) {
+        if (strcmp(file->rows[i].routing, wanted) == 0) {
+            return wanted;
+        }
+        has_uniform |= strcmp(file->rows[i].routing, "uniform") == 0;
+    }
+    if (has_uniform) {
+        return "uniform";
+    }
+    return file->row_count ? file->rows[0].routing : wanted;
+}
+
 mj_choice *mj_store_row_choice(mj_store_row *row, mj_op op)
 {
     static const size_t offsets[MJ_OP_COUNT] = {

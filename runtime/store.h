@@ -91,6 +91,8 @@ mj_json *mj_store_to_json(const mj_store_file *file);
 void mj_store_file_free(mj_store_file *file);
 /* The row, added if absent; valid until the next row is added. NULL when out of memory. */
 mj_store_row *mj_store_row_at(mj_store_file *file, uint32_t token_count, const char *routing);
+/* Whose rows serve a routing: its own, else uniform's, else the first there is. */
+const char *mj_store_pick_routing(const mj_store_file *file, const char *wanted);
 /* A row's choice for an op; NULL: rows hold none for it. */
 mj_choice *mj_store_row_choice(mj_store_row *row, mj_op op);
 /* An op that stands in for others was verified, and is faster than these together; `*instead_us`: what they take, those of them

@@ -360,6 +360,41 @@ TEST(the_first_of_a_part_is_not_the_default)
     mj_tune_result_free(&result);
 }
 
+/* Bench and verify look at what a plan takes: the nearest row within a factor of 8, of uniform where the routing has none. */
+TEST(bench_takes_the_row_that_a_plan_takes)
+{
+    static const uint32_t tuned[] = {2, 9}, asked[] = {1, 4, 5, 72, 73};
+    static const uint32_t want[] = {2, 2, 9, 9, 0}; /* floor(sqrt(2 * 9)) is 4 */
+    static const char *const routings[] = {"uniform", "zipf1"};
+    watch w = {0};
+    mj_tune_result result;
+    mj_error error = {0};
+    mj_tune_options o = options_for(&w);
+    fresh_folders();
+    o.accept = accept_one;
+    o.token_counts = tuned;
+    CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
+    const mj_config chosen = result.rows[0].best.config;
+    mj_tune_result_free(&result);
+    o.accept = NULL;
+    o.no_stand_ins = true;
+    o.token_counts = asked;
+    o.token_count_count = 5;
+    o.routing_count = 2;
+    o.routings = routings;
+    CHECK_STATUS(mj_verify(context, &tiny, &o, &result, &error), MJ_OK);
+    CHECK_INT(result.row_count, 10);
+    for (uint32_t i = 0; i < result.row_count; i++) {
+        const mj_tune_row *row = &result.rows[i];
+        CHECK_INT(row->token_count, asked[i / 2]);
+        CHECK_INT(row->tuned_at, want[i / 2]);
+        CHECK_STRING(row->tuned_routing, want[i / 2] ? "uniform" : "");
+        CHECK_INT(row->origin, want[i / 2] ? MJ_ORIGIN_STORE : MJ_ORIGIN_ESTIMATE);
+        CHECK(row->verified && (want[i / 2] == 0 || mj_config_equal(&row->best.config, &chosen)));
+    }
+    mj_tune_result_free(&result);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strncmp(argv[1], "--parent=", 9) == 0) {
@@ -377,6 +412,7 @@ int main(int argc, char **argv)
     RUN(an_unknown_finding_is_no_verification);
     RUN(the_last_of_thousands_of_configs_is_a_candidate);
     RUN(the_first_of_a_part_is_not_the_default);
+    RUN(bench_takes_the_row_that_a_plan_takes);
     fixture_end();
     return CHECK_END();
 }

@@ -12,8 +12,8 @@ static const char tune_notes[] = "Every candidate is compared with a reference b
                                  "candidate. Without a usable GPU the CPU is tuned.\n"
                                  "Columns: TFLOP/s, GB/s and roofline are of gemm1 and gemm2 together.\n";
 static const char bench_notes[] =
-    "Measures what a plan would use now: the store's choice, else the estimate's, or --family and "
-    "--config.\n"
+    "Measures what a plan would use now: the store's choice, at most a factor of 8 in batch size away, else the "
+    "estimate's, or\n--family and --config.\n"
     "Each row says where its config came from. Nothing is searched and nothing is stored.\n"
     "Columns: TFLOP/s, GB/s, roofline and padded are of gemm1 and gemm2 together. TFLOP/s counts rows with a token, "
     "padded\n"

@@ -94,7 +94,10 @@ typedef struct
     double kept_us;   /* > 0: not saved; the store keeps its own verified choice, which took this long */
     bool asked;       /* bench and verify: the config is the caller's; `origin` means nothing then */
     mj_origin origin; /* where the config came from: bench and verify STORE or ESTIMATE; tune STORE once saved */
-    bool verified;    /* its output was compared with the reference, in this call or in the stored one */
+    /* Bench and verify, of the store: the batch size and routing whose row a plan takes for this one. 0: not of the store. */
+    uint32_t tuned_at;
+    char tuned_routing[MJ_NAME_MAX];
+    bool verified; /* its output was compared with the reference, in this call or in the stored one */
 } mj_tune_row;
 
 typedef struct mj_tune_progress {
@@ -167,7 +170,9 @@ MJ_API mj_status mj_tune(mj_context *context, const mj_problem *problem, const m
                          mj_tune_result *out, mj_error *error);
 MJ_API void mj_tune_result_free(mj_tune_result *result);
 
-/* Measures without searching: what a plan would use now (store, else estimate), or options->config. Verified first. With effort
+/* Measures without searching: what a plan would use now, or options->config. Verified first. A plan takes the row of this device's
+ * store that is nearest, at most a factor of 8 away, uniform's where the routing has none; else the estimate's choice. (It may also
+ * take a pack, or what another device of the arch stored; these are not looked at here.) With effort
  * estimate nothing is measured: `best` has the config that a plan would start with (it knows no routing) and the time predicted for
  * it under the row's routing, `floor_us` is of the arch's typical figures, and the work is of one routing drawn with the seed. */
 MJ_API mj_status mj_bench(mj_context *context, const mj_problem *problem, const mj_tune_options *options,

@@ -222,8 +222,13 @@ static void print_config(FILE *out, const mj_tune_row *row)
     if (!(row->best.time_us_median > 0) && row->best.estimate_us > 0) {
         snprintf(estimate, sizeof estimate, ", about %.1f us", row->best.estimate_us);
     }
-    fprintf(out, "       %s %s %s  [%s, %s%s%s]\n", mj_op_name(row->op), row->best.family, config, row_origin(row),
-            row->verified ? "verified" : "unverified", row->best.is_default ? ", the estimate's choice" : "", estimate);
+    char tuned_at[MJ_NAME_MAX + 32] = "";
+    if (row->tuned_at && (row->tuned_at != row->token_count || strcmp(row->tuned_routing, row->routing) != 0)) {
+        snprintf(tuned_at, sizeof tuned_at, ", tuned at M=%u %s", (unsigned)row->tuned_at, row->tuned_routing);
+    }
+    fprintf(out, "       %s %s %s  [%s%s, %s%s%s]\n", mj_op_name(row->op), row->best.family, config, row_origin(row),
+            tuned_at, row->verified ? "verified" : "unverified", row->best.is_default ? ", the estimate's choice" : "",
+            estimate);
     if (row->best.reason != MJ_REASON_NONE) {
         fprintf(out, "       %s: %s%s%s\n", mj_op_name(row->op), mj_reason_text(row->best.reason),
                 row->best.detail[0] ? ": " : "", row->best.detail);
@@ -488,6 +493,10 @@ mj_json *report_row_json(const mj_tune_row *row)
     mj_json_add_number(out, "gbps", us > 0 ? row->bytes / us * 1e-3 : 0);
     mj_json_add_number(out, "roofline", us > 0 ? row->floor_us / us : 0);
     mj_json_add_string(out, "origin", row->from_store ? report_origin(row->origin) : row_origin(row));
+    if (row->tuned_at) {
+        mj_json_add_int(out, "tuned_at", row->tuned_at);
+        mj_json_add_string(out, "tuned_routing", row->tuned_routing);
+    }
     mj_json_add_bool(out, "verified", row->verified);
     mj_json_add_bool(out, "from_store", row->from_store);
     mj_json_add_number(out, "kept_us", row->kept_us);

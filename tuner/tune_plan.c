@@ -423,10 +423,10 @@ static mj_status add_against(mj_session *s, mj_row *row, mj_error *error)
     return status;
 }
 
-/* Bench and verify look at one config per row: the one asked for, the stored one or the default. */
+/* Bench and verify look at one config per row: the one asked for, the one a plan takes from the store, or the default. */
 static mj_status plan_one(mj_session *s, mj_row *row, const mj_config *only, mj_error *error)
 {
-    const mj_choice *stored = only || s->options.family ? NULL : mj_session_stored(s, row);
+    const mj_choice *stored = only || s->options.family ? NULL : mj_session_served(s, row);
     if (stored) {
         row->result.origin = MJ_ORIGIN_STORE;
         return add(row, stored->manifest.family, &stored->manifest.config, 0, NULL, error);

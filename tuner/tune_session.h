@@ -133,7 +133,10 @@ mj_status mj_session_open_folders(mj_session *s, mj_error *error); /* writable? 
 mj_status mj_session_load_store(mj_session *s, mj_error *error);   /* needs the device's identity */
 /* Fills a row from the store. false: it holds nothing that counts. */
 bool mj_session_from_store(const mj_session *s, mj_row *row);
+/* What is stored for this very batch size and routing, or NULL. */
 const mj_choice *mj_session_stored(const mj_session *s, const mj_row *row);
+/* What a plan takes from the store for them (select.h), which may be another row's: the result says whose. */
+const mj_choice *mj_session_served(const mj_session *s, mj_row *row);
 /* Not every config of the space may become a candidate. */
 bool mj_session_is_partial(const mj_session *s);
 /* The row says afterwards whether its choice is in the store. */

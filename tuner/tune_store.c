@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "os.h"
+#include "select.h"
 #include "tune_session.h"
 
 /* ---- Folders ---- */
@@ -124,6 +125,39 @@ const mj_choice *mj_session_stored(const mj_session *s, const mj_row *row)
             choice->present) {
             return choice;
         }
+    }
+    return NULL;
+}
+
+/* The row's choice, if it is of that routing. */
+static const mj_choice *choice_of(mj_store_row *stored, mj_op op, const char *routing)
+{
+    const mj_choice *choice = mj_store_row_choice(stored, op);
+    return choice->present && strcmp(stored->routing, routing) == 0 ? choice : NULL;
+}
+
+const mj_choice *mj_session_served(const mj_session *s, mj_row *row)
+{
+    mj_tune_row *r = &row->result;
+    const char *routing = s->store_loaded ? mj_store_pick_routing(&s->store, r->routing) : "";
+    uint32_t before = 0;
+    for (uint32_t i = 0; s->store_loaded && i < s->store.row_count; i++) {
+        mj_store_row *stored = &s->store.rows[i];
+        const mj_choice *choice = choice_of(stored, r->op, routing);
+        if (!choice) {
+            continue;
+        }
+        uint32_t after = 0;
+        for (uint32_t j = i + 1; after == 0 && j < s->store.row_count; j++) {
+            after = choice_of(&s->store.rows[j], r->op, routing) ? s->store.rows[j].token_count : 0;
+        }
+        mj_token_range range = mj_offer_range(before, stored->token_count, after, MJ_REACH);
+        if (range.from <= r->token_count && r->token_count <= range.to) {
+            r->tuned_at = stored->token_count;
+            memcpy(r->tuned_routing, stored->routing, sizeof(r->tuned_routing));
+            return choice;
+        }
+        before = stored->token_count;
     }
     return NULL;
 }
