@@ -233,6 +233,82 @@ TEST(emits_what_was_tuned)
     CHECK(access(path, R_OK) == 0);
 }
 
+/* A plan of the pack in cli_home/`folder` alone, every row of it verified. */
+static mj_status plan_verified(const char *folder, mj_error *error)
+{
+    char path[700];
+    mj_context *context = NULL;
+    mj_device *device = NULL;
+    mj_plan *plan = NULL;
+    mj_problem problem;
+    mj_context_options where = {.cache_dir = "", .store_dir = "", .no_compile = true};
+    mj_plan_options wanted = {.max_tokens = 1, .flags = MJ_PLAN_REQUIRE_VERIFIED};
+    snprintf(path, sizeof path, "%s/%s", cli_home, folder);
+    mj_status status = mj_problem_parse(LAYER + strlen("--problem "), &problem, error);
+    status = status ? status : mj_context_create(&where, &context, error);
+    status = status ? status : mj_pack_load(context, path, error);
+    status = status ? status : mj_device_open(context, "cpu", &device, error);
+    status = status ? status : mj_plan_create(device, &problem, &wanted, &plan, error);
+    if (status == MJ_OK && !mj_plan_is_verified(plan)) {
+        status = mj_fail(error, MJ_ERR_UNVERIFIED, "a row is not");
+    }
+    mj_plan_destroy(plan);
+    mj_device_close(device);
+    mj_context_destroy(context);
+    return status;
+}
+
+/* Of the last emit's kernels: how many are verified, of those for any number of tokens and of the GEMMs. */
+static void count_verified(uint32_t *any, uint32_t *gemms)
+{
+    mj_json *root = last_json();
+    *any = *gemms = 0;
+    for (const mj_json *k = mj_json_first(mj_json_get(mj_json_first(root), "kernels")); k; k = mj_json_next(k)) {
+        *(mj_json_value_number(mj_json_get(k, "tokens")) > 0 ? gemms : any) += true_at(k, "verified");
+    }
+    mj_json_free(root);
+}
+
+#define EMIT "emit -q --json " LAYER " --arch cpu --batch 1 --out "
+
+TEST(a_pack_is_as_verified_as_its_store)
+{
+    char command[1400];
+    mj_error error = {MJ_OK, ""};
+    uint32_t any, gemms;
+    CHECK(fill_store());
+    CHECK_INT(cli_run_words(EMIT "whole")->code, CLI_OK);
+    count_verified(&any, &gemms);
+    CHECK(any == 3 && gemms >= 2);
+    CHECK_STATUS(plan_verified("whole", &error), MJ_OK);
+
+    /* a config that the user gave is nobody's measurement; the other ops are as they were */
+    CHECK_INT(cli_run_words(EMIT "given --family reference --config threads=1")->code, CLI_OK);
+    count_verified(&any, &gemms);
+    CHECK(any == 3 && gemms == 0);
+    CHECK_STATUS(plan_verified("given", &error), MJ_ERR_UNVERIFIED);
+    CHECK_CONTAINS(error.text, "gemm1");
+
+    /* nor is what another compiler made, or what was tuned for another arch */
+    static const char *const edits[] = {"s/\"compiler\": *\"[^\"]*\"/\"compiler\": \"gcc 1.0 00000000\"/",
+                                        "s/\"arch\": *\"cpu\"/\"arch\": \"sm_90a\"/"};
+    for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++) {
+        snprintf(command, sizeof command,
+                 "cd '%s' && rm -rf edited && mkdir edited && cp .local/share/moejit/E=4,*.json edited && "
+                 "sed -i '%s' edited/*.json && ! cmp -s .local/share/moejit/E=4,*.json edited/*.json",
+                 cli_home, edits[i]);
+        CHECK_INT(cli_shell(command), 0);
+        snprintf(command, sizeof command, "%s/edited", cli_home);
+        setenv("MOEJIT_STORE_DIR", command, 1);
+        cli_run_words(EMIT "other");
+        unsetenv("MOEJIT_STORE_DIR");
+        CHECK_INT(cli_last.code, CLI_OK);
+        count_verified(&any, &gemms);
+        CHECK(any == 0 && gemms == 0);
+        CHECK_STATUS(plan_verified("other", &error), MJ_ERR_UNVERIFIED);
+    }
+}
+
 TEST(emits_one_c_file_on_stdout)
 {
     CHECK_INT(cli_run_words("emit " LAYER " --arch cpu --batch 1 --family reference --gemm 2 --config threads=1")->code,
@@ -412,6 +488,7 @@ int main(int argc, char **argv)
     RUN(predicts_for_an_absent_arch);
     RUN(verifies_one_config);
     RUN(emits_what_was_tuned);
+    RUN(a_pack_is_as_verified_as_its_store);
     RUN(emits_one_c_file_on_stdout);
     RUN(a_store_of_another_version_is_left_alone);
     RUN(sweeps_a_restricted_space);

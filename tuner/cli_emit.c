@@ -47,7 +47,8 @@ static mj_status build_one(emit_job *job, const emit_item *item, const cli_compi
                                                .verified = same && choice->verified,
                                                .time_us_median = same ? choice->time_us_median : 0,
                                                .instead_us = same ? item->instead_us : 0};
-    job->from_store += choice != NULL;
+    job->from_store += choice != NULL && item->tokens > 0;
+    job->has_verified = job->has_verified || (same && choice->verified);
     job->count++;
     return MJ_OK;
 }
@@ -188,9 +189,10 @@ static mj_status write_pack(emission *e, mj_error *error)
     mj_pack_target targets[MJ_PACK_TARGETS_MAX];
     for (uint32_t i = 0; i < e->job_count; i++) {
         const emit_job *job = e->jobs[i];
+        bool from_device = job->from_store > 0 || job->has_verified;
         targets[i] = (mj_pack_target){.arch = job->arch,
                                       .compiler = job->built[0].entry.compiler,
-                                      .identity = job->from_store ? &job->store.identity : NULL,
+                                      .identity = from_device ? &job->store.identity : NULL,
                                       .entry_count = job->count,
                                       .entries = job->entries};
     }

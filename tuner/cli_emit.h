@@ -18,15 +18,17 @@ typedef struct emit_job { /* one arch */
     char store_name[512];
     uint32_t token_count_count;
     uint32_t tokens[CLI_LIST_MAX];
-    uint32_t built_capacity, count, gemm_count, from_store;
+    uint32_t built_capacity, count;
+    uint32_t gemm_count, from_store; /* from_store: of the GEMMs */
+    bool has_verified;               /* some kernel is as the store's device verified it */
     mj_built *built;
     mj_pack_entry *entries;
 } emit_job;
 
 typedef struct emit_item {   /* one kernel */
     uint32_t tokens;         /* 0: any number */
-    mj_store_row *row;       /* NULL: not from the store */
-    const mj_choice *choice; /* of the row */
+    mj_store_row *row;       /* of a GEMM; NULL: not from the store */
+    const mj_choice *choice; /* of the row, or the file's for any number; NULL: not from the store */
     double estimate_us;      /* 0: not chosen by it */
     double instead_us;       /* of an op that stands in for others: what these took; 0: not known */
 } emit_item;

@@ -83,7 +83,10 @@ static bool config_given(const emit_job *job, mj_op op)
 static mj_status plan_one(emit_job *job, emit_item *item, cli_compile_item *out, mj_error *error)
 {
     bool given = config_given(job, out->op);
-    if (item->tokens && !given) {
+    if (item->tokens == 0) {
+        const mj_choice *choice = job->has_store ? &job->store.ops[out->op] : NULL;
+        item->choice = choice && choice->present ? choice : NULL;
+    } else if (!given) {
         item->row = stored_row(job, out->op, item->tokens);
         item->choice = item->row ? mj_store_row_choice(item->row, out->op) : NULL;
     }
