@@ -17,6 +17,16 @@ typedef struct error_row {
     const char *says;
 } error_row;
 
+static void check_errors(const error_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const cli_run_result *got = run_script(rows[i].text, "");
+        if (got->code != rows[i].code || !strstr(got->err, rows[i].says) || !cli_one_line(got->err)) {
+            check_fail(__FILE__, __LINE__, "row %zu: code %d, '%s'", i, got->code, got->err);
+        }
+    }
+}
+
 /* The wrong line is always line 2. */
 TEST(errors_name_file_and_line)
 {
@@ -75,12 +85,7 @@ TEST(errors_name_file_and_line)
         {"local t = {} t.t = t\nmoe.json(t)", CLI_BAD_FILE, "s.lua:2: the table is nested too deeply"},
         {"\nmoe.json(print)", CLI_BAD_FILE, "s.lua:2: only tables"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const cli_run_result *got = run_script(rows[i].text, "");
-        if (got->code != rows[i].code || !strstr(got->err, rows[i].says) || !cli_one_line(got->err)) {
-            check_fail(__FILE__, __LINE__, "row %zu: code %d, '%s'", i, got->code, got->err);
-        }
-    }
+    check_errors(rows, sizeof rows / sizeof rows[0]);
     CHECK_INT(cli_run_words("run none.lua")->code, CLI_BAD_FILE);
     CHECK_CONTAINS(cli_last.err, "none.lua");
 }
@@ -114,6 +119,26 @@ TEST(problems_read_back)
     CHECK_STRING(got->err, "");
     CHECK_INT(got->code, CLI_OK);
     CHECK_CONTAINS(got->out, "E=16/16,topk=4,H=256,N=128");
+}
+
+/* Even what says the same as the text. */
+TEST(nothing_is_ignored_beside_a_text)
+{
+#define GIVEN(word) \
+    { \
+        "\nmoe.problem{text = 'E=4,topk=2,H=64,N=64', " word "}", CLI_BAD_FILE, \
+            "s.lua:2: moe.problem: text says all but the layout: leave out scheme, tp, ep and model_prefix" \
+    }
+    static const error_row rows[] = {
+        GIVEN("scheme = 'fp8_w8a8', tp = 4"),
+        GIVEN("scheme = 'bf16'"),
+        GIVEN("tp = 1"),
+        GIVEN("ep = 1"),
+        GIVEN("model_prefix = 'text_config'"),
+        {"\nmoe.problem{experts = 8, top_k = 2, hidden = 64, intermediate = 64, model_prefix = 'x'}", CLI_BAD_FILE,
+         "s.lua:2: moe.problem: model_prefix is for a model that is a config.json"},
+    };
+    check_errors(rows, sizeof rows / sizeof rows[0]);
 }
 
 TEST(spaces_count_and_list)
@@ -242,6 +267,7 @@ int main(int argc, char **argv)
     RUN(errors_name_file_and_line);
     RUN(a_rule_that_fails_is_the_scripts_error);
     RUN(problems_read_back);
+    RUN(nothing_is_ignored_beside_a_text);
     RUN(spaces_count_and_list);
     RUN(kernels_and_routings_on_paper);
     RUN(arguments_and_files);

@@ -15,8 +15,8 @@
 /* ---- moe.problem ---- */
 typedef struct problem_words {
     const char *model, *model_prefix, *scheme, *layout, *text;
-    uint32_t tp, ep;
-    mj_model layer; /* experts, top_k, ... given by hand */
+    uint32_t tp, ep; /* 0: not given */
+    mj_model layer;  /* experts, top_k, ... given by hand */
     bool by_hand;
 } problem_words;
 
@@ -80,6 +80,26 @@ static const script_key problem_keys[] = {
     {"activation", read_activation},
 };
 
+/* What would be ignored beside the others is an error. */
+static void check_words(lua_State *L, const problem_words *words)
+{
+    const mj_model *layer = &words->layer;
+    if ((words->model != NULL) + (words->text != NULL) + words->by_hand != 1) {
+        script_raisef(L, MJ_ERR_ARGUMENT,
+                      "moe.problem: give model, or text, or experts, top_k, hidden and intermediate");
+    }
+    if (words->by_hand && (!layer->expert_count || !layer->top_k || !layer->hidden || !layer->intermediate)) {
+        script_raisef(L, MJ_ERR_ARGUMENT, "moe.problem: experts, top_k, hidden and intermediate are due");
+    }
+    if (words->text && (words->scheme || words->tp || words->ep || words->model_prefix)) {
+        script_raisef(L, MJ_ERR_ARGUMENT,
+                      "moe.problem: text says all but the layout: leave out scheme, tp, ep and model_prefix");
+    }
+    if (words->model_prefix && !words->model) {
+        script_raisef(L, MJ_ERR_ARGUMENT, "moe.problem: model_prefix is for a model that is a config.json");
+    }
+}
+
 static mj_status build_problem(const mj_spec *spec, problem_words *words, script_problem *out, mj_error *error)
 {
     char scheme[MJ_NAME_MAX];
@@ -110,17 +130,11 @@ static int api_problem(lua_State *L)
         return script_raisef(L, MJ_ERR_ARGUMENT,
                              "moe.problem: a table is due, e.g. moe.problem{model = \"mixtral-8x7b\"}");
     }
-    problem_words words = {.tp = 1, .ep = 1, .layer = {.gated = true, .activation = MJ_ACT_SILU, .verified = true}};
+    problem_words words = {.layer = {.gated = true, .activation = MJ_ACT_SILU, .verified = true}};
     script_read_table(L, 1, "moe.problem", problem_keys, KEY_COUNT(problem_keys), &words);
-    if ((words.model != NULL) + (words.text != NULL) + words.by_hand != 1) {
-        return script_raisef(L, MJ_ERR_ARGUMENT,
-                             "moe.problem: give model, or text, or experts, top_k, hidden and "
-                             "intermediate");
-    }
-    const mj_model *layer = &words.layer;
-    if (words.by_hand && (!layer->expert_count || !layer->top_k || !layer->hidden || !layer->intermediate)) {
-        return script_raisef(L, MJ_ERR_ARGUMENT, "moe.problem: experts, top_k, hidden and intermediate are due");
-    }
+    check_words(L, &words);
+    words.tp = words.tp ? words.tp : 1;
+    words.ep = words.ep ? words.ep : 1;
     const mj_spec *spec = script_spec(L);
     script_problem *out = lua_newuserdatauv(L, sizeof *out, 0);
     memset(out, 0, sizeof *out);
