@@ -6,9 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_sound(const mj_config *config)
+{
+    return config && config->count <= MJ_CONFIG_MAX;
+}
+
 mj_status mj_config_print(const mj_config *config, char *out, size_t bytes, mj_error *error)
 {
     size_t used = 0;
+    if (!is_sound(config) || (!out && bytes > 0)) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "config or out is null, or the config has more than %d parameters",
+                       MJ_CONFIG_MAX);
+    }
     if (bytes > 0) {
         out[0] = '\0';
     }
@@ -56,6 +65,9 @@ mj_status mj_config_parse(const char *text, mj_config *out, mj_error *error)
 {
     char copy[MJ_CONFIG_MAX * (MJ_NAME_MAX + 16)];
     mj_config parsed = {0};
+    if (!text || !out) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "config: text or out is null");
+    }
     if (strlen(text) >= sizeof copy) {
         return mj_fail(error, MJ_ERR_FORMAT, "config: longer than %zu bytes", sizeof copy - 1);
     }
@@ -76,6 +88,9 @@ mj_status mj_config_parse(const char *text, mj_config *out, mj_error *error)
 
 bool mj_config_get(const mj_config *config, const char *name, int32_t *out)
 {
+    if (!is_sound(config) || !name || !out) {
+        return false;
+    }
     for (uint32_t i = 0; i < config->count; i++) {
         if (strcmp(config->params[i].name, name) == 0) {
             *out = config->params[i].value;
@@ -87,6 +102,10 @@ bool mj_config_get(const mj_config *config, const char *name, int32_t *out)
 
 mj_status mj_config_set(mj_config *config, const char *name, int32_t value, mj_error *error)
 {
+    if (!is_sound(config) || !name) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "config or name is null, or the config has more than %d parameters",
+                       MJ_CONFIG_MAX);
+    }
     for (uint32_t i = 0; i < config->count; i++) {
         if (strcmp(config->params[i].name, name) == 0) {
             config->params[i].value = value;
@@ -107,7 +126,7 @@ mj_status mj_config_set(mj_config *config, const char *name, int32_t value, mj_e
 
 bool mj_config_equal(const mj_config *a, const mj_config *b)
 {
-    if (a->count != b->count) {
+    if (!is_sound(a) || !is_sound(b) || a->count != b->count) {
         return false;
     }
     for (uint32_t i = 0; i < a->count; i++) {

@@ -70,6 +70,9 @@ const char *mj_op_name(mj_op op)
 mj_status mj_op_parse(const char *name, mj_op *out, mj_error *error)
 {
     const char *names[MJ_OP_COUNT];
+    if (!name || !out) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "op: name or out is null");
+    }
     for (int i = 0; i < MJ_OP_COUNT; i++) {
         names[i] = rows[i].name;
         if (strcmp(name, rows[i].name) == 0) {

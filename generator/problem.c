@@ -34,6 +34,9 @@ static mj_status unknown_name(mj_error *error, const char *kind, const char *nam
 
 mj_status mj_activation_parse(const char *name, mj_activation *out, mj_error *error)
 {
+    if (!name || !out) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "activation: name or out is null");
+    }
     for (int i = 0; i < MJ_ACT_COUNT; i++) {
         if (strcmp(name, activation_names[i]) == 0) {
             *out = (mj_activation)i;
@@ -45,6 +48,9 @@ mj_status mj_activation_parse(const char *name, mj_activation *out, mj_error *er
 
 mj_status mj_problem_print(const mj_problem *problem, char *out, size_t bytes, mj_error *error)
 {
+    if (!problem || (!out && bytes > 0)) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "problem or out is null");
+    }
     int length = snprintf(out, bytes,
                           "E=%" PRIu32 "/%" PRIu32 ",topk=%" PRIu32 ",H=%" PRIu32 ",N=%" PRIu32
                           ",gated=%d,act=%s,bias=%d,scheme=%s,layout=%s",
@@ -159,6 +165,9 @@ mj_status mj_problem_parse(const char *text, mj_problem *out, mj_error *error)
     char copy[512];
     mj_problem parsed = {.gated = true, .activation = MJ_ACT_SILU, .scheme = "bf16", .layout = "default"};
     uint32_t seen = 0;
+    if (!text || !out) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "problem: text or out is null");
+    }
     if (strlen(text) >= sizeof copy) {
         return mj_fail(error, MJ_ERR_FORMAT, "problem: longer than %zu bytes", sizeof copy - 1);
     }
@@ -216,6 +225,9 @@ static mj_status check_products(const mj_problem *problem, mj_error *error)
 
 mj_status mj_problem_check(const mj_problem *problem, mj_error *error)
 {
+    if (!problem) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "problem is null");
+    }
     const struct {
         const char *name;
         uint32_t value, max;

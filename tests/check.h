@@ -136,6 +136,21 @@ static inline void check_run(const char *name, void (*body)(void))
             return; \
         } \
     } while (0)
+/* A row per call that must be refused; initialisers are run, so each can be the call itself. */
+typedef struct check_call {
+    const char *what;
+    mj_status status;
+} check_call;
+#define CHECK_REFUSED(calls) check_refused_calls(calls, sizeof(calls) / sizeof(calls)[0], __FILE__, __LINE__)
+static inline void check_refused_calls(const check_call *calls, size_t count, const char *file, int line)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (calls[i].status != MJ_ERR_ARGUMENT) {
+            check_fail(file, line, "%s gave %d, not MJ_ERR_ARGUMENT", calls[i].what, (int)calls[i].status);
+        }
+    }
+}
+
 #define SKIP(reason) \
     do { \
         printf("SKIP %s: %s\n", check_state.name, reason); \

@@ -68,11 +68,38 @@ TEST(too_many_and_too_small)
     CHECK(mj_config_equal(&config, &back));
 }
 
+/* Null, and a count that is beyond the array. */
+TEST(what_is_no_config_is_refused)
+{
+    mj_config config = {0}, broken = {.count = MJ_CONFIG_MAX + 1};
+    mj_error error = {0};
+    char text[64];
+    int32_t value = 0;
+    CHECK_STATUS(mj_config_set(&config, "tile_m", 16, NULL), MJ_OK);
+    const check_call calls[] = {
+        {"config_print: config", mj_config_print(NULL, text, sizeof text, &error)},
+        {"config_print: out", mj_config_print(&config, NULL, sizeof text, &error)},
+        {"config_print: count", mj_config_print(&broken, text, sizeof text, &error)},
+        {"config_parse: text", mj_config_parse(NULL, &config, &error)},
+        {"config_parse: out", mj_config_parse("tile_m=16", NULL, &error)},
+        {"config_set: config", mj_config_set(NULL, "tile_m", 16, &error)},
+        {"config_set: name", mj_config_set(&config, NULL, 16, &error)},
+        {"config_set: count", mj_config_set(&broken, "tile_m", 16, &error)},
+    };
+    CHECK_REFUSED(calls);
+    CHECK_CONTAINS(error.text, "null");
+    CHECK(!mj_config_get(NULL, "tile_m", &value) && !mj_config_get(&config, NULL, &value));
+    CHECK(!mj_config_get(&config, "tile_m", NULL) && !mj_config_get(&broken, "tile_n", &value));
+    CHECK(!mj_config_equal(NULL, &config) && !mj_config_equal(&config, NULL) && !mj_config_equal(NULL, NULL));
+    CHECK(!mj_config_equal(&broken, &broken));
+}
+
 int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
     RUN(text_round_trip);
     RUN(bad_text);
     RUN(too_many_and_too_small);
+    RUN(what_is_no_config_is_refused);
     return CHECK_END();
 }

@@ -84,6 +84,30 @@ TEST(check_needs_no_parser)
     CHECK_STATUS(mj_problem_check(&bad, NULL), MJ_ERR_ARGUMENT);
 }
 
+TEST(null_is_refused)
+{
+    mj_problem problem;
+    mj_activation activation;
+    mj_op op;
+    mj_error error = {0};
+    char text[256];
+    CHECK_STATUS(mj_problem_parse(mixtral_text, &problem, NULL), MJ_OK);
+    const check_call calls[] = {
+        {"activation_parse: name", mj_activation_parse(NULL, &activation, &error)},
+        {"activation_parse: out", mj_activation_parse("silu", NULL, &error)},
+        {"problem_print: problem", mj_problem_print(NULL, text, sizeof text, &error)},
+        {"problem_print: out", mj_problem_print(&problem, NULL, sizeof text, &error)},
+        {"problem_parse: text", mj_problem_parse(NULL, &problem, &error)},
+        {"problem_parse: out", mj_problem_parse(mixtral_text, NULL, &error)},
+        {"problem_check: problem", mj_problem_check(NULL, &error)},
+        {"op_parse: name", mj_op_parse(NULL, &op, &error)},
+        {"op_parse: out", mj_op_parse("gemm1", NULL, &error)},
+    };
+    CHECK_REFUSED(calls);
+    CHECK_CONTAINS(error.text, "null");
+    CHECK_STATUS(mj_problem_check(NULL, NULL), MJ_ERR_ARGUMENT);
+}
+
 TEST(gemm_shapes)
 {
     mj_problem problem;
@@ -235,6 +259,7 @@ int main(int argc, char **argv)
     RUN(text_round_trip);
     RUN(bad_text_is_refused_by_name);
     RUN(check_needs_no_parser);
+    RUN(null_is_refused);
     RUN(gemm_shapes);
     RUN(models_on_ranks);
     RUN(names);

@@ -552,6 +552,40 @@ TEST(bad_wishes_are_named)
     CHECK(no_child_left());
 }
 
+TEST(null_is_refused)
+{
+    watch w = {0};
+    mj_tune_result r;
+    mj_tune_forecast f;
+    mj_error error = {0};
+    const char *const none[] = {NULL};
+    mj_tune_options o = options_for(&w), estimate = options_for(&w), routings = options_for(&w);
+    fresh_folders();
+    estimate.effort = MJ_EFFORT_ESTIMATE;
+    routings.routings = none;
+    routings.routing_count = 1;
+    const check_call calls[] = {
+        {"tune: context", mj_tune(NULL, &tiny, &o, &r, &error)},
+        {"tune: problem", mj_tune(context, NULL, &o, &r, &error)},
+        {"tune: out", mj_tune(context, &tiny, &o, NULL, &error)},
+        {"tune: out of an estimate", mj_tune(context, &tiny, &estimate, NULL, &error)},
+        {"tune: a routing", mj_tune(context, &tiny, &routings, &r, &error)},
+        {"bench: context", mj_bench(NULL, &tiny, &o, &r, &error)},
+        {"bench: problem", mj_bench(context, NULL, &o, &r, &error)},
+        {"bench: out", mj_bench(context, &tiny, &o, NULL, &error)},
+        {"bench: out of an estimate", mj_bench(context, &tiny, &estimate, NULL, &error)},
+        {"verify: context", mj_verify(NULL, &tiny, &o, &r, &error)},
+        {"verify: problem", mj_verify(context, NULL, &o, &r, &error)},
+        {"verify: out", mj_verify(context, &tiny, &o, NULL, &error)},
+        {"dry run: context", mj_tune_dry_run(NULL, &tiny, &o, &f, &error)},
+        {"dry run: problem", mj_tune_dry_run(context, NULL, &o, &f, &error)},
+        {"dry run: out", mj_tune_dry_run(context, &tiny, &o, NULL, &error)},
+        {"dry run: a routing", mj_tune_dry_run(context, &tiny, &routings, &f, &error)},
+    };
+    CHECK_REFUSED(calls);
+    CHECK(error.text[0] && no_child_left());
+}
+
 TEST(a_worker_that_never_works_is_given_up)
 {
     watch w = {0};
@@ -676,6 +710,7 @@ int main(int argc, char **argv)
     RUN(a_save_that_fails_is_said_and_costs_no_result);
     RUN(nothing_starts_when_it_cannot_be_saved);
     RUN(bad_wishes_are_named);
+    RUN(null_is_refused);
     RUN(a_worker_that_never_works_is_given_up);
     RUN(a_damaged_store_makes_way);
     RUN(a_dry_run_counts_and_starts_nothing);

@@ -133,6 +133,9 @@ static mj_status find_kind(const char *name, routing_kind *out, mj_error *error)
 mj_status mj_routing_check(const char *name, mj_error *error)
 {
     routing_kind kind;
+    if (!name) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "routing: the name is null");
+    }
     return find_kind(name, &kind, error);
 }
 

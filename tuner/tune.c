@@ -356,6 +356,9 @@ static mj_status run(mj_session *s, mj_error *error)
 static mj_status measure(mj_session_mode mode, mj_context *context, const mj_problem *problem,
                          const mj_tune_options *options, mj_tune_result *out, mj_error *error)
 {
+    if (!out) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "out is null");
+    }
     memset(out, 0, sizeof(*out));
     mj_session *s = calloc(1, sizeof(*s));
     if (!s) {
@@ -393,6 +396,9 @@ static mj_status plan_only(mj_session *s, mj_error *error)
 static mj_status estimate(mj_context *context, const mj_problem *problem, const mj_tune_options *options,
                           mj_tune_result *out, mj_error *error)
 {
+    if (!out) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "out is null");
+    }
     memset(out, 0, sizeof(*out));
     mj_session *s = calloc(1, sizeof(*s));
     if (!s) {
@@ -487,6 +493,9 @@ static mj_status count_forecast(const mj_session *s, mj_tune_forecast *out, mj_e
 mj_status mj_tune_dry_run(mj_context *context, const mj_problem *problem, const mj_tune_options *options,
                           mj_tune_forecast *out, mj_error *error)
 {
+    if (!out) {
+        return mj_fail(error, MJ_ERR_ARGUMENT, "out is null");
+    }
     memset(out, 0, sizeof(*out));
     mj_session *s = calloc(1, sizeof(*s));
     if (!s) {
