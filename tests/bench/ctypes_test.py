@@ -185,10 +185,28 @@ def test_rows_survive_a_torn_line(folder, _build):
     assert all(peers_report.line(r) for r in rows) and peers_report.read_rows(path + "x") == []
 
 
+def test_a_row_behind_a_torn_line_is_kept(folder, _build):
+    path, line = os.path.join(folder, "resumed.jsonl"), json.dumps(made_up_row(1, 1.0, 1.0, 1.0)) + "\n"
+    for before, after in (('{"case": "lay', '{"case": "lay\n' + line), (line, line + line), ("", line), (None, line)):
+        if before is None:
+            os.remove(path)
+        else:
+            with open(path, "w") as file:
+                file.write(before)
+        with peers_report.open_rows(path, True) as out:
+            out.write(line)
+        with open(path) as file:
+            assert file.read() == after, before
+        assert len(peers_report.read_rows(path)) == 1, before
+    with peers_report.open_rows(path, False) as out:
+        assert out.tell() == 0
+    assert os.path.getsize(path) == 0
+
+
 def main():
     bad = False
     tests = (test_layouts, test_a_wrong_layout_is_found, test_layer_call, test_report_counts_what_is_behind,
-             test_rows_survive_a_torn_line, test_readme_shows_layer_call)
+             test_rows_survive_a_torn_line, test_a_row_behind_a_torn_line_is_kept, test_readme_shows_layer_call)
     with tempfile.TemporaryDirectory() as folder:
         for test in tests:
             name = test.__name__[len("test_"):]

@@ -503,7 +503,7 @@ def main():
     head = dict(device=device.describe(), torch=torch.__version__, triton=triton, moejit=moejit.lib.mj_version().decode(), **ceilings)
     print(" ".join(f"{k} {v:.0f}" if isinstance(v, float) else f"{k} {v}" for k, v in head.items()), flush=True)
     left, failed = 0, 0
-    with open(options.out, "a" if options.resume else "w") as out:
+    with peers_report.open_rows(options.out, options.resume) as out:
         for routing, tokens, mode, name, case in units(options):
             key = (name, mode, routing, tokens)
             if all((*key, gemm) in done for gemm in (1, 2)):

@@ -28,6 +28,16 @@ def read_rows(path):
     return list(rows.values())
 
 
+def open_rows(path, resume):
+    """To write rows to, behind those that are there if resumed. A torn last line is ended first, or it would swallow the next row."""
+    out = open(path, "a" if resume else "w")
+    if resume and out.tell() > 0:
+        with open(path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            out.write("" if file.read() == b"\n" else "\n")
+    return out
+
+
 def limit_us(row):
     """What a row may take: near the floor where memory bounds it, else by how many rows an expert has."""
     if row["bound"] == "memory":
