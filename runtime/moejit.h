@@ -361,7 +361,7 @@ MJ_API mj_status mj_plan_run_op(mj_plan *plan, mj_op op, const mj_layer *layer, 
  * address in the workspace that holds until that workspace's next launch. Rows are dense: gemm1 [rows, G*N], activation [rows,
  * N] and the codes of quantise2 and gemm1_quantise [rows, N] sorted by expert, within one by pair index; the codes of quantise1
  * [M, H]; gemm2 [pairs, H] in pair order, the rows of other ranks' pairs undefined. *scales: of the codes that the op wrote, as
- * the scheme has them, else NULL. For tests and benchmarks of single ops.
+ * the scheme has them, else NULL. M = 0: both are NULL. For tests and benchmarks of single ops.
  * MJ_ERR_NOT_FOUND: the plan does without this op; statuses as mj_plan_run.  [sync: no | alloc: no | gpu: no] */
 MJ_API mj_status mj_plan_find_output(const mj_plan *plan, mj_op op, const mj_layer *layer, void **output, void **scales,
                                      mj_error *error);

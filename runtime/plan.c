@@ -519,6 +519,9 @@ mj_status mj_plan_find_output(const mj_plan *plan, mj_op op, const mj_layer *lay
     if (plan->ops[op].count == 0) {
         return mj_fail(error, MJ_ERR_NOT_FOUND, "the plan does without %s", mj_op_name(op));
     }
+    if (layer->token_count == 0) { /* nothing is computed, and no workspace was asked for */
+        return MJ_OK;
+    }
     set_values(plan, layer, values);
     set_op_values(plan, op, layer, values);
     *output = (void *)(uintptr_t)values[MJ_ARG_OUTPUT].pointer;

@@ -410,6 +410,22 @@ static void outputs_are_found(const mj_plan *plan, const layer *l, const mj_laye
     CHECK_STATUS(mj_plan_find_output(NULL, MJ_OP_GEMM1, run, &found[0], &scales, &error), MJ_ERR_ARGUMENT);
 }
 
+/* No tokens: nothing is computed anywhere, so there is no address to give, with a workspace or without. */
+static void no_tokens_no_output(const mj_plan *plan, void *workspace)
+{
+    const mj_layer layers[] = {{0}, {.workspace = workspace}};
+    mj_error error = {0};
+    for (int i = 0; i < 2; i++) {
+        for (int op = MJ_OP_QUANTISE1; op <= MJ_OP_COMBINE; op++) {
+            bool known = plan->ops[op].count > 0;
+            void *output = workspace, *scales = workspace;
+            CHECK_STATUS(mj_plan_find_output(plan, (mj_op)op, &layers[i], &output, &scales, &error),
+                         known ? MJ_OK : MJ_ERR_NOT_FOUND);
+            CHECK(output == NULL && scales == NULL);
+        }
+    }
+}
+
 TEST(a_workspace_of_the_callers)
 {
     bench b;
@@ -424,6 +440,7 @@ TEST(a_workspace_of_the_callers)
     memset(workspace, 0xff, bytes + 512);
     mj_layer run = arguments(&l);
     CHECK_STATUS(mj_plan_run(plan, &run, NULL, &error), MJ_ERR_ARGUMENT);
+    no_tokens_no_output(plan, workspace);
     CHECK_STATUS(mj_plan_prepare_workspace(plan, NULL, NULL, &error), MJ_ERR_ARGUMENT);
     CHECK_STATUS(mj_plan_prepare_workspace(plan, workspace + 8, NULL, &error), MJ_ERR_ARGUMENT);
     CHECK_STATUS(mj_plan_prepare_workspace(plan, workspace, NULL, &error), MJ_OK);
