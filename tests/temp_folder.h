@@ -59,12 +59,17 @@ static inline int temp_count_one(const char *path, const struct stat *info, int 
     return 0;
 }
 
-/* Plain files below the folder. */
-static inline int temp_count_files(void)
+/* Plain files below a folder, 0 where there is none. */
+static inline int temp_count_files_in(const char *folder)
 {
     temp_count_files_one = 0;
-    nftw(temp_folder, temp_count_one, 16, FTW_PHYS);
+    nftw(folder, temp_count_one, 16, FTW_PHYS);
     return temp_count_files_one;
+}
+
+static inline int temp_count_files(void)
+{
+    return temp_count_files_in(temp_folder);
 }
 
 static inline void temp_write(const char *path, const void *data, size_t bytes)

@@ -139,6 +139,26 @@ TEST(devices_travel_whole)
     mj_json_free(json);
 }
 
+TEST(contexts_travel)
+{
+    static char cache_dir[] = "/c", cc_path[] = "/cc";
+    for (int off = 0; off < 2; off++) {
+        mj_context context = {.cc_path = cc_path, .options = {.cache_bytes_max = UINT64_MAX, .no_compile = off}};
+        mj_context_options back;
+        mj_json *request = mj_wire_open_request(&context, cache_dir);
+        mj_wire_read_context(request, &back);
+        CHECK_STRING(back.cache_dir, "/c");
+        CHECK_STRING(back.cc_path, "/cc");
+        CHECK(!back.store_dir && back.cache_bytes_max == UINT64_MAX);
+        CHECK_INT(back.no_compile, off);
+        mj_json_add_string(request, "no_compile", "yes"); /* damaged: as if it were not there */
+        mj_json_add_string(request, "cache_bytes_max", "-1");
+        mj_wire_read_context(request, &back);
+        CHECK(!back.no_compile && back.cache_bytes_max == 0);
+        mj_json_free(request);
+    }
+}
+
 int main(int argc, char **argv)
 {
     CHECK_BEGIN(argc, argv);
@@ -149,5 +169,6 @@ int main(int argc, char **argv)
     RUN(sizes_are_bounded);
     RUN(only_objects_are_messages);
     RUN(devices_travel_whole);
+    RUN(contexts_travel);
     return CHECK_END();
 }

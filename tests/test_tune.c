@@ -3,9 +3,6 @@
 #define _GNU_SOURCE
 #include "check.h"
 
-#include <pthread.h>
-
-#include "os.h"
 #include "poison.h"
 #include "store.h"
 #include "tune_fixture.h"
@@ -204,69 +201,6 @@ TEST(another_version_that_comes_in_between_is_left_alone)
     CHECK_STRING(now, other_version);
     free(now);
     mj_tune_result_free(&result);
-}
-
-typedef struct other_tune { /* of the same layer, that saves while ours waits to */
-    watch seen;             /* first: a callback's `user` is one */
-    char path[2048];
-    int lock;
-    pthread_t thread;
-    bool runs, saved;
-} other_tune;
-
-static void *save_other(void *user)
-{
-    other_tune *other = user;
-    mj_store_file file;
-    const struct timespec until_ours_waits = {.tv_sec = 3};
-    nanosleep(&until_ours_waits, NULL);
-    if (mj_store_load(other->path, &file, NULL) == MJ_OK) {
-        file.rows[0].gemm1.time_us_median = 7;
-        other->saved = mj_store_replace(other->path, &file, NULL) == MJ_OK; /* which takes no lock */
-        mj_store_file_free(&file);
-    }
-    mj_os_unlock(other->lock);
-    return NULL;
-}
-
-static void on_candidate_of_the_second_row(void *user, const mj_candidate_result *result)
-{
-    other_tune *other = user;
-    on_candidate(&other->seen, result);
-    if (other->seen.rows > 0 && !other->runs) {
-        other->lock = mj_os_lock_folder_of(other->path, 1);
-        other->runs = pthread_create(&other->thread, NULL, save_other, other) == 0;
-    }
-}
-
-TEST(what_another_tune_saves_meanwhile_stays)
-{
-    other_tune other = {.lock = -1};
-    mj_tune_result result;
-    mj_store_file file;
-    mj_error error = {0};
-    mj_tune_options o = options_for(&other.seen);
-    mj_device_info info[8];
-    uint32_t count = 0, cpu = 0;
-    char name[512];
-    fresh_folders();
-    CHECK_STATUS(mj_device_list(context, info, 8, &count, NULL), MJ_OK);
-    while (cpu < count && cpu < 8 && strncmp(info[cpu].id, "cpu", 3) != 0) {
-        cpu++;
-    }
-    CHECK(cpu < count && cpu < 8);
-    CHECK_STATUS(mj_store_file_name(&tiny, info[cpu].name, name, sizeof(name), NULL), MJ_OK);
-    snprintf(other.path, sizeof(other.path), "%s/%s", store_dir, name);
-    o.accept = accept_one;
-    o.user = &other;
-    o.candidate = on_candidate_of_the_second_row;
-    CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
-    CHECK(other.runs && pthread_join(other.thread, NULL) == 0 && other.saved);
-    CHECK_STRING(result.store_path, other.path);
-    mj_tune_result_free(&result);
-    CHECK_STATUS(mj_store_load(other.path, &file, NULL), MJ_OK);
-    CHECK(file.row_count == 2 && file.rows[1].gemm1.present && file.rows[0].gemm1.time_us_median == 7);
-    mj_store_file_free(&file);
 }
 
 static void check_fused_store(const mj_tune_result *result, mj_op fused)
@@ -552,40 +486,6 @@ TEST(bad_wishes_are_named)
     CHECK(no_child_left());
 }
 
-TEST(null_is_refused)
-{
-    watch w = {0};
-    mj_tune_result r;
-    mj_tune_forecast f;
-    mj_error error = {0};
-    const char *const none[] = {NULL};
-    mj_tune_options o = options_for(&w), estimate = options_for(&w), routings = options_for(&w);
-    fresh_folders();
-    estimate.effort = MJ_EFFORT_ESTIMATE;
-    routings.routings = none;
-    routings.routing_count = 1;
-    const check_call calls[] = {
-        {"tune: context", mj_tune(NULL, &tiny, &o, &r, &error)},
-        {"tune: problem", mj_tune(context, NULL, &o, &r, &error)},
-        {"tune: out", mj_tune(context, &tiny, &o, NULL, &error)},
-        {"tune: out of an estimate", mj_tune(context, &tiny, &estimate, NULL, &error)},
-        {"tune: a routing", mj_tune(context, &tiny, &routings, &r, &error)},
-        {"bench: context", mj_bench(NULL, &tiny, &o, &r, &error)},
-        {"bench: problem", mj_bench(context, NULL, &o, &r, &error)},
-        {"bench: out", mj_bench(context, &tiny, &o, NULL, &error)},
-        {"bench: out of an estimate", mj_bench(context, &tiny, &estimate, NULL, &error)},
-        {"verify: context", mj_verify(NULL, &tiny, &o, &r, &error)},
-        {"verify: problem", mj_verify(context, NULL, &o, &r, &error)},
-        {"verify: out", mj_verify(context, &tiny, &o, NULL, &error)},
-        {"dry run: context", mj_tune_dry_run(NULL, &tiny, &o, &f, &error)},
-        {"dry run: problem", mj_tune_dry_run(context, NULL, &o, &f, &error)},
-        {"dry run: out", mj_tune_dry_run(context, &tiny, &o, NULL, &error)},
-        {"dry run: a routing", mj_tune_dry_run(context, &tiny, &routings, &f, &error)},
-    };
-    CHECK_REFUSED(calls);
-    CHECK(error.text[0] && no_child_left());
-}
-
 TEST(a_worker_that_never_works_is_given_up)
 {
     watch w = {0};
@@ -650,45 +550,6 @@ TEST(a_dry_run_counts_and_starts_nothing)
     mj_tune_result_free(&result);
 }
 
-/* ---- Threads ---- */
-static void *estimate_again_and_again(void *out_us)
-{
-    static const uint32_t token_counts[] = {64};
-    const mj_problem problem = {.expert_count = 8,
-                                .expert_total_count = 8,
-                                .top_k = 2,
-                                .hidden = 4096,
-                                .intermediate = 1792,
-                                .gated = true,
-                                .scheme = "bf16",
-                                .layout = "default"};
-    const mj_tune_options options = {
-        .effort = MJ_EFFORT_ESTIMATE, .arch = "sm_80", .token_counts = token_counts, .token_count_count = 1};
-    double *us = out_us;
-    for (int i = 0; i < 3; i++) {
-        mj_tune_result result;
-        us[i] = mj_tune(context, &problem, &options, &result, NULL) == MJ_OK ? result.rows[0].best.estimate_us : 0;
-        mj_tune_result_free(&result);
-    }
-    return NULL;
-}
-
-/* A context may be used by several threads: each call asks the rules on a Lua state of its own. */
-TEST(threads_may_share_a_context)
-{
-    double us[4][3] = {{0}};
-    pthread_t threads[4];
-    for (int i = 0; i < 4; i++) {
-        CHECK_INT(pthread_create(&threads[i], NULL, estimate_again_and_again, us[i]), 0);
-    }
-    for (int i = 0; i < 4; i++) {
-        pthread_join(threads[i], NULL);
-    }
-    for (int i = 0; i < 12; i++) {
-        CHECK(us[i / 3][i % 3] > 0 && us[i / 3][i % 3] == us[0][0]);
-    }
-}
-
 int main(int argc, char **argv)
 {
     if (!fixture_start()) {
@@ -701,7 +562,6 @@ int main(int argc, char **argv)
     RUN(the_stored_choice_races_along);
     RUN(force_moves_another_version_aside);
     RUN(another_version_that_comes_in_between_is_left_alone);
-    RUN(what_another_tune_saves_meanwhile_stays);
     RUN(poisoned_kernels_do_not_win_or_end_the_sweep);
     RUN(a_cancelled_tune_keeps_what_is_finished);
     RUN(a_killed_tune_resumes);
@@ -710,11 +570,9 @@ int main(int argc, char **argv)
     RUN(a_save_that_fails_is_said_and_costs_no_result);
     RUN(nothing_starts_when_it_cannot_be_saved);
     RUN(bad_wishes_are_named);
-    RUN(null_is_refused);
     RUN(a_worker_that_never_works_is_given_up);
     RUN(a_damaged_store_makes_way);
     RUN(a_dry_run_counts_and_starts_nothing);
-    RUN(threads_may_share_a_context);
     fixture_end();
     return CHECK_END();
 }

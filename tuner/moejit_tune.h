@@ -12,6 +12,9 @@
  * A store file of another version stops a tune before it starts anything (MJ_ERR_VERSION); with `force` it is renamed to ".old"
  * and a new one is written. A damaged one is renamed to ".damaged". Bench and verify do without either, and say so.
  *
+ * In a context that compiles nothing (no_compile) the helpers do not either: a call whose kernels are all in the cache works, and any
+ * other ends with MJ_ERR_NO_COMPILER, naming the first that is not.
+ *
  * Calls may run in several threads at once, of one context too, and beside plans that serve: nothing is shared but files. Two that
  * measure on one device see each other in their times.
  */

@@ -17,11 +17,13 @@ static const char *save_folder(const mj_session *s)
     return s->options.save_dir ? s->options.save_dir : s->context->store_dir;
 }
 
-/* Helpers hand binaries over through the cache; where the user's cannot be written, a private one serves this session. */
+/* Helpers hand binaries over through the cache; where the user's cannot be written, a private one serves this session. With compiling
+ * off none is handed over, and only the user's holds any. */
 static mj_status choose_cache(mj_session *s, mj_error *error)
 {
     const char *folder = s->context->cache_dir;
-    if (folder && folder[0] && mj_os_make_folder(folder, NULL) == MJ_OK && mj_os_is_writable_folder(folder)) {
+    if (folder && folder[0] && mj_os_make_folder(folder, NULL) == MJ_OK &&
+        (s->context->options.no_compile || mj_os_is_writable_folder(folder))) {
         snprintf(s->cache_dir, sizeof(s->cache_dir), "%s", folder);
         return MJ_OK;
     }

@@ -191,7 +191,8 @@ mj_json *mj_wire_open_request(const mj_context *context, const char *cache_dir)
             mj_json_add_string(request, texts[i].key, texts[i].value);
         }
     }
-    if (mj_wire_add_u64(request, "cache_bytes_max", context->options.cache_bytes_max)) {
+    if (mj_json_add_bool(request, "no_compile", context->options.no_compile) &&
+        mj_wire_add_u64(request, "cache_bytes_max", context->options.cache_bytes_max)) {
         return request;
     }
     mj_json_free(request);
@@ -208,4 +209,5 @@ void mj_wire_read_context(const mj_json *request, mj_context_options *out)
     out->hiprtc_path = mj_wire_text(request, "hiprtc_path");
     out->cc_path = mj_wire_text(request, "cc_path");
     mj_wire_read_u64(request, "cache_bytes_max", &out->cache_bytes_max, NULL);
+    mj_json_read_bool(request, "no_compile", &out->no_compile, NULL);
 }

@@ -26,9 +26,10 @@ mj_status mj_wire_read_u64(const mj_json *request, const char *key, uint64_t *ou
 /* Absent or empty: *out stays NULL. The text lives as long as the request. */
 const char *mj_wire_text(const mj_json *request, const char *key);
 
-/* What helpers are asked first: to open a context with the folders and compilers of the calling one. NULL: no memory. */
+/* What helpers are asked first: to open a context with the folders and compilers of the calling one, or with compiling off as it is
+ * there. NULL: no memory. */
 mj_json *mj_wire_open_request(const mj_context *context, const char *cache_dir);
-/* `out`'s strings live as long as the request. */
+/* `out`'s strings live as long as the request; what is absent or damaged is the default. */
 void mj_wire_read_context(const mj_json *request, mj_context_options *out);
 
 #endif
