@@ -55,6 +55,7 @@ TEST(refuses_wrong_words)
         {"gen --model mixtral-8x7b --arch sm_90a,cpu", CLI_USAGE, "gen takes one --arch"},
         {"gen --model mixtral-8x7b --family mma --config tilem=16", CLI_USAGE, "did you mean tile_m?"},
         {"gen --model mixtral-8x7b --problem E=1", CLI_USAGE, "--problem says everything"},
+        {"gen --problem E=4,topk=2,H=64,N=64 --model-prefix x", CLI_USAGE, "leave out --model, --model-prefix"},
         {"gen --problem E=1", CLI_USAGE, "--problem"},
         {"emit --model mixtral-8x7b --json", CLI_USAGE, "--json needs --out"},
         {"emit --model mixtral-8x7b --arch cpu,sm_80,cpu", CLI_USAGE, "--arch cpu is there twice"},

@@ -36,9 +36,9 @@ static mj_status build_one(emit_job *job, const emit_item *item, const cli_compi
     if (status != MJ_OK) {
         return status;
     }
-    /* a measurement belongs to a binary of that very compiler */
+    /* a measurement belongs to that very binary: of the same text, target and compiler */
     const mj_choice *choice = item->choice;
-    bool same = choice && strcmp(job->store.identity.compiler, built->entry.compiler) == 0;
+    bool same = choice && strcmp(choice->cache_key, built->entry.key) == 0;
     job->entries[job->count] = (mj_pack_entry){.op = kernel->op,
                                                .token_count = item->tokens,
                                                .manifest = &built->manifest,

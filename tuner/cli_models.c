@@ -100,8 +100,9 @@ mj_status cli_find_model(const mj_spec *spec, const char *name, const char *pref
 static cli_exit resolve_text(const cli_options *options, cli_target *out)
 {
     mj_error error = {MJ_OK, ""};
-    if (options->model || options->tp_given || options->ep_given || options->expert_parallel || options->scheme) {
-        cli_error("--problem says everything: leave out --model, --tp, --ep and --scheme");
+    if (options->model || options->model_prefix || options->tp_given || options->ep_given || options->expert_parallel ||
+        options->scheme) {
+        cli_error("--problem says everything: leave out --model, --model-prefix, --tp, --ep and --scheme");
         return CLI_USAGE;
     }
     mj_status status = mj_problem_parse(options->problem, &out->problem, &error);
