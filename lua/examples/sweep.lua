@@ -12,8 +12,8 @@
 --     A layer on one rank. model: a built-in name, a Hugging Face id, or the path of a config.json (model_prefix = KEY).
 --     Instead of model: experts, top_k, hidden, intermediate, and gated = true, bias = false, activation = "silu";
 --     or text = "E=8/8,topk=2,...", without scheme, tp and ep. layout: how the first GEMM's weights lie, "default" or
---     "interleaved8"; it wins over the text's. Fields can be read back: p.experts, p.experts_total, p.top_k, p.hidden, p.intermediate (on this rank),
---     p.scheme, p.layout, p.label; tostring(p) is the canonical text.
+--     "interleaved8"; it wins over the text's. Fields can be read back: p.experts, p.experts_total, p.top_k, p.hidden,
+--     p.intermediate (on this rank), p.scheme, p.layout, p.label; tostring(p) is the canonical text.
 -- moe.space("mma") or moe.space{family = "mma", tile_m = {16, 32}, stages = 4}
 --     What may be tried: the family's own values where a name is left out. Methods:
 --     space:require(name, function(config, op) ... end)   keep only configs for which it returns true
