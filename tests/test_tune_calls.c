@@ -146,6 +146,44 @@ TEST(threads_may_share_a_context)
     }
 }
 
+/* A file of another layer under this one's name: not its rows, and kept aside where a tune needs the name. */
+TEST(another_layers_store_is_not_this_ones)
+{
+    watch w = {0};
+    mj_tune_result result;
+    mj_store_file file;
+    mj_error error = {0};
+    mj_tune_options o = options_for(&w);
+    fresh_folders();
+    o.accept = accept_one;
+    CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
+    CHECK_STATUS(mj_store_load(result.store_path, &file, NULL), MJ_OK);
+    file.problem.hidden *= 2;
+    for (int op = 0; op < MJ_OP_COUNT; op++) {
+        file.ops[op].manifest.problem = file.problem;
+    }
+    for (uint32_t i = 0; i < file.row_count; i++) {
+        for (int op = 0; op < MJ_OP_COUNT; op++) {
+            mj_choice *choice = mj_store_row_choice(&file.rows[i], (mj_op)op);
+            if (choice) {
+                choice->manifest.problem = file.problem;
+            }
+        }
+    }
+    CHECK_STATUS(mj_store_replace(result.store_path, &file, &error), MJ_OK);
+    mj_store_file_free(&file);
+    mj_tune_result_free(&result);
+    o.accept = NULL;
+    o.no_stand_ins = true;
+    CHECK_STATUS(mj_verify(context, &tiny, &o, &result, &error), MJ_OK);
+    CHECK_INT(result.rows[0].origin, MJ_ORIGIN_ESTIMATE);
+    mj_tune_result_free(&result);
+    o.accept = accept_one;
+    CHECK_STATUS(mj_tune(context, &tiny, &o, &result, &error), MJ_OK);
+    CHECK(result.persisted && !result.rows[0].from_store);
+    mj_tune_result_free(&result);
+}
+
 /* ---- Without a compiler ---- */
 typedef mj_status (*session_call)(mj_context *context, const mj_problem *problem, const mj_tune_options *options,
                                   mj_tune_result *out, mj_error *error);
@@ -213,6 +251,7 @@ int main(int argc, char **argv)
     RUN(null_is_refused);
     RUN(what_another_tune_saves_meanwhile_stays);
     RUN(threads_may_share_a_context);
+    RUN(another_layers_store_is_not_this_ones);
     RUN(compiling_off_compiles_nothing);
     RUN(compiling_off_takes_from_the_cache);
     fixture_end();

@@ -77,6 +77,25 @@ static mj_status set_aside(mj_session *s, const char *why, const char *suffix, m
     return MJ_OK;
 }
 
+/* The file's name is for people: one that was copied to it may hold another layer. */
+static mj_status load_ours(mj_session *s, mj_error *error)
+{
+    char problem[512] = "";
+    mj_status status = mj_store_load(s->store_path, &s->store, error);
+    if (status != MJ_OK) {
+        return status;
+    }
+    status = mj_problem_print(&s->store.problem, problem, sizeof(problem), error);
+    if (status == MJ_OK && strcmp(problem, s->problem_text) != 0) {
+        status = mj_fail(error, MJ_ERR_FORMAT, "%s holds another problem: %s", s->store_path, problem);
+    }
+    if (status != MJ_OK) {
+        mj_store_file_free(&s->store);
+        memset(&s->store, 0, sizeof(s->store));
+    }
+    return status;
+}
+
 mj_status mj_session_load_store(mj_session *s, mj_error *error)
 {
     char name[512], difference[200];
@@ -92,7 +111,7 @@ mj_status mj_session_load_store(mj_session *s, mj_error *error)
     if (status != MJ_OK || access(s->store_path, F_OK) != 0) {
         return status;
     }
-    status = mj_store_load(s->store_path, &s->store, &why);
+    status = load_ours(s, &why);
     bool opened = s->device.identity.device[0]; /* a dry run opens no device and takes the file's word */
     bool writes = opened && s->mode == MJ_SESSION_TUNE;
     if (status == MJ_OK && opened &&
