@@ -137,24 +137,27 @@ mj_status mj_session_load_store(mj_session *s, mj_error *error)
     return MJ_OK;
 }
 
-const mj_choice *mj_session_stored(const mj_session *s, const mj_row *row)
-{
-    for (uint32_t i = 0; s->store_loaded && i < s->store.row_count; i++) {
-        mj_store_row *stored = &s->store.rows[i];
-        const mj_choice *choice = mj_store_row_choice(stored, row->result.op);
-        if (stored->token_count == row->result.token_count && strcmp(stored->routing, row->result.routing) == 0 &&
-            choice->present) {
-            return choice;
-        }
-    }
-    return NULL;
-}
-
 /* The row's choice, if it is of that routing. */
 static const mj_choice *choice_of(mj_store_row *stored, mj_op op, const char *routing)
 {
     const mj_choice *choice = mj_store_row_choice(stored, op);
     return choice->present && strcmp(stored->routing, routing) == 0 ? choice : NULL;
+}
+
+/* Of an op at the row's very batch size and routing. */
+static const mj_choice *find_choice(const mj_session *s, const mj_tune_row *row, mj_op op)
+{
+    const mj_choice *choice = NULL;
+    for (uint32_t i = 0; s->store_loaded && i < s->store.row_count && !choice; i++) {
+        mj_store_row *stored = &s->store.rows[i];
+        choice = stored->token_count == row->token_count ? choice_of(stored, op, row->routing) : NULL;
+    }
+    return choice;
+}
+
+const mj_choice *mj_session_stored(const mj_session *s, const mj_row *row)
+{
+    return find_choice(s, &row->result, row->result.op);
 }
 
 const mj_choice *mj_session_served(const mj_session *s, mj_row *row)
@@ -208,14 +211,11 @@ static void count_failed(const char *text, uint32_t counts[MJ_REASON_COUNT])
 static void replaced_from_store(const mj_session *s, mj_tune_row *row)
 {
     mj_op op = mj_op_part(row->op, 1);
-    for (uint32_t i = 0; i < s->store.row_count && op != MJ_OP_COUNT; i++) {
-        mj_store_row *stored = &s->store.rows[i];
-        const mj_choice *choice = mj_store_row_choice(stored, op);
-        if (stored->token_count == row->token_count && strcmp(stored->routing, row->routing) == 0 && choice->present) {
-            row->replaced.op = op;
-            row->replaced.time_us_median = choice->time_us_median;
-            row->replaced.time_us_spread = choice->time_us_spread;
-        }
+    const mj_choice *choice = op == MJ_OP_COUNT ? NULL : find_choice(s, row, op);
+    if (choice) {
+        row->replaced.op = op;
+        row->replaced.time_us_median = choice->time_us_median;
+        row->replaced.time_us_spread = choice->time_us_spread;
     }
 }
 
